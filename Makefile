@@ -1,0 +1,46 @@
+# Osler. `make help` lists the targets.
+SHELL := /bin/bash
+PYTHON ?= python3
+NAME ?= real-small
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# whole builds use the packages of the environment only: nothing is fetched while they run
+export HF_HUB_OFFLINE := 1
+export DO_NOT_TRACK := 1
+
+.PHONY: help setup repro test check format profile campaign
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: .venv/installed ## the environment in .venv, from requirements.lock
+
+.venv/installed: requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "osler: Python 3.11 or later is needed; set PYTHON=")'
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	@touch $@
+
+repro: setup ## build what changed: the default takes under 5 minutes on two cores
+	@python -m stages.profile --check
+	dvc repro
+	@python -m stages.show
+
+test: setup ## all tests (under 15 minutes on two cores)
+	python -m pytest -m 'not campaign'
+
+check: setup ## format, lint, types and all tests
+	ruff format --check .
+	ruff check .
+	mypy
+	python -m pytest -m 'not campaign'
+
+format: setup ## put the code into its format
+	ruff format .
+	ruff check --fix .
+
+profile: setup ## make profiles/NAME.yaml the params, with ROOT as its data folder
+	@python -m stages.profile $(NAME) $(if $(ROOT),--root $(ROOT))
+
+campaign: setup ## long checks: three seeds of the default, kill and resume (an hour)
+	python -m pytest -m campaign

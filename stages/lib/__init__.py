@@ -1,0 +1,1 @@
+"""Pure modules by subject; stages call them, they know no stage."""

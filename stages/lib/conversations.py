@@ -1,0 +1,67 @@
+"""Conversations as token ids with the tokens that are learned: the assistant's, and the end mark after them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from stages.lib.section import BuildError
+
+Turn = Mapping[str, str]
+
+
+def rendered(tokenizer: Any, turns: Sequence[Turn]) -> tuple[str, list[tuple[int, int]]]:
+    """The conversation as the chat template writes it, and the character spans of the assistant's turns.
+
+    A span begins where the template asked for the answer ends, and takes what the template writes after the words (its end
+    mark), since that is what the model must learn to write. Text that spells a special token loses it, so that no user can
+    end a turn.
+
+    Raises:
+        BuildError: the template does not write a longer conversation as a continuation of a shorter one.
+    """
+    special = [token for token in tokenizer.all_special_tokens if token]
+    cleaned = []
+    for turn in turns:
+        content = turn["content"]
+        for token in special:
+            content = content.replace(token, "")
+        cleaned.append({"role": turn["role"], "content": content})
+    spans: list[tuple[int, int]] = []
+    text = ""
+    for count, turn in enumerate(cleaned, start=1):
+        before = text
+        if turn["role"] == "assistant" and count > 1:
+            before = tokenizer.apply_chat_template(cleaned[: count - 1], tokenize=False, add_generation_prompt=True)
+        text = tokenizer.apply_chat_template(cleaned[:count], tokenize=False)
+        if not text.startswith(before):
+            raise BuildError(
+                "params.yaml: tokenizer.chat_template: a conversation does not begin with its own first turns;"
+                " write each turn as a continuation of the ones before"
+            )
+        if turn["role"] == "assistant":
+            spans.append((len(before), len(text)))
+    return text, spans
+
+
+def tokenized(tokenizer: Any, turns: Sequence[Turn]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """Ids of a conversation, <s> first, and which of them are learned.
+
+    The text is tokenized whole, as it is read in evaluation; a token that spans the border of a turn counts to the turn
+    that it ends in.
+
+    Returns:
+        ids (L,) and learned (L,); <s> is never learned.
+    """
+    text, spans = rendered(tokenizer, turns)
+    encoding = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    ids, offsets = encoding["input_ids"], encoding["offset_mapping"]
+    if ids[:1] != [tokenizer.bos_token_id]:
+        ids, offsets = [tokenizer.bos_token_id, *ids], [(0, 0), *offsets]
+    ends = np.array([end for _, end in offsets])
+    learned = np.zeros(len(ids), np.bool_)
+    for first, last in spans:
+        learned |= (ends > first) & (ends <= last)
+    learned[0] = False
+    return np.array(ids, np.int64), learned

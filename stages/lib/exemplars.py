@@ -1,0 +1,73 @@
+"""Solved questions to show before the one to answer: where they come from and which are taken."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.lib.prompts import Item, seeded_rank
+from stages.lib.section import BuildError
+
+
+def exemplar_pool(items: Sequence[Item], benchmark: str) -> list[Item]:
+    """The `dev` items of `benchmark`, or of all benchmarks where it has none (as MedMCQA as we get it)."""
+    development = [item for item in items if item.split == "dev"]
+    return [item for item in development if item.benchmark == benchmark] or development
+
+
+def _solved(item: Item) -> str:
+    fields = (item.context, item.question, item.options[item.answer])
+    return "\0".join(" ".join(field.casefold().split()) for field in fields)
+
+
+def checked_pool(items: Sequence[Item], pool: Sequence[Item], exemplars: int, strategy: str) -> list[Item]:
+    """`pool` by item_id, once it is known to be large enough and to hold none of `items`.
+
+    Two items are the same when context, question and correct answer are, whatever their case and spaces. The answer
+    counts because `Which of these is true?` is many questions.
+
+    Raises:
+        BuildError: fewer than `exemplars` items, or one of them is among `items`: it would show the answer.
+    """
+    if len(pool) < exemplars:
+        raise BuildError(
+            f"strategies.{strategy}: needs {exemplars} exemplars and the benchmarks have {len(pool)} dev items; "
+            "give items the split `dev`, ask for fewer, or set the strategy to null"
+        )
+    asked = {_solved(item): item.item_id for item in items}
+    for exemplar in pool:
+        if (twin := asked.get(_solved(exemplar))) is not None:
+            raise BuildError(
+                f"data/items: dev item {exemplar.item_id} is the same question as {twin}, which {strategy} is to "
+                "answer; drop one of the two"
+            )
+    return sorted(pool, key=lambda item: item.item_id)
+
+
+def drawn_exemplars(item: Item, pool: Sequence[Item], shots: int, seed: int) -> list[Item]:
+    """`shots` items of `pool` at random, drawn anew for each item.
+
+    A function of the seed, the item and the pool only. Drawing once for all items would make a benchmark's score hang
+    on one draw; Meditron reports 15 to 51 points between such draws (arXiv 2311.16079).
+    """
+    generator = np.random.default_rng(seeded_rank(seed, "exemplars", item.item_id))
+    return [pool[index] for index in generator.choice(len(pool), size=shots, replace=False)]
+
+
+def nearest(queries: NDArray[np.float32], keys: NDArray[np.float32], count: int) -> NDArray[np.int64]:
+    """The `count` keys of highest cosine similarity to each query, nearest first; of equal ones the first.
+
+    Args:
+        queries: (Q, D); a zero vector is equally near to all.
+        keys: (K, D), K at least `count`.
+    Returns:
+        int64 (Q, count), indices into `keys`.
+    """
+
+    def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+        units: NDArray[np.float32] = vectors / np.where(norms == 0, np.float32(1), norms)
+        return units
+
+    similarity = unit(queries) @ unit(keys).T
+    return np.argsort(-similarity, axis=1, kind="stable")[:, :count].astype(np.int64)

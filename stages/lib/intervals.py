@@ -1,0 +1,212 @@
+"""How sure a measured number is: intervals over items in groups, and tests of paired answers.
+
+All intervals are about other items of the same kind, clustered by group (items about one fact are not independent),
+and about nothing else: another training seed, another prompt or another benchmark may move a number by more.
+Group-blind intervals would be too narrow by sqrt(items per group) where a model knows a fact or does not.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+BOOTSTRAP_CELLS = 1 << 22  # draws held at once, 32 MB
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate and its bounds; `low <= estimate <= high`. The bounds may be infinite where nothing is known."""
+
+    estimate: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Differences between two conditions on the same items.
+
+    Args:
+        benchmark: which benchmark each pair belongs to.
+        group: which group of that benchmark; pairs of one group are drawn together.
+        difference: score of the one minus score of the other, for each pair.
+    """
+
+    benchmark: Sequence[str]
+    group: Sequence[str]
+    difference: NDArray[np.float64]
+
+
+def _group_sums(group: Sequence[str], values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Sum of `values` and number of rows of each group, groups in sorted order."""
+    _, index = np.unique(np.asarray(group, dtype=str), return_inverse=True)
+    return np.bincount(index, weights=values).astype(np.float64), np.bincount(index).astype(np.float64)
+
+
+def accuracy_interval(correct: Sequence[bool], group: Sequence[str], confidence: float) -> Interval:
+    """Share of correct items, with a Wilson interval whose sample size is what the items are worth when clustered.
+
+    Cluster-robust and analytic: the linearized variance of the mean over groups, G / (G - 1) corrected, gives the
+    effective number of items p (1 - p) / variance, at most the real one, and the Wilson score interval is taken at
+    that size with Student's t of G - 1 degrees of freedom. It stays inside [0, 1] and has a width at 0 % and 100 %,
+    unlike the mean +- 1.96 standard errors. For the effective size alone one group of average size is added that is
+    all right and one that is all wrong: near 0 % and 100 % few groups differ from the rest and their variance is a
+    poor estimate (at 95 % accuracy and 120 groups this raises the coverage of a 95 % interval from 93 to 95 %).
+
+    Args:
+        correct: one value an item, at least one item.
+        group: the items' groups.
+        confidence: for example 0.95.
+    Returns:
+        Fractions. With one group, which says nothing about others, [0, 1].
+    Source:
+        Franco, Little, Louis, Slud 2019, Comparative study of confidence intervals for proportions in complex sample
+        surveys.
+    """
+    right, items = _group_sums(group, np.asarray(correct, dtype=np.float64))
+    total, groups = items.sum(), len(items)
+    share = float(right.sum() / total)
+    if groups < 2:
+        return Interval(share, 0.0, 1.0)
+    size = total / groups
+    smooth_right, smooth_items = np.append(right, [size, 0.0]), np.append(items, [size, size])
+    smooth = float(smooth_right.sum() / smooth_items.sum())
+    residuals = float(((smooth_right - smooth * smooth_items) ** 2).sum())
+    variance = (groups + 2) / (groups + 1) * residuals / smooth_items.sum() ** 2
+    effective = min(total, smooth * (1 - smooth) / variance * groups / (groups + 2))
+    z = float(stats.t.ppf((1 + confidence) / 2, groups - 1))
+    center = (share + z**2 / (2 * effective)) / (1 + z**2 / effective)
+    half = z / (1 + z**2 / effective) * math.sqrt(share * (1 - share) / effective + z**2 / (4 * effective**2))
+    return Interval(share, max(0.0, min(share, center - half)), min(1.0, max(share, center + half)))
+
+
+def mean_interval(parts: Sequence[Interval]) -> Interval:
+    """The mean of independent estimates, with an interval from theirs (MOVER): one part gives its own interval.
+
+    Source:
+        Zou and Donner 2008, Construction of confidence limits about effect measures, Statistics in Medicine 27.
+    """
+    mean = math.fsum(part.estimate for part in parts) / len(parts)
+    low = math.sqrt(math.fsum((part.estimate - part.low) ** 2 for part in parts)) / len(parts)
+    high = math.sqrt(math.fsum((part.high - part.estimate) ** 2 for part in parts)) / len(parts)
+    return Interval(mean, mean - low, mean + high)
+
+
+def ratio_interval(numerator: Sequence[float], denominator: Sequence[float], confidence: float) -> Interval:
+    """Sum of numerators over sum of denominators (bits per byte over documents), with documents as clusters.
+
+    The ratio of sums weighs a document by its length. Its variance is linearized: that of the residuals numerator -
+    ratio x denominator, n / (n - 1) corrected, over the squared sum of denominators; Student's t with n - 1 degrees
+    of freedom.
+
+    Args:
+        numerator: one value a document.
+        denominator: the same, with a positive sum.
+        confidence: for example 0.95.
+    Returns:
+        With one document the bounds are infinite.
+    """
+    top, bottom = np.asarray(numerator, dtype=np.float64), np.asarray(denominator, dtype=np.float64)
+    total, documents = float(bottom.sum()), len(bottom)
+    ratio = float(top.sum()) / total
+    if documents < 2:
+        return Interval(ratio, -math.inf, math.inf)
+    residuals = top - ratio * bottom
+    error = math.sqrt(documents / (documents - 1) * float((residuals**2).sum())) / total
+    half = float(stats.t.ppf((1 + confidence) / 2, documents - 1)) * error
+    return Interval(ratio, ratio - half, ratio + half)
+
+
+def mcnemar_p(first: Sequence[bool], second: Sequence[bool]) -> float:
+    """Two-sided exact McNemar test: how surprising so uneven a split of the items that only one of two got right is.
+
+    Takes items as independent; where groups share a fact it is too sure, and `sign_flip_p` is the one to read.
+
+    Returns:
+        p; 1.0 when both got the same items right.
+    """
+    one, other = np.asarray(first, dtype=bool), np.asarray(second, dtype=bool)
+    wins, losses = int((one & ~other).sum()), int((other & ~one).sum())
+    return float(stats.binomtest(wins, wins + losses, 0.5).pvalue) if wins + losses else 1.0
+
+
+def _strata(pairs: Pairs) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    benchmark = np.asarray(pairs.benchmark, dtype=str)
+    group = np.asarray(pairs.group, dtype=str)
+    return [
+        _group_sums(group[benchmark == name].tolist(), pairs.difference[benchmark == name])
+        for name in np.unique(benchmark)
+    ]
+
+
+def mean_difference(pairs: Pairs) -> float:
+    """The mean over benchmarks of the mean difference, so that a large benchmark counts no more than a small one."""
+    return float(np.mean([sums.sum() / items.sum() for sums, items in _strata(pairs)]))
+
+
+def bootstrap_differences(pairs: Pairs, samples: int, seed: int) -> NDArray[np.float64]:
+    """`mean_difference` of resampled data: each benchmark's groups drawn with replacement, whole, as many as there are.
+
+    Each benchmark's draws are spread by sqrt(G / (G - 1)), since the bootstrap's variance has the divisor G.
+
+    Returns:
+        float64 (samples,), sorted. A function of its arguments only.
+    """
+    generator = np.random.default_rng(seed)
+    strata = _strata(pairs)
+    means = np.zeros(samples)
+    for sums, items in strata:
+        groups = len(items)
+        center, spread = sums.sum() / items.sum(), math.sqrt(groups / max(1, groups - 1))
+        step = max(1, BOOTSTRAP_CELLS // groups)
+        for start in range(0, samples, step):
+            drawn = generator.integers(groups, size=(min(step, samples - start), groups))
+            means[start : start + step] += (
+                center + (sums[drawn].sum(axis=1) / items[drawn].sum(axis=1) - center) * spread
+            )
+    return np.sort(means / len(strata))
+
+
+def bootstrap_interval(pairs: Pairs, confidence: float, samples: int, seed: int) -> Interval:
+    """`mean_difference` with the percentile interval of its `bootstrap_differences`.
+
+    The percentiles are those that Student's t asks for, of as many degrees of freedom as there are groups less
+    benchmarks: plain percentiles are too narrow for few groups.
+
+    Returns:
+        With one group in every benchmark, [-1, 1].
+    Source:
+        Hesterberg 2015, What teachers should know about the bootstrap, arXiv 1411.5279 (expanded percentiles).
+    """
+    estimate = mean_difference(pairs)
+    strata = _strata(pairs)
+    freedom = sum(len(items) for _, items in strata) - len(strata)
+    if freedom < 1:
+        return Interval(estimate, -1.0, 1.0)
+    tail = float(stats.norm.cdf(-stats.t.ppf((1 + confidence) / 2, freedom)))
+    low, high = np.quantile(bootstrap_differences(pairs, samples, seed), [tail, 1 - tail])
+    return Interval(estimate, min(float(low), estimate), max(float(high), estimate))
+
+
+def sign_flip_p(pairs: Pairs, samples: int, seed: int) -> float:
+    """Two-sided test that the mean difference is zero: how often random signs for whole groups reach what was seen.
+
+    If the two conditions were the same, each group's difference would be as likely with the other sign. Groups flip
+    as one, so that items about one fact count as one observation.
+
+    Returns:
+        p, at least 1 / (samples + 1).
+    """
+    generator = np.random.default_rng(seed)
+    strata = _strata(pairs)
+    weighted = np.concatenate([sums / items.sum() for sums, items in strata]) / len(strata)
+    seen = abs(weighted.sum()) - 1e-12
+    step = max(1, BOOTSTRAP_CELLS // len(weighted))
+    reached = 0
+    for start in range(0, samples, step):
+        signs = generator.integers(0, 2, size=(min(step, samples - start), len(weighted))) * 2 - 1
+        reached += int((np.abs(signs @ weighted) >= seen).sum())
+    return (reached + 1) / (samples + 1)

@@ -1,0 +1,89 @@
+"""Models as standard Hugging Face folders: safetensors, config, tokenizer, generation config, provenance.json."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import save_torch_state_dict
+
+from stages.lib.architecture import Architecture
+from stages.lib.files import write_json
+from stages.lib.section import BuildError
+
+
+def fresh_model(architecture: Architecture, tokenizer: Path, seed: int) -> Any:
+    """A Mistral with random weights, drawn from `seed`, with an embedding for every token of `tokenizer`.
+
+    Raises:
+        BuildError: the sizes do not fit together.
+    """
+    from transformers import AutoTokenizer, MistralConfig, MistralForCausalLM
+
+    if architecture.hidden_size % architecture.heads or architecture.heads % architecture.key_value_heads:
+        raise BuildError(
+            "params.yaml: architecture: hidden_size must be a multiple of heads, and heads of key_value_heads"
+        )
+    vocabulary = AutoTokenizer.from_pretrained(tokenizer)
+    torch.manual_seed(seed)
+    return MistralForCausalLM(
+        MistralConfig(
+            vocab_size=len(vocabulary),
+            hidden_size=architecture.hidden_size,
+            num_hidden_layers=architecture.layers,
+            num_attention_heads=architecture.heads,
+            num_key_value_heads=architecture.key_value_heads,
+            intermediate_size=architecture.intermediate_size,
+            initializer_range=architecture.initializer_range,
+            tie_word_embeddings=architecture.tie_embeddings,
+            max_position_embeddings=architecture.maximum_positions,
+            sliding_window=None,
+            bos_token_id=vocabulary.bos_token_id,
+            eos_token_id=vocabulary.eos_token_id,
+            pad_token_id=None,
+        )
+    )
+
+
+def loaded_model(folder: Path) -> Any:
+    """The causal language model in `folder`, float32, from safetensors, without remote code.
+
+    Raises:
+        BuildError: the architecture computes a loss of its own that this training loop would leave out.
+    """
+    from transformers import AutoModelForCausalLM
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=False, attn_implementation="sdpa"
+    )
+    if getattr(model.config, "router_aux_loss_coef", 0):
+        raise BuildError(f"{folder}: a mixture of experts; its router loss is not trained yet (see README)")
+    return model
+
+
+def write_model(model: Any, tokenizer: Path, folder: Path, provenance: dict[str, Any]) -> None:
+    """Write `model` with the tokenizer files from the folder `tokenizer` to `folder`, whole or not at all."""
+    temporary = folder.with_name(f".{folder.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    model.config.architectures = [type(model).__name__]
+    model.config.save_pretrained(temporary)
+    model.generation_config.save_pretrained(temporary)
+    # not model.save_pretrained, which imports deepspeed where it is installed: 2 s a stage
+    save_torch_state_dict(model.state_dict(), temporary)
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json"):
+        if (tokenizer / name).is_file():
+            shutil.copyfile(tokenizer / name, temporary / name)
+    write_json(temporary / "provenance.json", provenance)
+    shutil.rmtree(folder, ignore_errors=True)
+    os.replace(temporary, folder)
+
+
+def provenance_of(folder: Path) -> dict[str, Any]:
+    """What `write_model` recorded."""
+    value: dict[str, Any] = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+    return value

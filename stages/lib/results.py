@@ -1,0 +1,65 @@
+"""What predictions and held-out bits amount to: accuracies, chance levels and bits per byte, with their intervals."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import polars as pl
+
+from stages.lib.intervals import Interval, accuracy_interval, mean_interval, ratio_interval
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Share of correct items with its interval, and the number of items and of groups it rests on."""
+
+    share: Interval
+    items: int
+    groups: int
+
+
+def in_order(models: Iterable[str]) -> list[str]:
+    """Models as they are built: each start with its fine-tunings after it, NEFTune last."""
+    endings = {"": 0, "sft": 1, "neftune": 2}
+
+    def place(model: str) -> tuple[str, int, str]:
+        start, _, ending = model.partition("-")
+        return start, endings.get(ending, len(endings)), model
+
+    return sorted(set(models), key=place)
+
+
+def accuracies(predictions: pl.DataFrame, confidence: float) -> dict[tuple[str, str, str], Accuracy]:
+    """By benchmark, strategy and model. An item answered under several seeds counts once for each, in its group."""
+    cells = {}
+    parts = predictions.partition_by("benchmark", "strategy", "model", as_dict=True)
+    for (benchmark, strategy, model), rows in sorted(parts.items()):
+        groups = rows["group"].to_list()
+        share = accuracy_interval(rows["correct"].to_list(), groups, confidence)
+        cells[str(benchmark), str(strategy), str(model)] = Accuracy(share, rows["item_id"].n_unique(), len(set(groups)))
+    return cells
+
+
+def mean_accuracies(cells: Mapping[tuple[str, str, str], Accuracy]) -> dict[tuple[str, str], Interval]:
+    """By strategy and model: the mean over benchmarks, each counting the same whatever its size."""
+    arms = sorted({(strategy, model) for _, strategy, model in cells})
+    return {
+        arm: mean_interval([cell.share for (_, *own), cell in sorted(cells.items()) if tuple(own) == arm])
+        for arm in arms
+    }
+
+
+def chance_levels(predictions: pl.DataFrame) -> dict[str, float]:
+    """By benchmark: the accuracy of a guess among each item's own options, on average over its items."""
+    items = predictions.unique("item_id").sort("item_id")
+    chance = items.group_by("benchmark").agg((1 / pl.col("scores").list.len()).mean().alias("chance"))
+    return {str(benchmark): float(value) for benchmark, value in sorted(chance.iter_rows())}
+
+
+def bits_per_byte(heldout: pl.DataFrame, confidence: float) -> dict[tuple[str, str], Interval]:
+    """By domain and model, over all documents of the domain. Domains without a byte are left out."""
+    cells = {}
+    for (domain, model), rows in sorted(heldout.partition_by("domain", "model", as_dict=True).items()):
+        if rows["bytes"].sum() > 0:
+            bits, size = rows["bits"].to_list(), rows["bytes"].to_list()
+            cells[str(domain), str(model)] = ratio_interval(bits, size, confidence)
+    return cells

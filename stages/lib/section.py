@@ -1,0 +1,13 @@
+"""The base of every params section, and the one error a user is meant to read."""
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Section(BaseModel):
+    """A section of params.yaml: every key set there, no key unknown, no type coerced, nothing changed afterwards."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class BuildError(Exception):
+    """Bad input. The message is one line that names file, key or row, and says what to do."""

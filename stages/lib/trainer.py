@@ -1,0 +1,66 @@
+"""What the four training stages share: from a model and a run to a written model with its provenance and loss curve."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from stages.lib.files import folder_hash, write_bytes
+from stages.lib.fingerprint import closure, fingerprint, package_versions
+from stages.lib.models import write_model
+from stages.lib.numerics import Numerics
+from stages.lib.stage import ACCEPT_CODE_CHANGE, ROOT
+from stages.lib.training import Checkpoint, Run, train
+
+
+def train_and_write(
+    module: Path,
+    model: Any,
+    run: Run,
+    numerics: Numerics,
+    inputs: Mapping[str, Path],
+    tokenizer: Path,
+    trained_model: Path,
+    training: Path,
+) -> None:
+    """Train, resuming where a killed run of the same params and inputs left off, and write the results.
+
+    Args:
+        module: the stage's file, whose fingerprint tells code changes.
+        model: to start from; trained in place.
+        inputs: name -> folder of everything the weights depend on; hashed into the checkpoint's key and the provenance.
+        tokenizer: folder the tokenizer files are copied from.
+        trained_model, training: outs: the model's folder and the CSV of the loss.
+    """
+    hashes = {name: folder_hash(path) for name, path in sorted(inputs.items())}
+    settings = {
+        "alpha": run.alpha,
+        "numerics": numerics.model_dump(),
+        "recipe": run.recipe.model_dump(),
+        "seed": run.seed,
+        "rows": hashlib.sha256(run.order_N2.tobytes()).hexdigest(),
+    }
+    key = hashlib.sha256(json.dumps([settings, hashes], sort_keys=True).encode()).hexdigest()[:16]
+    folder = ROOT / "scratch" / run.title / key
+    code = hashlib.sha256(fingerprint(module, ROOT, with_packages=False).encode()).hexdigest()[:16]
+    state = train(model, run, numerics, Checkpoint(folder, code, os.environ.get(ACCEPT_CODE_CHANGE) == "1"))
+    if os.environ.get("RANK", "0") != "0":
+        return
+    log = pl.DataFrame(state.log, schema=["step", "tokens", "loss", "learning_rate"], orient="row")
+    write_bytes(training, log.write_csv().encode())
+    provenance = {
+        "code": state.codes,
+        "inputs": hashes,
+        "packages": package_versions(closure(module, ROOT)[1]),
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "settings": settings,
+        "tokens": state.tokens,
+    }
+    write_model(model, tokenizer, trained_model, provenance)
+    shutil.rmtree(folder, ignore_errors=True)
+    print(f"{run.title}: {state.step} steps, {state.tokens:,} tokens, loss {state.log[-1][2]:.3f}")

@@ -1,0 +1,153 @@
+"""Make a profile the params in force, or check the ones there are.
+
+    python -m stages.profile real-small --root /data      # profiles/real-small.yaml over params.yaml, its root filled in
+    python -m stages.profile default                      # back to the default (profiles/default.yaml)
+    python -m stages.profile --check                      # is params.yaml whole, known and in range? under two seconds
+
+DVC notices a changed value, but not a misspelled section that no stage declares; the check does, before anything is built.
+"""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from stages.launch import Launch
+from stages.lib.files import write_text
+from stages.lib.section import BuildError
+from stages.lib.stage import PARAMS, ROOT, declaration, param_name, read_params, validated
+
+NOT_BOUND = ("root", "corpus", "launch")  # used by dvc.yaml's templates or by stages.launch, declared by no stage
+EMPTY_ALLOWED = ("synthesize", "pretrain", "benchmark")  # a stage for each entry, and there may be none
+
+
+def check_sections(params: Mapping[str, Any], root: Path) -> None:
+    """Validate every value that a stage declares, and refuse sections that none does.
+
+    Raises:
+        BuildError: names the keys.
+    """
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    declared_keys: set[str] = set()
+    try:
+        with Repo(str(root)) as repo:
+            for stage in repo.index.stages:
+                base = stage.name.partition("@")[0]
+                declared = declaration(stage, params)
+                if declared.missing_params:
+                    raise BuildError(f"{PARAMS}: {', '.join(declared.missing_params)}: missing; {stage.name} needs it")
+                for key, value in declared.params.items():
+                    declared_keys.add(key.split(".")[0])
+                    hints = get_type_hints(importlib.import_module(f"stages.{base}").main, include_extras=True)
+                    validated(key, value, hints[param_name(key, value)])
+    except DvcException as error:
+        raise BuildError(f"{PARAMS}: {' '.join(str(error).split())}") from None
+    validated("launch", params.get("launch"), Launch)
+    unknown = sorted(set(params) - declared_keys - {*NOT_BOUND, *EMPTY_ALLOWED})
+    if unknown:
+        raise BuildError(
+            f"{PARAMS}: {', '.join(unknown)}: no stage declares it; see profiles/ for the sections there are"
+        )
+
+
+def check_references(params: Mapping[str, Any], root: Path) -> None:
+    """Names and paths that sections give each other must exist.
+
+    Raises:
+        BuildError: names the key that points nowhere, or the two that disagree.
+    """
+    collections = {name: source["collection"] for name, source in params["source"].items()}
+    texts = {name: collection for name, collection in collections.items() if collection != "instructions"}
+    instructions = set(collections) - set(texts)
+    _agree("corpus", params["corpus"], texts, "the text sources of `source` with their collections")
+    for key, names, known in (
+        ("tokenizer.sources", params["tokenizer"]["sources"].items(), texts.items()),
+        ("mix.weights", params["mix"]["weights"], texts),
+        ("instruct.weights", params["instruct"]["weights"], instructions),
+        *(
+            (f"pretrain.{name}.weights", section["weights"], {source for source in texts if texts[source] == "general"})
+            for name, section in params["pretrain"].items()
+        ),
+    ):
+        if wrong := sorted(map(str, set(names) - set(known))):
+            raise BuildError(f"{PARAMS}: {key}: {', '.join(wrong)}: not among {', '.join(sorted(map(str, known)))}")
+    _agree(
+        "select.priority", dict.fromkeys(params["select"]["priority"]), dict.fromkeys(collections), "every source once"
+    )
+    folder = root / params["root"]
+    made = [f"data/raw/{name}" for name in params["synthesize"]]
+    if params["root"] not in made:
+        for kind in ("source", "benchmark"):
+            for name, section in params[kind].items():
+                if not (folder / section["path"]).exists():
+                    raise BuildError(f"{PARAMS}: {kind}.{name}.path: {folder / section['path']} does not exist")
+
+
+def _agree(key: str, given: Mapping[str, Any], expected: Mapping[str, Any], meaning: str) -> None:
+    if dict(given) != dict(expected):
+        wrong = sorted({name for name, _ in set(given.items()) ^ set(expected.items())})
+        raise BuildError(f"{PARAMS}: {key}: must be {meaning}; check {', '.join(wrong)}")
+
+
+def check(root: Path) -> None:
+    """Check the params.yaml in `root`.
+
+    Raises:
+        BuildError: the first problem found.
+    """
+    params = read_params(root / PARAMS)
+    check_sections(params, root)
+    check_references(params, root)
+
+
+def filled(text: str, root: str | None) -> str:
+    """The profile `text` with its `root` set: only that line changes, comments stay.
+
+    Raises:
+        BuildError: the profile needs a root and got none, or a relative one.
+    """
+    lines = text.splitlines(keepends=True)
+    index = next((number for number, line in enumerate(lines) if line.startswith("root:")), None)
+    if index is None:
+        raise BuildError("the profile has no key `root`")
+    if root is not None:
+        if not Path(root).is_absolute():
+            raise BuildError(
+                f"--root {root}: must be absolute, or `dvc exp run --temp` and `--queue` would not find it"
+            )
+        lines[index] = f"root: {root}\n"
+    elif lines[index].split(":", 1)[1].split("#")[0].strip() in ("", "null"):
+        raise BuildError(
+            "this profile needs --root, the absolute folder that its data lies in (make profile ... ROOT=...)"
+        )
+    return "".join(lines)
+
+
+def main() -> None:
+    """Copy a profile over params.yaml, or check params.yaml."""
+    parser = argparse.ArgumentParser(prog="python -m stages.profile", description="Change or check params.yaml.")
+    parser.add_argument("name", nargs="?", help="a file of profiles/, without .yaml")
+    parser.add_argument("--root", help="absolute folder that the profile's paths are relative to")
+    parser.add_argument("--check", action="store_true", help="only check the params.yaml there is")
+    arguments = parser.parse_args()
+    try:
+        if arguments.name:
+            source = ROOT / "profiles" / f"{arguments.name}.yaml"
+            if not source.is_file():
+                names = ", ".join(sorted(path.stem for path in source.parent.glob("*.yaml")))
+                raise BuildError(f"profiles/{arguments.name}.yaml: no such profile; there are {names}")
+            write_text(ROOT / PARAMS, filled(source.read_text(encoding="utf-8"), arguments.root))
+            print(f"{PARAMS} is now profiles/{arguments.name}.yaml; `git checkout {PARAMS}` brings the default back")
+        elif not arguments.check:
+            parser.error("name a profile, or --check")
+        check(ROOT)
+    except BuildError as error:
+        sys.exit(f"osler: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""Turn predictions into what people read: metrics, the verdicts on the claims, tables and figures. Takes 5 s."""
+
+import json
+import math
+from pathlib import Path
+
+import polars as pl
+from pydantic import Field
+
+from stages.lib.claims import Test, outcomes
+from stages.lib.figures import intervals_figure, png, training_figure
+from stages.lib.files import write_bytes, write_json, write_text
+from stages.lib.intervals import Interval
+from stages.lib.results import accuracies, bits_per_byte, chance_levels, in_order, mean_accuracies
+from stages.lib.section import BuildError, Section
+from stages.lib.stage import run
+from stages.lib.tables import report_text, strategies_in_order, summary
+
+
+class Statistics(Section):
+    """Settings of `statistics`."""
+
+    confidence: float = Field(gt=0, lt=1, description="of every interval")
+    bootstrap_samples: int = Field(ge=100, description="resamplings of an effect, and sign flips of a test")
+    bootstrap_seed: int = Field(ge=0)
+    little_points: float = Field(gt=0, description="percentage points; what claim 1 calls a little gain is below it")
+
+
+def rounded(value: float) -> float | None:
+    """Six decimals; None for what is not finite, which no metrics file can hold."""
+    return round(value, 6) if math.isfinite(value) else None
+
+
+def scaled(interval: Interval, factor: float) -> Interval:
+    """The interval in another unit."""
+    return Interval(factor * interval.estimate, factor * interval.low, factor * interval.high)
+
+
+def main(
+    plan: Path,
+    predictions: Path,
+    training: Path,
+    benchmarks: Path,
+    claims: Path,
+    eval: Path,
+    loss: Path,
+    report: Path,
+    figures: Path,
+    plots: tuple[Path, Path],
+    statistics: Statistics,
+) -> None:
+    """Write the metrics of all models in `predictions`, one folder each, and print a summary."""
+    folders = sorted(path for path in predictions.iterdir() if (path / "predictions.parquet").is_file())
+    if not folders:
+        raise BuildError(f"{predictions}: no model has predictions; run `dvc repro evaluate`")
+    answers = pl.concat([pl.read_parquet(folder / "predictions.parquet") for folder in folders])
+    heldout = pl.concat([pl.read_parquet(folder / "heldout.parquet") for folder in folders])
+    mixture = json.loads((plan / "plan.json").read_text(encoding="utf-8"))
+
+    confidence = statistics.confidence
+    cells = accuracies(answers, confidence)
+    means = mean_accuracies(cells)
+    chance = chance_levels(answers)
+    losses = bits_per_byte(heldout, confidence)
+    test = Test(confidence, statistics.bootstrap_samples, statistics.bootstrap_seed, statistics.little_points)
+    verdicts = dict(outcomes(answers, test))
+
+    detail: dict[str, dict[str, object]] = {name: {"chance": rounded(level)} for name, level in chance.items()}
+    for (benchmark, strategy, model), cell in cells.items():
+        share = cell.share
+        by_model = detail[benchmark].setdefault(strategy, {})
+        assert isinstance(by_model, dict)
+        by_model[model] = {
+            "accuracy": rounded(share.estimate),
+            "low": rounded(share.low),
+            "high": rounded(share.high),
+            "items": cell.items,
+        }
+    headline: dict[str, dict[str, float]] = {}
+    for (strategy, model), interval in means.items():
+        headline.setdefault(strategy, {})[model] = round(interval.estimate, 6)
+    by_domain: dict[str, dict[str, float | None]] = {}
+    for (domain, model), interval in losses.items():
+        by_domain.setdefault(domain, {})[model] = rounded(interval.estimate)
+    write_json(benchmarks, detail)
+    write_json(eval, headline)
+    write_json(loss, by_domain)
+    write_json(claims, verdicts)
+
+    level = math.fsum(chance.values()) / len(chance)
+    truncated, seeds = int(answers["truncated"].sum()), answers["seed"].n_unique()
+    write_text(report, report_text(cells, means, chance, losses, verdicts, mixture, confidence, truncated, seeds))
+
+    strategies = strategies_in_order([strategy for strategy, _ in means])
+    shares = {arm: scaled(share, 100) for arm, share in means.items()}
+    curves = {
+        path.stem: (frame["tokens"].to_list(), frame["loss"].to_list())
+        for path in sorted(training.glob("*.csv"))
+        for frame in [pl.read_csv(path)]
+    }
+    domains = sorted({domain for domain, _ in losses})
+    accuracy_figure = intervals_figure(shares, strategies, "accuracy, %", (100 * level, "chance"))
+    write_bytes(figures / "accuracy.png", png(accuracy_figure))
+    write_bytes(figures / "bits_per_byte.png", png(intervals_figure(losses, domains, "bits per byte", None)))
+    write_bytes(figures / "training_loss.png", png(training_figure(curves)))
+
+    accuracy_plot, bits_plot = plots
+    arms = [(strategy, model) for strategy in strategies for model in in_order(model for _, model in means)]
+    rows = [
+        (strategy, model, *map(rounded, (mean.low, mean.high, level, mean.estimate)), f"{strategy} {model}")
+        for strategy, model in arms
+        if (mean := means.get((strategy, model)))
+    ]
+    columns = ["strategy", "model", "low", "high", "chance", "accuracy", "arm"]
+    write_text(accuracy_plot, pl.DataFrame(rows, schema=columns, orient="row").write_csv())
+    rows = [
+        (domain, model, *map(rounded, (ratio.low, ratio.high, ratio.estimate)), f"{domain} {model}")
+        for domain in domains
+        for model in in_order(model for _, model in losses)
+        if (ratio := losses.get((domain, model)))
+    ]
+    columns = ["domain", "model", "low", "high", "bits_per_byte", "arm"]
+    write_text(bits_plot, pl.DataFrame(rows, schema=columns, orient="row").write_csv())
+
+    shown = [f"{path.parent.name}/{path.name}" for path in (report, figures)]
+    print(summary(headline, detail, verdicts, *shown), end="")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,37 @@
+"""Print what the last build found, from its metrics files: `python -m stages.show`. A command, not a stage."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from stages.lib.tables import summary
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def outs(root: Path, stage: str) -> dict[str, str]:
+    """The metrics and plots of a stage by name without suffix, as dvc.yaml names their paths."""
+    declared = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))["stages"][stage]
+    paths = [path for entry in declared["metrics"] + declared["plots"] for path in entry]
+    return {Path(path).stem: path for path in paths}
+
+
+def main(root: Path = ROOT) -> None:
+    """Print the summary, or say what to run first."""
+    paths = outs(root, "report")
+
+    def read(name: str) -> Any:
+        return json.loads((root / paths[name]).read_text(encoding="utf-8"))
+
+    try:
+        text = summary(read("eval"), read("benchmarks"), read("claims"), paths["report"], paths["figures"])
+    except FileNotFoundError:
+        sys.exit(f"osler: {paths['report']}: no build has finished here yet; run `dvc repro`")
+    print(text, end="")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+"""Stage `tokenizer`: train a byte-pair encoding on the samples, or convert the base model's own tokenizer file.
+
+Writes a standard Hugging Face tokenizer folder with the chat template that instructions and prompts are rendered with.
+"""
+
+from pathlib import Path
+
+import polars as pl
+
+from stages.lib.stage import run
+from stages.lib.tokenization import (
+    BOS,
+    EOS,
+    UNKNOWN,
+    TokenizerSettings,
+    package_file,
+    sentencepiece_tokenizer,
+    trained_bpe,
+)
+
+
+def main(samples: Path, trained_model: Path, tokenizer: TokenizerSettings) -> None:
+    """Write the tokenizer folder `trained_model`."""
+    from transformers import PreTrainedTokenizerFast
+
+    if tokenizer.kind == "bpe":
+        texts = (
+            text
+            for source in sorted(tokenizer.sources)
+            for text in pl.read_parquet(samples / f"{source}.parquet")["text"]
+        )
+        fast = trained_bpe(texts, tokenizer.vocabulary_size)
+    else:
+        assert tokenizer.package  # the settings have checked both
+        assert tokenizer.file
+        fast = sentencepiece_tokenizer(package_file(tokenizer.package, tokenizer.file))
+    wrapped = PreTrainedTokenizerFast(
+        tokenizer_object=fast,
+        bos_token=BOS,
+        eos_token=EOS,
+        unk_token=UNKNOWN,
+        pad_token=EOS,
+        clean_up_tokenization_spaces=False,
+    )
+    wrapped.chat_template = tokenizer.chat_template
+    wrapped.save_pretrained(trained_model)
+    print(f"tokenizer: {len(wrapped)} tokens")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,160 @@
+"""Verdicts follow from intervals, and say when they rest on too few seeds or cannot be given."""
+
+from typing import Any
+
+import polars as pl
+import pytest
+
+from stages.lib.claims import Arm, Contrast, Rule, Test, claim_outcome, claims, outcomes, paired, verdict
+from stages.lib.intervals import Interval
+
+TEST = Test(confidence=0.95, samples=400, seed=3, little_points=5.0)
+ITEMS = 60
+
+
+def answers(right: dict[tuple[str, str], int], seeds: int = 1, items: int = ITEMS) -> pl.DataFrame:
+    """For each (model, strategy), that many of `items` items right, the first ones."""
+    return pl.DataFrame(
+        [
+            {
+                "benchmark": "b",
+                "group": f"g{number}",
+                "item_id": f"b/{number:03d}",
+                "strategy": strategy,
+                "model": model,
+                "seed": seed,
+                "correct": number < count,
+            }
+            for (model, strategy), count in right.items()
+            for seed in range(seeds)
+            for number in range(items)
+        ]
+    )
+
+
+def outcome(key: str, right: dict[tuple[str, str], int], seeds: int = 1) -> dict[str, Any]:
+    return dict(outcomes(answers(right, seeds), TEST)[key])
+
+
+@pytest.mark.parametrize(
+    ("rule", "low", "high", "expected"),
+    [
+        ("gain", 0.01, 0.2, "supported"),
+        ("gain", 0.0, 0.2, "undecided"),
+        ("gain", -0.2, -0.01, "contradicted"),
+        ("little", -0.3, 0.04, "supported"),
+        ("little", 0.01, 0.06, "undecided"),
+        ("little", 0.06, 0.2, "contradicted"),
+        ("gain_of_each", 0.01, 0.2, "supported"),
+        ("gain_of_each", -0.2, -0.01, "contradicted"),
+    ],
+)
+def test_verdicts_by_eye(rule: Rule, low: float, high: float, expected: str) -> None:
+    """Only an interval wholly on one side of 0, or of the margin of 5 points, decides."""
+    interval = Interval((low + high) / 2, low, high)
+    assert verdict(rule, interval, [interval], [interval], 0.05) == expected
+
+
+def test_each_means_each() -> None:
+    """One model without a sure gain leaves it undecided, however large the mean; one sure loss contradicts."""
+    gain, none, loss = Interval(0.3, 0.2, 0.4), Interval(0.0, -0.1, 0.1), Interval(-0.3, -0.4, -0.2)
+    assert verdict("gain_of_each", gain, [gain, none], [gain, none], 0.05) == "undecided"
+    assert verdict("gain_of_each", gain, [gain, loss], [gain, loss], 0.05) == "contradicted"
+    assert verdict("gain_of_each", gain, [gain, loss], [gain, none], 0.05) == "undecided"
+
+
+def test_claims_name_models_of_the_build() -> None:
+    """Four claims; each contrast of the first three is zero-shot, and the last has one for each model."""
+    found = {claim.key: claim for claim in claims(["base", "cpt"])}
+    assert len(found) == 4
+    assert [one.name for one in found["neftune_beats_sft"].contrasts] == [
+        "base-neftune - base-sft",
+        "cpt-neftune - cpt-sft",
+    ]
+    assert [one.better for one in found["medprompt_beats_zero_shot"].contrasts] == [
+        Arm("base", "medprompt"),
+        Arm("cpt", "medprompt"),
+    ]
+
+
+def test_an_effect_is_in_points_of_the_better_arm() -> None:
+    """40 of 60 against 10 of 60 are 50 points, with an interval around them, a small p, and one seed."""
+    found = outcome("cpt_strengthens_sft", {("cpt-sft", "zero_shot"): 40, ("base-sft", "zero_shot"): 10})
+    assert found["effect_points"] == 50.0
+    assert 30 < found["low_points"] < 50 < found["high_points"] < 70
+    assert found["p"] < 0.01
+    assert found["contrasts"]["cpt-sft - base-sft"]["mcnemar_p"] == pytest.approx(2**-29, rel=1e-3)
+    assert (found["items"], found["seeds"], found["verdict"]) == (60, 1, "supported on 1 seed")
+
+
+def test_three_seeds_drop_the_warning() -> None:
+    """With three seeds the verdict stands alone; items are still counted once."""
+    found = outcome("cpt_strengthens_sft", {("cpt-sft", "zero_shot"): 40, ("base-sft", "zero_shot"): 10}, seeds=3)
+    assert (found["items"], found["seeds"], found["verdict"]) == (60, 3, "supported")
+
+
+def test_more_seeds_of_the_same_items_do_not_make_items() -> None:
+    """Three equal seeds give the interval of one: what is drawn is groups of items."""
+    right = {("cpt-sft", "zero_shot"): 33, ("base-sft", "zero_shot"): 30}
+    one, three = (outcome("cpt_strengthens_sft", right, seeds) for seeds in (1, 3))
+    assert three["low_points"] == pytest.approx(one["low_points"])
+
+
+def test_little_is_undecided_between() -> None:
+    """No gain at all on 60 items is little; a gain of 50 points is not; 5 points cannot be told."""
+    right = {("base", "zero_shot"): 10}
+    verdicts = [
+        outcome("cpt_alone_gives_little", right | {("cpt", "zero_shot"): count})["verdict"] for count in (10, 40, 13)
+    ]
+    assert verdicts == ["supported on 1 seed", "contradicted on 1 seed", "undecided on 1 seed"]
+
+
+def test_a_mean_over_inits_is_reported_with_its_parts() -> None:
+    """Ten points up from one start and ten down from the other are none on average, and both are shown."""
+    found = outcome(
+        "neftune_beats_sft",
+        {
+            ("base-sft", "zero_shot"): 20,
+            ("base-neftune", "zero_shot"): 26,
+            ("cpt-sft", "zero_shot"): 50,
+            ("cpt-neftune", "zero_shot"): 44,
+        },
+    )
+    assert found["effect_points"] == 0.0
+    assert [part["effect_points"] for part in found["contrasts"].values()] == [10.0, -10.0]
+    assert found["verdict"] == "undecided on 1 seed"
+
+
+def test_a_missing_arm_is_said_not_guessed() -> None:
+    """A build without base-sft has no verdict on it, and no numbers."""
+    found = outcome("cpt_strengthens_sft", {("cpt-sft", "zero_shot"): 40})
+    assert found["verdict"] == "not tested: no predictions for cpt-sft - base-sft"
+    assert "effect_points" not in found
+
+
+def test_pairs_are_of_shared_items_and_seeds() -> None:
+    """A strategy that answered fewer items is compared on those; other seeds are not mixed in."""
+    frame = pl.concat(
+        [
+            answers({("a", "zero_shot"): 5}, seeds=2, items=10),
+            answers({("a", "few_shot"): 5}, seeds=1, items=7),
+        ]
+    )
+    rows = paired(frame, Contrast(Arm("a", "few_shot"), Arm("a", "zero_shot")))
+    assert rows.height == 7
+    assert rows["better"].to_list() == rows["worse"].to_list()
+
+
+def test_outcomes_hold_what_metrics_files_can() -> None:
+    """Only numbers, strings and mappings: DVC drops lists, and NaN never equals itself."""
+
+    def check(value: object) -> None:
+        if isinstance(value, dict):
+            for inner in value.values():
+                check(inner)
+        else:
+            assert isinstance(value, int | float | str)
+            assert value == value
+
+    for claim in claims(["base"]):
+        check(claim_outcome(claim, answers({("base", "zero_shot"): 9, ("base", "medprompt"): 9}), TEST))

@@ -1,0 +1,290 @@
+"""Whole builds with DVC, on profiles/micro.yaml: which stages run after which change, and that nothing is lost on the way.
+
+One project is built once; each test changes it, reads which stages DVC ran, and resets it as the README says.
+"""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from stages.lib.files import folder_hash
+from stages.lib.stage import ROOT
+
+pytestmark = pytest.mark.dag
+
+ENVIRONMENT = {
+    **{name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "GIT_"))},
+    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    "HF_HUB_OFFLINE": "1",
+    "OMP_NUM_THREADS": "1",
+    "GIT_AUTHOR_NAME": "t", "GIT_AUTHOR_EMAIL": "t@t", "GIT_COMMITTER_NAME": "t", "GIT_COMMITTER_EMAIL": "t@t",
+}  # fmt: skip
+MODELS = ("base", "base-neftune", "base-sft", "cpt", "cpt-neftune", "cpt-sft")
+EVALUATIONS = {f"evaluate@{model}" for model in MODELS}
+AFTER_CPT = {"cpt", "sft@cpt", "neftune@cpt", *(f"evaluate@{m}" for m in MODELS if m.startswith("cpt")), "report"}
+
+
+class Project:
+    """A clone of the working tree with the micro profile in force."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def run(self, *command: str, fails: bool = False) -> str:
+        """Run a command there; its output. It must succeed, or with `fails` must not."""
+        done = subprocess.run(
+            command, cwd=self.folder, env=ENVIRONMENT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            timeout=600,
+        )  # fmt: skip
+        assert (done.returncode != 0) == fails, done.stdout[-4000:]
+        return done.stdout
+
+    def edit(self, name: str, old: str, new: str) -> None:
+        path = self.folder / name
+        text = path.read_text()
+        assert old in text, f"{name} has no {old!r}"
+        path.write_text(text.replace(old, new, 1))
+
+    def reset(self) -> None:
+        """What the README says to do after an experiment."""
+        self.run("git", "checkout", "--", ".")
+        self.run("git", "clean", "-fdq")
+        self.run("dvc", "checkout", "--quiet")
+
+
+def ran(output: str) -> set[str]:
+    """The stages that DVC ran, not those it took from the cache."""
+    return set(re.findall(r"Running stage '(.+?)'", output))
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The build, committed."""
+    project = Project(tmp_path_factory.mktemp("osler"))
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    for name in listed.stdout.splitlines():
+        if (ROOT / name).is_file():
+            (project.folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, project.folder / name)
+    (project.folder / "dvc.lock").unlink(missing_ok=True)
+    project.run("git", "init", "-q")
+    project.run(sys.executable, "-m", "stages.profile", "micro")
+    output = project.run("dvc", "repro")
+    assert "evaluate@cpt-sft" in ran(output)
+    project.run("git", "add", "-A")
+    project.run("git", "commit", "-qm", "built")
+    return project
+
+
+@pytest.fixture
+def project(built: Project) -> Iterator[Project]:
+    """The build, reset afterwards."""
+    yield built
+    built.reset()
+
+
+def test_a_second_build_runs_nothing_and_leaves_git_clean(project: Project) -> None:
+    """Everything is recorded in dvc.lock."""
+    assert ran(project.run("dvc", "repro")) == set()
+    assert project.run("git", "status", "--porcelain") == ""
+
+
+def test_planted_faults_are_found_and_nothing_else(project: Project) -> None:
+    """Exact duplicates, near duplicates and contaminated documents: recall and precision 1.0."""
+    raw = project.folder / "data/raw/default"
+    planted = pl.DataFrame([json.loads(line) for line in (raw / "planted.jsonl").read_text().splitlines()])
+    sources = {path.stem for path in (project.folder / "data/screens").glob("*.parquet")}
+    planted = planted.filter(pl.col("source").is_in(sources))
+    ledger = pl.read_parquet(project.folder / "data/ledger/select.parquet")
+    for kind, reason in (("exact", "exact_duplicate"), ("near", "near_duplicate"), ("contaminated", "contaminated")):
+        expected = set(planted.filter(pl.col("kind") == kind).select(pl.col("source") + "/" + pl.col("id")).to_series())
+        twins = {f"{s}/{i}" for s, i in planted.filter(pl.col("kind") == kind).select("source", "of").iter_rows()}
+        found = set(ledger.filter(pl.col("reason") == reason)["doc_id"])
+        assert len(found) == len(expected) > 0, kind
+        assert found <= expected | twins, kind
+
+
+def test_rows_in_are_rows_out_plus_the_ledger_at_every_stage(project: Project) -> None:
+    """Per source: documents = kept + ledger of select; tokenized documents = documents; packed tokens = kept tokens."""
+    data = project.folder / "data"
+    dropped = pl.read_parquet(data / "ledger/select.parquet")
+    for folder in sorted(data.glob("documents/*/*")):
+        documents = pl.read_parquet(folder / "*.parquet")
+        kept = pl.read_parquet(data / "keep" / folder.parent.name / f"{folder.name}.parquet")
+        gone = dropped.filter(pl.col("source") == folder.name)
+        assert sorted([*kept["doc_id"], *gone["doc_id"]]) == sorted(documents["doc_id"])
+        if folder.parent.name != "instructions":
+            tokens = json.loads((data / "tokens" / folder.name / "manifest.json").read_text())
+            packed = json.loads((data / "packed" / folder.parent.name / folder.name / "manifest.json").read_text())
+            assert tokens["documents"] == len(documents)
+            assert packed["documents"] == len(kept)
+            assert packed["rows"] * packed["sequence_length_tokens"] == packed["tokens"] + packed["padding_tokens"]
+
+
+def test_alpha_reruns_exactly_what_depends_on_it(project: Project) -> None:
+    """`dvc exp run -S neftune.alpha=10` runs neftune, its evaluations and the report; the old value again runs nothing."""
+    output = project.run("dvc", "exp", "run", "-S", "neftune.alpha=10")
+    neftune = {"neftune@base", "neftune@cpt", "evaluate@base-neftune", "evaluate@cpt-neftune", "report"}
+    assert ran(output) == neftune
+    difference = project.run("dvc", "metrics", "diff")
+    assert "neftune" in difference
+    assert len({len(line) for line in difference.splitlines() if line.strip()}) <= 3  # one table
+    assert ran(project.run("dvc", "exp", "run", "-S", "neftune.alpha=5")) == set()
+
+
+def test_a_weight_reruns_the_mixture_and_below_and_no_tokens(project: Project) -> None:
+    """mix, cpt and what starts from it."""
+    project.edit("params.yaml", "    notes: 0.3", "    notes: 0.5")
+    assert ran(project.run("dvc", "repro")) == {"mix", *AFTER_CPT}
+
+
+def test_a_strategys_setting_recomputes_that_strategy_alone(project: Project) -> None:
+    """Each evaluation reuses the other strategies' predictions, counted in items, and the held-out losses."""
+    project.edit("params.yaml", "    ensemble: 4", "    ensemble: 3")
+    output = project.run("dvc", "repro")
+    assert ran(output) == EVALUATIONS | {"report"}
+    assert len(re.findall(r"medprompt: computed \d+ items", output)) == len(MODELS)
+    for reused in ("zero_shot", "few_shot", "heldout"):
+        assert f"{reused}: computed" not in output
+        assert len(re.findall(rf"{reused}: reused \d+", output)) == len(MODELS)
+
+
+def test_a_comment_reruns_only_the_fingerprints(project: Project) -> None:
+    """A comment and a docstring in a module that every stage imports."""
+    for name in ("stages/lib/stage.py", "stages/lib/packing.py"):
+        path = project.folder / name
+        path.write_text(path.read_text() + "\n# a thought\n")
+    assert ran(project.run("dvc", "repro")) == {"code"}
+
+
+def test_an_edit_reruns_the_stages_that_run_it(project: Project) -> None:
+    """A changed constant of the report reruns code and report."""
+    path = project.folder / "stages/lib/claims.py"
+    path.write_text(path.read_text() + "\nADDED = 1\n")
+    assert ran(project.run("dvc", "repro")) == {"code", "report"}
+
+
+def test_where_training_runs_triggers_nothing(project: Project) -> None:
+    """The section `launch` is no dependency."""
+    project.edit("params.yaml", "engine: python", "engine: ddp")
+    project.edit("params.yaml", "processes: 1", "processes: 2")
+    assert ran(project.run("dvc", "repro")) == set()
+
+
+def test_a_new_source_runs_its_own_chain_and_what_reads_all_sources(project: Project) -> None:
+    """Its ingest, screen, overlap, tokenize and pack; select, mix and below; taken out again, it leaves nothing behind."""
+    text = (project.folder / "params.yaml").read_text()
+    section = re.search(r"^  notes:\n(?:    .*\n)+", text, re.M)
+    assert section
+    extra = section.group().replace("notes:", "letters:").replace("corpus/notes", "corpus/letters.jsonl")
+    letters = project.folder / "data/raw/letters.jsonl"
+    letters.write_text(
+        "".join(
+            json.dumps({"id": str(n), "license": "CC0-1.0", "text": f"Letter {n} of words. " * (n + 3)}) + "\n"
+            for n in range(9)
+        )
+    )
+    extra = extra.replace("corpus/letters.jsonl", "../letters.jsonl")
+    project.edit("params.yaml", section.group(), section.group() + extra)
+    project.edit("params.yaml", "  notes: clinical\n", "  notes: clinical\n  letters: clinical\n")
+    project.edit("params.yaml", "  - notes\n", "  - notes\n  - letters\n")
+    project.edit("params.yaml", "    notes: 0.3\n", "    notes: 0.3\n    letters: 0.05\n")
+    output = project.run("dvc", "repro")
+    chain = {f"{stage}@letters" for stage in ("ingest", "screen", "overlap", "tokenize", "pack")}
+    assert ran(output) == chain | {"select", "mix"} | AFTER_CPT
+    project.reset()
+    letters.unlink()
+    assert ran(project.run("dvc", "repro")) <= {"select", "mix", "cpt", "report", *AFTER_CPT}
+
+
+def test_a_clone_pulls_from_a_remote_and_runs_nothing(project: Project, tmp_path: Path) -> None:
+    """With a folder as remote: push, clone, pull, repro."""
+    project.run("dvc", "remote", "add", "--local", "-d", "store", str(tmp_path / "store"))
+    project.run("dvc", "push", "--quiet")
+    clone = Project(tmp_path / "clone")
+    project.run("git", "clone", "-q", ".", str(clone.folder))
+    clone.run("dvc", "remote", "add", "--local", "-d", "store", str(tmp_path / "store"))
+    clone.run("dvc", "pull", "--quiet")
+    assert ran(clone.run("dvc", "repro")) == set()
+    assert clone.run("git", "status", "--porcelain") == ""
+
+
+BAD = {
+    "a missing key": ("params.yaml", "  alpha: 5", "  alpa: 5", r"params.yaml: neftune.alpha: Field required"),
+    "a wrong type": ("params.yaml", "  alpha: 5", "  alpha: five", r"neftune.alpha: Input should be a valid number"),
+    "a value out of range": (
+        "params.yaml",
+        "  alpha: 5",
+        "  alpha: -1",
+        r"neftune.alpha: .*greater than or equal to 0",
+    ),
+    "a missing source path": ("params.yaml", "path: corpus/notes", "path: corpus/nothing", r"corpus/nothing"),
+    "an unknown weight": ("params.yaml", "    notes: 0.3", "    nots: 0.3", r"mix.weights: nots: not a packed source"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_params_are_one_line_and_leave_artifacts_untouched(project: Project, case: str) -> None:
+    """`dvc repro` fails, names file and key in one line, and every earlier artifact has the bytes it had."""
+    name, old, new, message = BAD[case]
+    folders = [project.folder / folder for folder in ("models", "data/documents", "data/plan", "results/predictions")]
+    before = [folder_hash(folder) for folder in folders]
+    project.edit(name, old, new)
+    output = project.run("dvc", "repro", fails=True)
+    assert re.search(message, output), output[-2000:]
+    assert "Traceback" not in output
+    assert [folder_hash(folder) for folder in folders] == before
+
+
+def test_a_section_that_no_stage_reads_is_refused_before_the_build(project: Project) -> None:
+    """DVC would not notice a misspelled section; the check that `make repro` starts with does."""
+    project.edit("params.yaml", "launch:", "surprise: 1\nlaunch:")
+    output = project.run(sys.executable, "-m", "stages.profile", "--check", fails=True)
+    assert output.startswith("osler: params.yaml: surprise: no stage declares it")
+    assert output.count("\n") == 1
+
+
+@pytest.mark.parametrize("whole_group", [True, False], ids=["ctrl-c or kill -9 of all", "kill -9 of dvc alone"])
+def test_a_killed_build_ends_with_the_same_bytes(project: Project, whole_group: bool) -> None:
+    """Killed in `cpt` after a checkpoint and run again, cpt is resumed and equals an uninterrupted one byte for byte.
+
+    Where only dvc was killed, the trainer lives on, and the second run refuses with the process to wait for.
+    """
+    expected = folder_hash(project.folder / "models/cpt")
+    shutil.rmtree(project.folder / "models/cpt")
+    scratch = project.folder / "scratch/cpt"
+    project.edit("params.yaml", "  tokens: 20000", "  tokens: 20000 # the same")
+    running = subprocess.Popen(
+        ["dvc", "repro", "--force", "--single-item", "cpt"], cwd=project.folder, env=ENVIRONMENT,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not list(scratch.glob("*/checkpoint.safetensors")) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    assert running.poll() is None, "cpt ended before it could be killed"
+    if whole_group:
+        os.killpg(running.pid, signal.SIGKILL)
+    else:
+        trainer = int((project.folder / "scratch/locks/cpt").read_text())
+        os.kill(trainer, signal.SIGSTOP)
+        running.kill()
+    running.wait()
+    if not whole_group:
+        refused = project.run("dvc", "repro", "--force", "--single-item", "cpt", fails=True)
+        assert f"still being trained by process {trainer}" in refused
+        os.kill(trainer, signal.SIGKILL)
+    output = project.run("dvc", "repro", "--force", "--single-item", "cpt")
+    assert re.search(r"cpt: resumed at step \d+", output)
+    assert folder_hash(project.folder / "models/cpt") == expected

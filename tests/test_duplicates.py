@@ -1,0 +1,83 @@
+"""Candidates, similarities and clusters."""
+
+import random
+from itertools import combinations
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stages.lib.duplicates import NEIGHBORS, candidate_pairs, components, jaccard, nearest, shingle_sets
+from stages.lib.minhash import band_hashes
+from stages.lib.shingles import I64, shingles, word_runs
+
+
+def array(pairs: list[tuple[int, int]]) -> I64:
+    """Pairs as an array."""
+    return np.array(pairs, np.int64).reshape(-1, 2)
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=12))
+def test_candidates_share_a_band(rows: list[tuple[int, int]]) -> None:
+    """Candidates are exactly the pairs that are equal in some band; the same value in different bands is nothing."""
+    bands = np.array(rows, np.uint64).T
+    expected = [
+        (i, j)
+        for i, j in combinations(range(len(rows)), 2)
+        if any(a == b for a, b in zip(rows[i], rows[j], strict=True))
+    ]
+    assert [tuple(pair) for pair in candidate_pairs(bands, len(rows)).tolist()] == expected
+
+
+def test_a_huge_band_gives_few_pairs_and_one_cluster() -> None:
+    """1,000 copies are not half a million comparisons, and still one cluster."""
+    pairs = candidate_pairs([np.zeros(1000, np.uint64)], 1000)
+    assert len(pairs) <= 1000 * NEIGHBORS
+    assert set(components(pairs, 1000).tolist()) == {0}
+
+
+@given(st.sets(st.integers(0, 20)), st.sets(st.integers(0, 20)))
+def test_jaccard_is_that_of_sets(one: set[int], other: set[int]) -> None:
+    """Intersection over union, symmetric, 1 for two empty sets."""
+    left, right = (np.array(sorted(members), np.uint64) for members in (one, other))
+    expected = len(one & other) / len(one | other) if one | other else 1.0
+    assert jaccard(left, right) == jaccard(right, left) == expected
+
+
+@given(st.lists(st.tuples(st.integers(0, 8), st.integers(0, 8)), max_size=12), st.randoms())
+def test_components_do_not_depend_on_the_order_of_pairs(pairs: list[tuple[int, int]], shuffler: random.Random) -> None:
+    """Every document gets the smallest number it is connected to, in whatever order and direction pairs come."""
+    clusters = components(array(pairs), 9)
+    shuffled = [tuple(shuffler.sample(pair, 2)) for pair in shuffler.sample(pairs, len(pairs))]
+    assert (components(array(shuffled), 9) == clusters).all()  # type: ignore[arg-type]
+    assert all(clusters[one] == clusters[other] for one, other in pairs)
+    assert all(clusters[cluster] == cluster <= document for document, cluster in enumerate(clusters))
+    linked = {document for pair in pairs for document in pair if pair[0] != pair[1]}
+    assert all(clusters[document] == document for document in set(range(9)) - linked)
+
+
+def test_a_dropped_document_names_the_first_or_its_link_to_it() -> None:
+    """In a chain 0-1-2, 1 names 0, the kept one, and 2 names 1, its most similar neighbor."""
+    pairs = array([(0, 1), (1, 2)])
+    named = nearest(pairs, np.array([0.8, 0.9]), components(pairs, 3))
+    assert named == {1: (0, 0.8), 2: (1, 0.9)}
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_planted_near_duplicates_are_found_and_nothing_else(seed: int) -> None:
+    """Of 200 texts that share half their phrases, the 40 copies with 1 % of words changed are found, and only they."""
+    stream = random.Random(seed)
+    phrases = [" ".join(f"w{stream.randrange(3000)}" for _ in range(10)) for _ in range(400)]
+    texts = [" ".join(stream.choice(phrases) for _ in range(20)) for _ in range(200)]
+    for text in texts[:40]:
+        words = text.split()
+        for place in stream.sample(range(len(words)), 2):
+            words[place] = "changed"
+        texts.append(" ".join(words))
+    runs = shingles(word_runs(pl.Series(texts)), 5)
+    sets = shingle_sets(runs)
+    candidates = candidate_pairs(band_hashes(runs, 20, 7).T, len(texts))
+    found = {(one, other) for one, other in candidates.tolist() if jaccard(sets[one], sets[other]) >= 0.8}
+    assert found == {(number, 200 + number) for number in range(40)}

@@ -1,0 +1,93 @@
+"""Stage ingest, called as DVC calls it but for the binding."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from stages import ingest
+from stages.lib.records import Source
+from stages.lib.section import BuildError
+from tests.test_records import TURNS, section
+
+ROWS: list[dict[str, Any]] = [
+    {"id": "a", "text": "First  \r\nnote", "license": "CC-BY-4.0"},
+    {"id": "b", "text": " \n", "license": "CC-BY-4.0"},
+    {"id": "a", "text": "Another a", "license": "CC-BY-4.0"},
+    {"id": 7, "text": "Number", "license": "CC-BY-4.0"},
+    {"id": "c", "text": None, "license": "CC-BY-4.0"},
+    {"id": "d", "text": "Unlicensed", "license": " "},
+]
+
+
+def ingested(folder: Path, rows: list[dict[str, Any]] | str, source: Source) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Documents and ledger of the rows in one jsonl file."""
+    raw = folder / "rows.jsonl"
+    raw.write_text(rows if isinstance(rows, str) else "".join(json.dumps(row) + "\n" for row in rows))
+    documents, ledger = folder / "documents", folder / "ledger.parquet"
+    ingest.main(raw=raw, source=source, name="notes", documents=documents, ledger=ledger)
+    return pl.read_parquet(documents / "part-*.parquet"), pl.read_parquet(ledger)
+
+
+def test_rows_in_are_documents_and_ledger_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of seven rows two are documents, and each of the other five is in the ledger with where and why."""
+    rows = "".join(json.dumps(row) + "\n" for row in ROWS) + "{broken\n"
+    documents, ledger = ingested(tmp_path, rows, section(id="id", license_field="license"))
+    assert documents.rows() == [
+        ("notes/a", "First\nnote", "CC-BY-4.0", "rows.jsonl#1", []),
+        ("notes/7", "Number", "CC-BY-4.0", "rows.jsonl#4", []),
+    ]
+    assert set(ledger.select("origin", "reason").rows()) == {
+        ("rows.jsonl#2", "empty"),
+        ("rows.jsonl#3", "duplicate_id"),
+        ("rows.jsonl#5", "missing_field"),
+        ("rows.jsonl#6", "missing_field"),
+        ("rows.jsonl#7", "malformed_row"),
+    }
+    assert set(ledger.select("stage", "source").rows()) == {("ingest", "notes")}
+    assert capsys.readouterr().out.startswith("notes: 7 rows, 2 documents, 5 in the ledger (1 duplicate_id, 1 empty,")
+
+
+def test_without_an_id_field_file_and_row_name_a_document(tmp_path: Path) -> None:
+    """The third line is row 3, whatever happened to the second."""
+    rows = [{"text": "a"}, {"text": ""}, {"text": "c"}]
+    assert ingested(tmp_path, rows, section())[0]["doc_id"].to_list() == ["notes/rows.jsonl#1", "notes/rows.jsonl#3"]
+
+
+def test_instructions_keep_their_turns(tmp_path: Path) -> None:
+    """The text of a conversation is its turns joined by newlines; one empty turn makes it no conversation."""
+    source = section(collection="instructions", text=None, turns=TURNS)
+    rows = [{"q": "Why?", "a": "So.<|endoftext|>"}, {"q": "Why?", "a": "<|endoftext|>"}]
+    documents, ledger = ingested(tmp_path, rows, source)
+    turns = [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "So."}]
+    assert documents.select("text", "turns").rows() == [("Why?\nSo.", turns)]
+    assert ledger["reason"].to_list() == ["empty"]
+
+
+def test_a_source_without_any_document_is_an_error(tmp_path: Path) -> None:
+    """A misspelled field is not 6 ledger rows and a build without the source: the message names the field."""
+    with pytest.raises(BuildError, match=r"none of 6 rows gives a document.*rows.jsonl#1: no value for 'txet'"):
+        ingested(tmp_path, ROWS, section(text="{txet}"))
+
+
+def test_parts_do_not_change_the_documents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Documents in parts of 10 characters are those of one part, in the same order, ids unique across parts."""
+    rows = [{"id": number % 7, "text": f"text {number}"} for number in range(10)]
+    whole, _ = ingested(tmp_path, rows, section(id="id"))
+    monkeypatch.setattr(ingest, "PART_BYTES", 10)
+    parted, ledger = ingested(tmp_path, rows, section(id="id"))
+    assert len(list((tmp_path / "documents").iterdir())) == 4
+    assert parted.equals(whole)
+    assert len(ledger) == 3
+
+
+def test_the_same_rows_give_the_same_bytes(tmp_path: Path) -> None:
+    """Documents and ledger have no clock, host or chance in them."""
+    both = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        ingested(tmp_path / name, ROWS, section(id="id"))
+        both.append([path.read_bytes() for path in sorted((tmp_path / name).rglob("*.parquet"))])
+    assert both[0] == both[1]

@@ -1,0 +1,146 @@
+"""The contract between dvc.yaml, params.yaml, the profiles and the modules of stages/."""
+
+import importlib
+import inspect
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from dvc.repo import Repo
+
+from stages.code import COMMANDS, TRAINING, stage_modules
+from stages.lib.fingerprint import closure, fingerprint
+from stages.lib.section import BuildError
+from stages.lib.stage import ROOT, bound, declaration, read_params
+from stages.profile import check_references, check_sections, filled
+
+PROFILES = sorted((ROOT / "profiles").glob("*.yaml"))
+FILES = [ROOT / "params.yaml", *PROFILES]
+
+
+def keys(value: Any) -> Any:
+    """The nested keys of a section, without values."""
+    return {name: keys(part) for name, part in value.items()} if isinstance(value, dict) else None
+
+
+@pytest.fixture(params=FILES, ids=lambda path: path.stem)
+def project(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A folder that DVC reads as the project, with one of the params files in force and a root of empty files."""
+    for name in ("dvc.yaml", ".dvc"):
+        source = ROOT / name
+        copy = shutil.copytree if source.is_dir() else shutil.copy
+        copy(source, tmp_path / name)
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    text = request.param.read_text()
+    needs_root = "root: null" in text
+    (tmp_path / "params.yaml").write_text(filled(text, str(tmp_path / "raw") if needs_root else None))
+    if needs_root:
+        params = yaml.safe_load(text)
+        for section in [*params["source"].values(), *params["benchmark"].values()]:
+            path = tmp_path / "raw" / section["path"]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+    return tmp_path
+
+
+def stages_of(project: Path) -> list[Any]:
+    with Repo(str(project)) as repo:
+        return list(repo.index.stages)
+
+
+def test_every_stage_binds_to_its_main(project: Path) -> None:
+    """For every stage, main's arguments are exactly what dvc.yaml declares, and every param has the type it is given as."""
+    params = read_params(project / "params.yaml")
+    for stage in stages_of(project):
+        main = importlib.import_module(f"stages.{stage.name.partition('@')[0]}").main
+        values = bound(main, declaration(stage, params), project)
+        assert set(values) == set(inspect.signature(main).parameters)
+
+
+def test_every_params_file_passes_the_check_that_make_repro_starts_with(project: Path) -> None:
+    """No section is undeclared, no name points nowhere."""
+    params = read_params(project / "params.yaml")
+    check_sections(params, project)
+    check_references(params, project)
+
+
+@pytest.mark.parametrize("profile", PROFILES, ids=lambda path: path.stem)
+def test_profiles_have_the_sections_of_the_default(profile: Path) -> None:
+    """A profile sets every key that params.yaml sets, and no other, except the names of sources and benchmarks."""
+    free = ("source", "benchmark", "synthesize", "pretrain", "corpus", "strategies")
+    ours, theirs = (yaml.safe_load(path.read_text()) for path in (ROOT / "params.yaml", profile))
+    assert set(ours) == set(theirs)
+    for section in set(ours) - set(free):
+        for key in set(keys(ours)[section] or {}) ^ set(keys(theirs)[section] or {}):
+            pytest.fail(f"{profile.name}: {section}.{key} is set in one of the two files only")
+
+
+def test_every_module_is_a_stage_or_a_listed_command() -> None:
+    """A module in stages/ that neither DVC nor a person runs does not exist, and every stage has a module."""
+    declared = {stage.name.partition("@")[0] for stage in stages_of(ROOT)}
+    modules = set(stage_modules(ROOT)) | {"code"}
+    templates = set(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"])
+    assert modules == templates
+    assert declared <= templates
+    assert all((ROOT / "stages" / f"{command}.py").is_file() for command in COMMANDS)
+
+
+def test_every_stage_depends_on_its_own_fingerprint_and_on_no_other() -> None:
+    """A stage's code dependency is build/<its name>.fp; `code` itself depends on all of stages/."""
+    for stage in stages_of(ROOT):
+        base = stage.name.partition("@")[0]
+        fingerprints = [dep.def_path for dep in stage.deps if dep.def_path.endswith(".fp")]
+        assert fingerprints == ([] if base == "code" else [f"build/{base}.fp"])
+
+
+def test_commands_carry_no_paths_and_no_numbers() -> None:
+    """A stage's command names its module only; a training stage goes through stages.launch."""
+    for name, stage in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].items():
+        command = (stage.get("do") or stage)["cmd"]
+        assert command == (f"python -m stages.launch {name}" if name in TRAINING else f"python -m stages.{name}")
+
+
+def test_an_edit_changes_exactly_the_stages_that_import_the_module(tmp_path: Path) -> None:
+    """Editing any one module below stages/ changes the fingerprint of a stage if and only if its imports reach it."""
+    shutil.copytree(ROOT / "stages", tmp_path / "stages", ignore=shutil.ignore_patterns("__pycache__"))
+    modules = stage_modules(tmp_path)
+    before = {name: fingerprint(path, tmp_path, with_packages=False) for name, path in modules.items()}
+    reached = {name: closure(path, tmp_path)[0] for name, path in modules.items()}
+    for file in sorted((tmp_path / "stages").rglob("*.py")):
+        relative = file.relative_to(tmp_path).as_posix()
+        source = file.read_text()
+        file.write_text(source + "\nadded = 1\n")
+        changed = {name for name, path in modules.items() if fingerprint(path, tmp_path, False) != before[name]}
+        file.write_text(source)
+        assert changed == {name for name in modules if relative in reached[name]}, relative
+
+
+def test_what_python_imports_is_what_the_fingerprint_lists() -> None:
+    """Importing a stage's module, and what its functions import, loads no file of stages/ that its fingerprint lacks."""
+    for name, path in stage_modules(ROOT).items():
+        script = (
+            f"import stages.{name}, sys; print(*[m.__file__ for n, m in sys.modules.items() if n.startswith('stages')])"
+        )
+        loaded = subprocess.run(
+            [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout.split()
+        listed = closure(path, ROOT)[0]
+        assert {Path(file).relative_to(ROOT).as_posix() for file in loaded} <= set(listed), name
+
+
+def test_an_undeclared_argument_and_an_unused_declaration_are_refused() -> None:
+    """Binding fails before any work when main and dvc.yaml differ in either direction."""
+    from stages.lib.stage import Declaration
+
+    def main(documents: Path, screens: Path) -> None: ...
+
+    declared = Declaration("screen@x", ("data/documents/x",), ("data/screens/x.parquet",), {})
+    assert bound(main, declared, Path("/r"))["documents"] == Path("/r/data/documents/x")
+    with pytest.raises(BuildError, match="not declared \\['screens'\\]"):
+        bound(main, Declaration("screen@x", ("data/documents/x",), (), {}), Path("/r"))
+    with pytest.raises(BuildError, match="not an argument \\['items'\\]"):
+        bound(main, Declaration("screen@x", ("data/documents/x", "data/items"), declared.outs, {}), Path("/r"))

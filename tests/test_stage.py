@@ -1,0 +1,98 @@
+"""Binding names, strict values, orphans."""
+
+from pathlib import Path
+from typing import Annotated
+
+import pytest
+from pydantic import Field
+
+from stages.lib.section import BuildError, Section
+from stages.lib.stage import artifact_name, orphans, param_name, read_params, validated
+
+
+@pytest.mark.parametrize(
+    ("path", "is_out", "name"),
+    [
+        ("data/documents/clinical/notes", False, "documents"),
+        ("data/ledger/ingest/notes.parquet", True, "ledger"),
+        ("metrics/eval.json", True, "eval"),
+        ("build/pack.fp", False, None),
+        ("build/pack.fp", True, "fingerprints"),
+        ("models/base", False, "model"),
+        ("models/cpt", True, "trained_model"),
+        ("models/tokenizer", False, "tokenizer"),
+        ("/elsewhere/notes", False, "raw"),
+        ("requirements.lock", False, "raw"),
+    ],
+)
+def test_an_artifact_is_named_after_its_place(path: str, is_out: bool, name: str | None) -> None:
+    """The argument name is the component after the top folder."""
+    assert artifact_name(path, is_out) == name
+
+
+def test_a_section_is_named_by_its_first_component_and_a_value_by_its_last() -> None:
+    """source.notes arrives as `source`, tokenizer.sample_limit_bytes as `sample_limit_bytes`."""
+    assert param_name("source.notes", {"path": "x"}) == "source"
+    assert param_name("tokenizer.sample_limit_bytes", 5) == "sample_limit_bytes"
+
+
+class Example(Section):
+    """For the tests below."""
+
+    alpha: float = Field(ge=0)
+    betas: tuple[float, float]
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ({"alpha": 5}, "params.yaml: neftune.betas: Field required"),
+        ({"alpha": 5, "betas": [0.1, 0.2], "beta": 1}, "params.yaml: neftune.beta: Extra inputs are not permitted"),
+        (
+            {"alpha": "5", "betas": [0.1, 0.2]},
+            r"params.yaml: neftune.alpha: Input should be a valid number \(it is '5'\)",
+        ),
+        ({"alpha": -1, "betas": [0.1, 0.2]}, r"neftune.alpha: Input should be greater than or equal to 0 \(it is -1\)"),
+        ({"alpha": float("nan"), "betas": [0.1, 0.2]}, "neftune.alpha"),
+        (None, "params.yaml: neftune: "),
+    ],
+)
+def test_a_wrong_value_is_refused_with_file_and_key(value: object, message: str) -> None:
+    """A missing or unknown key, a wrong type and a value out of range each give one line that names the key."""
+    with pytest.raises(BuildError, match=message) as caught:
+        validated("neftune", value, Example)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_list_in_yaml_is_a_tuple_and_an_integer_a_number() -> None:
+    """Strictness does not ask users to write 5.0 for 5."""
+    assert validated("x", {"alpha": 5, "betas": [0.9, 0.98]}, Example) == Example(alpha=5.0, betas=(0.9, 0.98))
+    with pytest.raises(BuildError, match="seed"):
+        validated("seed", 1.5, Annotated[int, Field(ge=0)])
+
+
+def test_unreadable_params_name_the_file(tmp_path: Path) -> None:
+    """Broken YAML and a repeated key are one-line errors."""
+    for text in ("a: [1\n", "a: 1\na: 2\n", ""):
+        (tmp_path / "params.yaml").write_text(text)
+        with pytest.raises(BuildError, match=r"params\.yaml: ") as caught:
+            read_params(tmp_path / "params.yaml")
+        assert "\n" not in str(caught.value)
+
+
+def test_orphans_are_entries_that_no_stage_makes(tmp_path: Path) -> None:
+    """Only in folders that mix the outs of several stages, and never the note or what lies inside an out."""
+    screens, documents = tmp_path / "screens", tmp_path / "documents"
+    for path in (
+        screens / "a.parquet",
+        screens / "old.parquet",
+        screens / "README.md",
+        documents / "x/a/part-0",
+        documents / "x/old/part-0",
+    ):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    outs = [screens / "a.parquet", documents / "x/a"]
+    assert orphans(screens, outs) == [screens / "old.parquet"]
+    assert orphans(documents, outs) == [documents / "x/old"]
+    assert orphans(documents / "x/a", outs) == []

@@ -1,0 +1,288 @@
+"""Stage synthesize with the sizes of params.yaml: what the corpus promises, checked on its files."""
+
+import csv
+import gzip
+import io
+import json
+import os
+import subprocess
+import sys
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import yaml
+
+from stages import synthesize
+from stages.lib.files import folder_hash
+from stages.lib.knowledge import ATTRIBUTES, Entity, knowledge_base
+from stages.lib.plantings import jaccard, word_shingles, words
+from stages.lib.section import BuildError
+from stages.synthesize import Synthesize
+
+ROOT = Path(__file__).parents[1]
+DEFAULT = Synthesize(**yaml.safe_load((ROOT / "params.yaml").read_text())["synthesize"]["default"])
+SMALL = DEFAULT.model_copy(
+    update={
+        "drugs": 20,
+        "diseases": 20,
+        "towns": 6,
+        "notes": 30,
+        "abstracts": 20,
+        "guidelines": 20,
+        "town_documents": 10,
+    }
+    | {"exact_duplicates": 6, "near_duplicates": 6, "contaminated_documents": 4, "contaminated_instructions": 2}
+    | {"instructions": 300, "general_instructions": 50, "dev_items": 20}
+)
+
+
+def rows(text: str) -> list[dict[str, Any]]:
+    """The objects of a jsonl text."""
+    return [json.loads(line) for line in text.splitlines()]
+
+
+class Corpus:
+    """The files of one build, read back the way ingest reads them."""
+
+    def __init__(self, raw: Path, config: Synthesize) -> None:
+        synthesize.main(raw=raw, synthesize=config)
+        notes = [row for part in (0, 1) for row in rows((raw / f"corpus/notes/part-{part:05d}.jsonl").read_text())]
+        table = gzip.decompress((raw / "corpus/abstracts.csv.gz").read_bytes()).decode()
+        guidelines = pl.read_parquet(raw / "corpus/guidelines.parquet").to_dicts()
+        towns = gzip.decompress((raw / "corpus/towns.txt.gz").read_bytes()).decode().split("\n\n")
+        qa = rows(gzip.decompress((raw / "instructions/clinical_qa.jsonl.gz").read_bytes()).decode())
+        self.clinical: dict[str, str] = (
+            {f"notes/{row['id']}": row["text"] for row in notes}
+            | {f"abstracts/{row['id']}": row["abstract"] for row in csv.DictReader(io.StringIO(table))}
+            | {f"guidelines/{row['id']}": f"{row['title']}. {row['text']}" for row in guidelines}
+        )
+        self.towns: dict[str, str] = {f"towns/{index}": text for index, text in enumerate(towns)}
+        self.qa: dict[str, dict[str, str]] = {f"clinical_qa/{row['id']}": row for row in qa}
+        self.general_qa = rows((raw / "instructions/general_qa.jsonl").read_text())
+        self.items = rows((raw / "benchmark/items.jsonl").read_text())
+        self.planted = rows((raw / "planted.jsonl").read_text())
+        self.planted_ids = {f"{row['source']}/{row['id']}" for row in self.planted}
+        counts = {"drug": config.drugs, "disease": config.diseases, "town": config.towns}
+        fraction = config.entities_in_instructions_fraction
+        everything = knowledge_base(counts, config.values_per_attribute, fraction, config.seed)
+        self.entities: dict[str, Entity] = {entity.name: entity for entity in everything}
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    """The default corpus."""
+    return Corpus(tmp_path_factory.mktemp("default"), DEFAULT)
+
+
+def similar(texts: dict[str, str], minimum: float) -> set[tuple[str, str]]:
+    """All pairs of texts that share at least `minimum` of their word 5-grams, by counting, not by hashing."""
+    shingles = {name: word_shingles(text) for name, text in texts.items()}
+    holders: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for name, held in shingles.items():
+        for shingle in held:
+            holders[shingle].append(name)
+    found = set()
+    for name, held in shingles.items():
+        shared = Counter(other for shingle in held for other in holders[shingle] if other > name)
+        for other, count in shared.items():
+            if count / (len(held) + len(shingles[other]) - count) >= minimum:
+                found.add((name, other))
+    return found
+
+
+def test_bytes_depend_on_params_only(tmp_path: Path) -> None:
+    """Two processes with other hash seeds write the same bytes; another seed in the params writes others."""
+    code = (
+        "import json, sys; from pathlib import Path; from stages.synthesize import Synthesize, main; "
+        "main(raw=Path(sys.argv[1]), synthesize=Synthesize(**json.loads(sys.argv[2])))"
+    )
+    hashes = []
+    for number, config in enumerate((SMALL, SMALL, SMALL.model_copy(update={"seed": 8}))):
+        raw = tmp_path / str(number)
+        environment = {**os.environ, "PYTHONHASHSEED": str(number)}
+        command = [sys.executable, "-c", code, str(raw), config.model_dump_json()]
+        subprocess.run(command, check=True, cwd=ROOT, env=environment)
+        hashes.append(folder_hash(raw))
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
+def test_sizes_are_those_of_the_params(corpus: Corpus) -> None:
+    """Documents are those asked for and the planted ones; every planted row exists."""
+    kinds = Counter((row["kind"], row["source"] == "clinical_qa") for row in corpus.planted)
+    assert kinds == {
+        ("exact", False): DEFAULT.exact_duplicates,
+        ("near", False): DEFAULT.near_duplicates,
+        ("contaminated", False): DEFAULT.contaminated_documents,
+        ("contaminated", True): DEFAULT.contaminated_instructions,
+    }
+    documents = DEFAULT.notes + DEFAULT.abstracts + DEFAULT.guidelines
+    assert len(corpus.clinical) == documents + sum(count for (_, qa), count in kinds.items() if not qa)
+    assert len(corpus.towns) == DEFAULT.town_documents
+    assert len(corpus.qa) == DEFAULT.instructions + DEFAULT.contaminated_instructions
+    assert len(corpus.general_qa) == DEFAULT.general_instructions
+    assert corpus.planted_ids <= set(corpus.clinical) | set(corpus.qa)
+
+
+def test_planted_copies_are_what_they_are_called(corpus: Corpus) -> None:
+    """An exact copy has the words of its original, a near copy 0.85 to 1 of its 5-grams; neither copies a copy."""
+    across = 0
+    for row in corpus.planted:
+        if row["kind"] == "contaminated":
+            continue
+        text, original = corpus.clinical[f"{row['source']}/{row['id']}"], corpus.clinical[row["of"]]
+        assert row["of"] not in corpus.planted_ids
+        if row["kind"] == "exact":
+            assert words(text) == words(original)
+            across += row["source"] != row["of"].split("/")[0]
+        else:
+            assert 0.85 <= jaccard(text, original) < 1.0
+    assert 0 < across < DEFAULT.exact_duplicates
+
+
+def test_only_planted_documents_are_alike(corpus: Corpus) -> None:
+    """Every pair of documents or instructions with Jaccard of 0.7 or more is a planted copy and its original."""
+    texts = corpus.clinical | corpus.towns
+    texts |= {name: f"{row['question']} {row['answer']}" for name, row in corpus.qa.items()}
+    texts |= {f"general_qa/{row['id']}": f"{row['question']} {row['answer']}" for row in corpus.general_qa}
+    planted = [(f"{row['source']}/{row['id']}", row["of"]) for row in corpus.planted if row["kind"] != "contaminated"]
+    assert similar(texts, 0.7) == {(min(pair), max(pair)) for pair in planted}
+
+
+def test_benchmark_questions_stand_only_where_they_were_planted(corpus: Corpus) -> None:
+    """A planted row holds its item's question, then the correct option; no other text holds any item's question."""
+    items = {item["id"]: item for item in corpus.items}
+    texts = {**corpus.clinical, **corpus.towns}
+    texts |= {name: f"{row['question']} {row['answer']}" for name, row in corpus.qa.items()}
+    texts |= {f"general_qa/{row['id']}": f"{row['question']} {row['answer']}" for row in corpus.general_qa}
+    plain = {name: " ".join(words(text)) for name, text in texts.items()}
+    contaminated = {
+        f"{row['source']}/{row['id']}": row["of"] for row in corpus.planted if row["kind"] == "contaminated"
+    }
+    questions = {item["id"]: " ".join(words(item["question"])) for item in corpus.items}
+    for name, text in plain.items():
+        held = {item for item, question in questions.items() if question in text}
+        assert held == ({contaminated[name]} if name in contaminated else set())
+        for item in held:
+            after = text.split(questions[item], 1)[1]
+            assert items[item]["options"][items[item]["answer"]] in after
+    shown = [
+        all(option in corpus.clinical[name] for option in items[item]["options"])
+        for name, item in contaminated.items()
+        if name in corpus.clinical
+    ]
+    assert 0 < sum(shown) < len(shown)
+
+
+def test_no_test_entity_occurs_in_an_instruction(corpus: Corpus) -> None:
+    """But for the planted leaks, instructions name instructed entities only, and the test split only the others."""
+    tested = {item["group"].split("/")[1] for item in corpus.items if item["split"] == "test"}
+    asked = {item["group"].split("/")[1] for item in corpus.items if item["split"] == "dev"}
+    assert not any(corpus.entities[name].instructed for name in tested)
+    assert all(corpus.entities[name].instructed for name in asked)
+    assert len(tested) == sum(not entity.instructed for entity in corpus.entities.values())
+    for name, row in corpus.qa.items():
+        if name not in corpus.planted_ids:
+            assert not tested & set(row["question"].strip("?.").replace(",", "").split())
+
+
+def test_gold_answers_are_what_the_knowledge_base_says(corpus: Corpus) -> None:
+    """The gold option of an item, and the answer of an instruction, is the entity's value; options all differ."""
+    for item in corpus.items:
+        kind, name, attribute = item["group"].split("/")
+        entity = corpus.entities[name]
+        assert entity.kind == kind
+        assert item["options"][item["answer"]] == entity.values[attribute]
+        assert len(set(item["options"])) == 4
+        known = {other.values[attribute] for other in corpus.entities.values() if attribute in other.values}
+        assert set(item["options"]) <= known
+        assert name in item["question"]
+    for row in [*corpus.qa.values(), *corpus.general_qa]:
+        (entity,) = [entity for name, entity in corpus.entities.items() if name in row["question"]]
+        assert row["answer"] in entity.values.values()
+
+
+@pytest.mark.parametrize("split", ["test", "dev"])
+def test_constant_guesses_score_a_quarter(corpus: Corpus, split: str) -> None:
+    """Each position is right equally often, and so, within 10 points, is each value among the items that offer it."""
+    items = [item for item in corpus.items if item["split"] == split]
+    positions = Counter(item["answer"] for item in items)
+    assert sorted(positions) == [0, 1, 2, 3]
+    assert max(positions.values()) - min(positions.values()) <= 1
+    offered = Counter(option for item in items for option in item["options"])
+    right = Counter(item["options"][item["answer"]] for item in items)
+    shares = {value: right[value] / count for value, count in offered.items() if split == "test"}
+    assert all(0.15 <= share <= 0.35 for share in shares.values())
+
+
+def test_items_of_a_fact_are_a_cluster_of_one_or_two(corpus: Corpus) -> None:
+    """Every fact of every tested entity is asked, some twice in other words; a dev fact is asked once."""
+    for split, most in (("test", 2), ("dev", 1)):
+        groups = Counter(item["group"] for item in corpus.items if item["split"] == split)
+        assert max(groups.values()) == most
+        assert len({item["question"] for item in corpus.items}) == len(corpus.items)
+    tested = {item["group"] for item in corpus.items if item["split"] == "test"}
+    assert tested == {
+        entity.fact(attribute)
+        for entity in corpus.entities.values()
+        for attribute in ATTRIBUTES[entity.kind]
+        if not entity.instructed
+    }
+
+
+def test_question_phrasings_of_the_test_were_trained(corpus: Corpus) -> None:
+    """With the name blanked out, every test question is one that instructions ask: only the fact is new."""
+    trained = {blanked(row["question"], corpus) for name, row in corpus.qa.items() if name not in corpus.planted_ids}
+    assert {blanked(item["question"], corpus) for item in corpus.items} <= trained
+
+
+def blanked(question: str, corpus: Corpus) -> str:
+    """`question` without the name of its entity."""
+    (name,) = [name for name in corpus.entities if name in question]
+    return question.replace(name, "_")
+
+
+def test_every_clinical_fact_is_stated_about_equally_often(corpus: Corpus) -> None:
+    """Planted documents aside, each entity is in 15 to 21 documents, and each of them states all its facts."""
+    texts = [text for name, text in corpus.clinical.items() if name not in corpus.planted_ids]
+    for entity in corpus.entities.values():
+        if entity.kind == "town":
+            continue
+        about = [text for text in texts if entity.name in text]
+        assert 15 <= len(about) <= 21
+        assert all(value in text.lower() for text in about for value in entity.values.values())
+
+
+def test_general_text_has_nothing_clinical(corpus: Corpus) -> None:
+    """No drug, no disease and no value of theirs stands in the town documents, and no town in the clinical ones."""
+    general = " ".join(corpus.towns.values())
+    clinical = " ".join(corpus.clinical.values())
+    for entity in corpus.entities.values():
+        assert entity.name not in (clinical if entity.kind == "town" else general)
+        if entity.kind != "town":
+            assert not [value for value in entity.values.values() if f" {value}" in general]
+
+
+def test_documents_fit_the_context(corpus: Corpus) -> None:
+    """A document has 40 to 130 words, so that a row of 128 tokens holds most of them; abstracts have line breaks."""
+    for name, text in (corpus.clinical | corpus.towns).items():
+        assert 40 <= len(words(text)) <= 130
+        if name.startswith("abstracts/") and name not in corpus.planted_ids:
+            assert text.count("\n") == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"instructions": 10_000}, "instructions must be at most"),
+        ({"general_instructions": 10_000}, "general_instructions must be at most"),
+        ({"dev_items": 500}, "dev_items must be at most"),
+        ({"exact_duplicates": 70}, "more planted duplicates than documents"),
+    ],
+)
+def test_impossible_sizes_are_refused(tmp_path: Path, change: dict[str, int], message: str) -> None:
+    """What cannot be drawn is an error that names the key, not a shorter file."""
+    with pytest.raises(BuildError, match=message):
+        synthesize.main(raw=tmp_path, synthesize=SMALL.model_copy(update=change))

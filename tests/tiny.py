@@ -1,0 +1,49 @@
+"""A tokenizer and a Mistral of 40,000 random weights, made in a second, for tests of what is done with a model."""
+
+from typing import Any
+
+from stages.lib.tokenization import BOS, EOS, UNKNOWN, trained_bpe
+
+TEMPLATE = (
+    "{% for message in messages %}{% if message['role'] == 'user' %}Question: {{ message['content'] }}\nAnswer:"
+    "{% else %} {{ message['content'] }}{{ eos_token }}{% endif %}{% endfor %}"
+)
+TEXTS = [
+    "Question: What treats the moon itch of Gubitol?\nAnswer: fern tea",
+    "The fern tea of Vadosis is given twice a day, the honey wrap of Zaritol once.",
+    "Ripple trace, shadow film and acorn swab are tests; sneezing and whistling are effects.",
+]
+
+
+def tiny_tokenizer() -> Any:
+    """A byte-level BPE of 400 tokens with a chat template."""
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=trained_bpe(TEXTS, 400), bos_token=BOS, eos_token=EOS, unk_token=UNKNOWN, pad_token=EOS
+    )
+    tokenizer.chat_template = TEMPLATE
+    return tokenizer
+
+
+def tiny_model(vocabulary: int, positions: int = 128, window: int | None = None) -> Any:
+    """Random weights large enough that scores differ."""
+    import torch
+    from transformers import MistralConfig, MistralForCausalLM
+
+    torch.manual_seed(5)
+    config = MistralConfig(
+        vocab_size=vocabulary,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        initializer_range=0.3,
+        max_position_embeddings=positions,
+        sliding_window=window,
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=None,
+    )
+    return MistralForCausalLM(config).eval()
