@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import os
+import random
 import subprocess
 import sys
 from collections import Counter, defaultdict
@@ -16,11 +17,11 @@ import pytest
 import yaml
 
 from stages import synthesize
+from stages.lib.corpus import Synthesize, companions
 from stages.lib.files import folder_hash
 from stages.lib.knowledge import ATTRIBUTES, Entity, knowledge_base
 from stages.lib.plantings import jaccard, word_shingles, words
 from stages.lib.section import BuildError
-from stages.synthesize import Synthesize
 
 ROOT = Path(__file__).parents[1]
 DEFAULT = Synthesize(**yaml.safe_load((ROOT / "params.yaml").read_text())["synthesize"]["default"])
@@ -245,13 +246,13 @@ def blanked(question: str, corpus: Corpus) -> str:
 
 
 def test_every_clinical_fact_is_stated_about_equally_often(corpus: Corpus) -> None:
-    """Planted documents aside, each entity is in 15 to 21 documents, and each of them states all its facts."""
+    """But for contaminated and copied documents each entity is in 17 to 19, and each of them states all its facts."""
     texts = [text for name, text in corpus.clinical.items() if name not in corpus.planted_ids]
     for entity in corpus.entities.values():
         if entity.kind == "town":
             continue
         about = [text for text in texts if entity.name in text]
-        assert 15 <= len(about) <= 21
+        assert 17 <= len(about) <= 19
         assert all(value in text.lower() for text in about for value in entity.values.values())
 
 
@@ -273,12 +274,25 @@ def test_documents_fit_the_context(corpus: Corpus) -> None:
             assert text.count("\n") == 2
 
 
+@pytest.mark.parametrize("count", [3, 4, 5, 7, 140])
+def test_companions_are_three_different_entities_in_fair_turns(count: int) -> None:
+    """However many entities there are, no group names one twice, and none is ever two documents ahead of another."""
+    entities = [Entity("town", str(number), {}, True) for number in range(count)]
+    uses = Counter(dict.fromkeys(range(count), 0))
+    for group, _ in zip(companions(entities, random.Random(1)), range(300), strict=False):
+        assert len({entity.name for entity in group}) == 3
+        uses.update(int(entity.name) for entity in group)
+        assert max(uses.values()) - min(uses.values()) <= 2
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"instructions": 10_000}, "instructions must be at most"),
         ({"general_instructions": 10_000}, "general_instructions must be at most"),
         ({"dev_items": 500}, "dev_items must be at most"),
+        ({"contaminated_documents": 500}, "contaminated_documents must be at most"),
+        ({"contaminated_instructions": 500}, "contaminated_instructions must be at most"),
         ({"exact_duplicates": 70}, "more planted duplicates than documents"),
     ],
 )
