@@ -17,7 +17,7 @@ from typing import Any, get_type_hints
 from stages.launch import Launch
 from stages.lib.files import write_text
 from stages.lib.section import BuildError
-from stages.lib.stage import PARAMS, ROOT, declaration, param_name, read_params, validated
+from stages.lib.stage import PARAMS, ROOT, declarations, param_name, read_params, validated
 
 NOT_BOUND = ("root", "corpus", "launch")  # used by dvc.yaml's templates or by stages.launch, declared by no stage
 EMPTY_ALLOWED = ("synthesize", "pretrain", "benchmark")  # a stage for each entry, and there may be none
@@ -29,23 +29,14 @@ def check_sections(params: Mapping[str, Any], root: Path) -> None:
     Raises:
         BuildError: names the keys.
     """
-    from dvc.exceptions import DvcException
-    from dvc.repo import Repo
-
     declared_keys: set[str] = set()
-    try:
-        with Repo(str(root)) as repo:
-            for stage in repo.index.stages:
-                base = stage.name.partition("@")[0]
-                declared = declaration(stage, params)
-                if declared.missing_params:
-                    raise BuildError(f"{PARAMS}: {', '.join(declared.missing_params)}: missing; {stage.name} needs it")
-                for key, value in declared.params.items():
-                    declared_keys.add(key.split(".")[0])
-                    hints = get_type_hints(importlib.import_module(f"stages.{base}").main, include_extras=True)
-                    validated(key, value, hints[param_name(key, value)])
-    except DvcException as error:
-        raise BuildError(f"{PARAMS}: {' '.join(str(error).split())}") from None
+    for declared in declarations(root, params).values():
+        if declared.missing_params:
+            raise BuildError(f"{PARAMS}: {', '.join(declared.missing_params)}: missing; {declared.name} needs it")
+        for key, value in declared.params.items():
+            declared_keys.add(key.split(".")[0])
+            module = importlib.import_module(f"stages.{declared.name.partition('@')[0]}")
+            validated(key, value, get_type_hints(module.main, include_extras=True)[param_name(key, value)])
     validated("launch", params.get("launch"), Launch)
     unknown = sorted(set(params) - declared_keys - {*NOT_BOUND, *EMPTY_ALLOWED})
     if unknown:

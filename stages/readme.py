@@ -21,7 +21,9 @@ def collapsed(mermaid: str) -> str:
     several = {name.partition("@")[0] for name in names.values() if "@" in name}
     edges = {(stage[a], stage[b]) for a, b in re.findall(r"^\s*(\w+)-->(\w+)", mermaid, re.M)}
     edges = {(a, b) for a, b in edges if a != b and a != "code"}  # every stage depends on its own code
-    lines = [f'    {name}["{name}{"@..." if name in several else ""}"]' for name in sorted(set(stage.values()) - {"code"})]
+    lines = [
+        f'    {name}["{name}{"@..." if name in several else ""}"]' for name in sorted(set(stage.values()) - {"code"})
+    ]
     return "\n".join(["flowchart TD", *lines, *(f"    {a} --> {b}" for a, b in sorted(edges))])
 
 

@@ -10,12 +10,11 @@ from typing import Any
 
 import pytest
 import yaml
-from dvc.repo import Repo
 
 from stages.code import COMMANDS, TRAINING, stage_modules
 from stages.lib.fingerprint import closure, fingerprint
 from stages.lib.section import BuildError
-from stages.lib.stage import ROOT, bound, declaration, read_params
+from stages.lib.stage import ROOT, Declaration, bound, declarations, read_params
 from stages.profile import check_references, check_sections, filled
 
 PROFILES = sorted((ROOT / "profiles").glob("*.yaml"))
@@ -47,17 +46,15 @@ def project(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def stages_of(project: Path) -> list[Any]:
-    with Repo(str(project)) as repo:
-        return list(repo.index.stages)
+def declared_stages(project: Path) -> dict[str, Declaration]:
+    return declarations(project, read_params(project / "params.yaml"))
 
 
 def test_every_stage_binds_to_its_main(project: Path) -> None:
     """For every stage, main's arguments are exactly what dvc.yaml declares, and every param has the type it is given as."""
-    params = read_params(project / "params.yaml")
-    for stage in stages_of(project):
-        main = importlib.import_module(f"stages.{stage.name.partition('@')[0]}").main
-        values = bound(main, declaration(stage, params), project)
+    for name, declared in declared_stages(project).items():
+        main = importlib.import_module(f"stages.{name.partition('@')[0]}").main
+        values = bound(main, declared, project)
         assert set(values) == set(inspect.signature(main).parameters)
 
 
@@ -81,7 +78,7 @@ def test_profiles_have_the_sections_of_the_default(profile: Path) -> None:
 
 def test_every_module_is_a_stage_or_a_listed_command() -> None:
     """A module in stages/ that neither DVC nor a person runs does not exist, and every stage has a module."""
-    declared = {stage.name.partition("@")[0] for stage in stages_of(ROOT)}
+    declared = {name.partition("@")[0] for name in declared_stages(ROOT)}
     modules = set(stage_modules(ROOT)) | {"code"}
     templates = set(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"])
     assert modules == templates
@@ -91,9 +88,9 @@ def test_every_module_is_a_stage_or_a_listed_command() -> None:
 
 def test_every_stage_depends_on_its_own_fingerprint_and_on_no_other() -> None:
     """A stage's code dependency is build/<its name>.fp; `code` itself depends on all of stages/."""
-    for stage in stages_of(ROOT):
-        base = stage.name.partition("@")[0]
-        fingerprints = [dep.def_path for dep in stage.deps if dep.def_path.endswith(".fp")]
+    for name, declared in declared_stages(ROOT).items():
+        base = name.partition("@")[0]
+        fingerprints = [path for path in declared.deps if path.endswith(".fp")]
         assert fingerprints == ([] if base == "code" else [f"build/{base}.fp"])
 
 
@@ -134,7 +131,6 @@ def test_what_python_imports_is_what_the_fingerprint_lists() -> None:
 
 def test_an_undeclared_argument_and_an_unused_declaration_are_refused() -> None:
     """Binding fails before any work when main and dvc.yaml differ in either direction."""
-    from stages.lib.stage import Declaration
 
     def main(documents: Path, screens: Path) -> None: ...
 

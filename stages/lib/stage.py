@@ -12,8 +12,8 @@ example `screen@notes`; this module asks DVC for that stage's deps, outs and par
 * `name` is the part after @, for a `main` that asks for it
 
 Fingerprints (`build/*.fp`) are not bound as deps; the stage that writes them gets them all as `fingerprints`.
-Costs 0.35 s a stage: importing dvc and resolving one entry of dvc.yaml.
-Written against dvc 3.67 (pinned): `Repo.stage.load_one`, `Repo.index`, `Output.def_path`, `ParamsDependency.params`.
+Costs half a second a stage: importing dvc and resolving dvc.yaml.
+Written against dvc 3.67 (pinned): `ProjectFile.resolver`, and after a failure `Repo.stage.load_one` and `Output.checkout`.
 """
 
 import json
@@ -158,32 +158,52 @@ def read_params(path: Path) -> dict[str, Any]:
     return value
 
 
-def declaration(stage: Any, params: Mapping[str, Any]) -> Declaration:
-    """`Declaration` of a dvc stage object, with its values from `params`."""
-    from dvc.dependency.param import ParamsDependency
+def declarations(root: Path, params: Mapping[str, Any]) -> dict[str, Declaration]:
+    """What dvc.yaml declares, its templates resolved, by stage name; dvc.lock is not read, which is most of DVC's time.
 
-    deps: list[str] = []
+    Raises:
+        BuildError: a template in dvc.yaml names a key that params.yaml lacks, or the file is broken.
+    """
+    from dvc.dvcfile import load_file
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    try:
+        with Repo(str(root)) as repo:
+            stages = load_file(repo, str(root / "dvc.yaml")).resolver.resolve()["stages"]
+    except DvcException as error:
+        raise BuildError(f"{PARAMS}: {' '.join(str(error).split())}") from None
+    return {name: _declaration(name, entry, params) for name, entry in stages.items()}
+
+
+def _declaration(name: str, entry: Mapping[str, Any], params: Mapping[str, Any]) -> Declaration:
     values: dict[str, Any] = {}
     missing: list[str] = []
-    for dep in stage.deps:
-        if not isinstance(dep, ParamsDependency):
-            deps.append(dep.def_path)
-            continue
-        for key in dep.params:
-            value: Any = params
-            for part in key.split("."):
-                value = value.get(part, MISSING) if isinstance(value, Mapping) else MISSING
-            if value is MISSING:
-                missing.append(key)
-            else:
-                values[key] = value
-    return Declaration(stage.name, tuple(deps), tuple(out.def_path for out in stage.outs), values, tuple(missing))
+    for key in entry.get("params", ()):
+        value: Any = params
+        for part in key.split("."):
+            value = value.get(part, MISSING) if isinstance(value, Mapping) else MISSING
+        if value is MISSING:
+            missing.append(key)
+        else:
+            values[key] = value
+    outs = [
+        path
+        for kind in ("outs", "metrics", "plots")
+        for out in entry.get(kind, ())
+        for path in (out if isinstance(out, Mapping) else [out])
+    ]
+    return Declaration(name, tuple(entry.get("deps", ())), tuple(outs), values, tuple(missing))
 
 
-def _restore(stage: Any) -> None:
+def _restore(address: str) -> None:
     """Put back the outs of the last successful run: dvc removes them before it starts a stage, also one that then fails."""
-    for out in stage.outs:
-        if out.use_cache and out.hash_info:
+    from dvc.repo import Repo
+
+    with Repo(str(ROOT)) as repo:
+        for out in repo.stage.load_one(name=address).outs:
+            if not (out.use_cache and out.hash_info):
+                continue
             path = Path(out.fs_path)
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
             try:
@@ -192,12 +212,11 @@ def _restore(stage: Any) -> None:
                 print(f"osler: {out.def_path} could not be put back: {error}", file=sys.stderr)
 
 
-def _prepare(repo: Any, declared: Declaration) -> None:
+def _prepare(declared: Declaration, everything: Iterable[Declaration]) -> None:
     """Remove orphans from the folders that the stage reads, and make the folders that its outs lie in."""
-    folders = [ROOT / path for path in declared.deps if (ROOT / path).is_dir()]
-    if folders:
-        outs = [Path(out.fs_path) for out in repo.index.outs]
-        for orphan in (orphan for folder in folders for orphan in orphans(folder, outs)):
+    outs = [ROOT / path for one in everything for path in one.outs]
+    for folder in (ROOT / path for path in declared.deps if (ROOT / path).is_dir()):
+        for orphan in orphans(folder, outs):
             print(f"removed {orphan.relative_to(ROOT)}: no stage makes it any more")
             shutil.rmtree(orphan) if orphan.is_dir() else orphan.unlink()
     for path in declared.outs:
@@ -211,28 +230,23 @@ def run(main: Callable[..., None]) -> None:
     if not address:
         module = Path(sys.argv[0]).stem
         sys.exit(f"osler: `{module}` is a stage of dvc.yaml; run it with `dvc repro {module}`")
-    from dvc.repo import Repo
-
-    repo = Repo(str(ROOT))
-    stage = repo.stage.load_one(name=address)
     first_process = os.environ.get("RANK", "0") == "0"  # of a training stage on several
     try:
-        declared = declaration(stage, read_params(ROOT / PARAMS))
+        everything = declarations(ROOT, read_params(ROOT / PARAMS))
+        declared = everything[address]
         values = bound(main, declared, ROOT)
         if first_process:
-            _prepare(repo, declared)
+            _prepare(declared, everything.values())
         main(**values)
         absent = [path for path in declared.outs if not (ROOT / path).exists()] if first_process else []
         if absent:
             raise BuildError(f"finished without writing {', '.join(absent)}")
     except BuildError as error:
         if first_process:
-            _restore(stage)
+            _restore(address)
         sys.exit(f"osler: {address}: {error}")
     except KeyboardInterrupt:
         sys.exit(130)
-    finally:
-        repo.close()
     seconds = time.monotonic() - started
-    if seconds >= 10:
+    if seconds >= 10 and first_process:
         print(f"{address}: {seconds:.0f} s", file=sys.stderr)
