@@ -16,6 +16,8 @@ from stages.lib.section import BuildError, Section
 from stages.lib.stage import run
 from stages.lib.tables import report_text, strategies_in_order, summary
 
+HEADLINES = ("effect_points", "verdict")  # of a claim
+
 
 class Statistics(Section):
     """Settings of `statistics`."""
@@ -82,10 +84,12 @@ def main(
     by_domain: dict[str, dict[str, float | None]] = {}
     for (domain, model), interval in losses.items():
         by_domain.setdefault(domain, {})[model] = rounded(interval.estimate)
-    write_json(benchmarks, detail)
+    # Detail stands in lists, which DVC leaves out: `dvc metrics diff` and `dvc exp show` keep a column for each headline
+    write_json(benchmarks, {"benchmarks": [{"benchmark": name, **detail[name]} for name in sorted(detail)]})
     write_json(eval, headline)
     write_json(loss, by_domain)
-    write_json(claims, verdicts)
+    summaries = {name: {key: own[key] for key in HEADLINES if key in own} for name, own in verdicts.items()}
+    write_json(claims, {name: summaries[name] | {"evidence": [verdicts[name]]} for name in summaries})
 
     level = math.fsum(chance.values()) / len(chance)
     truncated, seeds = int(answers["truncated"].sum()), answers["seed"].n_unique()

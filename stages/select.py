@@ -269,7 +269,9 @@ def main(
         write_parquet(heldout / f"{domain}.parquet", with_text)
     dropped = decided.filter(pl.col("reason").is_not_null()).with_columns(pl.lit("select").alias("stage"))
     write_parquet(ledger, ledger_frame(dropped.select(ledger_frame([]).columns).iter_rows(named=True)))
-    write_json(corpus, metrics)
+    totals = {key: sum(found[key] for found in metrics.values()) for key in ("documents", "kept", "kept_bytes")}
+    # the sources in a list, which DVC leaves out of `dvc metrics diff`: a column for each total, not for each source's
+    write_json(corpus, totals | {"sources": [{"source": name, **found} for name, found in metrics.items()]})
     for name, found in metrics.items():
         listed = ", ".join(f"{count} {reason}" for reason, count in found["dropped"].items() if count)
         print(f"{name}: {found['documents']} documents, {found['kept']} kept" + (f", {listed}" if listed else ""))

@@ -27,7 +27,9 @@ def main(root: Path = ROOT) -> None:
         return json.loads((root / paths[name]).read_text(encoding="utf-8"))
 
     try:
-        text = summary(read("eval"), read("benchmarks"), read("claims"), paths["report"], paths["figures"])
+        benchmarks = {entry["benchmark"]: entry for entry in read("benchmarks")["benchmarks"]}
+        claims = {name: claim["evidence"][0] for name, claim in read("claims").items()}
+        text = summary(read("eval"), benchmarks, claims, paths["report"], paths["figures"])
     except FileNotFoundError:
         sys.exit(f"osler: {paths['report']}: no build has finished here yet; run `dvc repro`")
     print(text, end="")

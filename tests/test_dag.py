@@ -18,71 +18,20 @@ import polars as pl
 import pytest
 
 from stages.lib.files import folder_hash
-from stages.lib.stage import ROOT
+from tests.project import ENVIRONMENT, Project, copied, ran
 
 pytestmark = pytest.mark.dag
 
-ENVIRONMENT = {
-    **{name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "GIT_"))},
-    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-    "HF_HUB_OFFLINE": "1",
-    "OMP_NUM_THREADS": "1",
-    "GIT_AUTHOR_NAME": "t", "GIT_AUTHOR_EMAIL": "t@t", "GIT_COMMITTER_NAME": "t", "GIT_COMMITTER_EMAIL": "t@t",
-}  # fmt: skip
 MODELS = ("base", "base-neftune", "base-sft", "cpt", "cpt-neftune", "cpt-sft")
 EVALUATIONS = {f"evaluate@{model}" for model in MODELS}
 AFTER_CPT = {"cpt", "sft@cpt", "neftune@cpt", *(f"evaluate@{m}" for m in MODELS if m.startswith("cpt")), "report"}
 
 
-class Project:
-    """A clone of the working tree with the micro profile in force."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def run(self, *command: str, fails: bool = False) -> str:
-        """Run a command there; its output. It must succeed, or with `fails` must not."""
-        done = subprocess.run(
-            command, cwd=self.folder, env=ENVIRONMENT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            timeout=600,
-        )  # fmt: skip
-        assert (done.returncode != 0) == fails, done.stdout[-4000:]
-        return done.stdout
-
-    def edit(self, name: str, old: str, new: str) -> None:
-        path = self.folder / name
-        text = path.read_text()
-        assert old in text, f"{name} has no {old!r}"
-        path.write_text(text.replace(old, new, 1))
-
-    def reset(self) -> None:
-        """What the README says to do after an experiment."""
-        self.run("git", "checkout", "--", ".")
-        self.run("git", "clean", "-fdq")
-        self.run("dvc", "checkout", "--quiet")
-
-
-def ran(output: str) -> set[str]:
-    """The stages that DVC ran, not those it took from the cache."""
-    return set(re.findall(r"Running stage '(.+?)'", output))
-
-
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The build, committed."""
-    project = Project(tmp_path_factory.mktemp("osler"))
-    listed = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    for name in listed.stdout.splitlines():
-        if (ROOT / name).is_file():
-            (project.folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, project.folder / name)
-    (project.folder / "dvc.lock").unlink(missing_ok=True)
-    project.run("git", "init", "-q")
-    project.run(sys.executable, "-m", "stages.profile", "micro")
-    output = project.run("dvc", "repro")
-    assert "evaluate@cpt-sft" in ran(output)
+    project = copied(tmp_path_factory.mktemp("osler"), "micro")
+    assert "evaluate@cpt-sft" in ran(project.run("dvc", "repro"))
     project.run("git", "add", "-A")
     project.run("git", "commit", "-qm", "built")
     return project

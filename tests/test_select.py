@@ -85,8 +85,9 @@ def selected(folder: Path, config: select.Select) -> dict[str, str]:
 
 
 def corpus(folder: Path) -> Any:
-    """The metrics written."""
-    return json.loads((folder / "out/corpus.json").read_text())
+    """The metrics written, by source."""
+    sources = json.loads((folder / "out/corpus.json").read_text())["sources"]
+    return {entry.pop("source"): entry for entry in sources}
 
 
 def test_each_rule_drops_its_document_and_says_why(tmp_path: Path) -> None:
