@@ -4,6 +4,7 @@ Unlike documents, a bad item is an error: a benchmark that silently lost questio
 """
 
 import csv
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -89,7 +90,7 @@ def main(raw: Path, benchmark: Benchmark, name: str, items: Path) -> None:
     """Write `items` and print how many there are of each split."""
     try:
         frame = items_frame(read_items(raw, benchmark), name)
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, EOFError, UnicodeDecodeError, csv.Error, zlib.error) as error:
         raise BuildError(f"{raw}: cannot be read as {benchmark.format}: {error}") from None
     write_parquet(items, frame)
     counts = dict(frame["split"].value_counts().iter_rows())

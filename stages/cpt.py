@@ -10,6 +10,7 @@ from pathlib import Path
 from stages.lib.mixture import row_order
 from stages.lib.numerics import Numerics
 from stages.lib.recipe import Recipe
+from stages.lib.section import Seed
 from stages.lib.shards import PackedRows, manifest, verify
 from stages.lib.stage import run
 
@@ -26,7 +27,7 @@ def main(
     training: Path,
     cpt: Cpt,
     numerics: Numerics,
-    seed: int,
+    seed: Seed,
 ) -> None:
     """Train on the rows of plan/plan.json."""
     from stages.lib.models import loaded_model  # torch is imported when training starts: params are checked without it

@@ -10,7 +10,7 @@ imported. The store is only a shortcut: deleting it changes no byte of the outpu
 import hashlib
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -21,10 +21,10 @@ from pydantic import Field
 
 from stages.lib.exemplars import exemplar_pool
 from stages.lib.files import folder_hash, write_parquet
-from stages.lib.fingerprint import closure, fingerprint, package_versions
+from stages.lib.fingerprint import closure, fingerprint, package_versions, running_source
 from stages.lib.numerics import Numerics
 from stages.lib.prompts import Item, items_of
-from stages.lib.section import BuildError, Section
+from stages.lib.section import BuildError, Section, Seed
 from stages.lib.stage import run
 from stages.lib.strategies.few_shot import FewShot
 from stages.lib.strategies.few_shot import answered as few_shot
@@ -142,15 +142,16 @@ def main(
     heldout: Path,
     items: Path,
     predictions: Path,
+    benchmark: Mapping[str, object],
     evaluate: Evaluate,
     numerics: Numerics,
-    seed: int,
+    seed: Seed,
     strategies: Strategies,
     name: str,
 ) -> None:
     """Write `predictions.parquet`, a row for each item and strategy, and `heldout.parquet`, one for each document."""
-    frames = [pl.read_parquet(path) for path in sorted(items.glob("*.parquet"))]
-    everything: list[Item] = items_of(pl.concat(frames)) if frames else []
+    frames = [pl.read_parquet(items / f"{listed}.parquet") for listed in sorted(benchmark)]
+    everything: list[Item] = items_of(pl.concat(frames))
     test = [item for item in everything if item.split == "test"]
     if not test:
         raise BuildError(f"{items}: no benchmark item has the split `test`; list one in params.yaml: benchmark")
@@ -159,6 +160,7 @@ def main(
         "model": folder_hash(model),
         "numerics": numerics.model_dump(),
         "batch_tokens": evaluate.batch_tokens,
+        "loading": hashlib.sha256(running_source(Path(__file__).read_text(encoding="utf-8")).encode()).hexdigest(),
         "scoring": fingerprint(ROOT / "stages/lib/scoring.py", ROOT, with_packages=False),
         "packages": package_versions(closure(Path(__file__), ROOT)[1]),  # once: it takes 0.4 s
     }
@@ -170,9 +172,9 @@ def main(
         known = STRATEGIES[strategy]
         code = fingerprint(known.module, ROOT, with_packages=False)
         done: list[tuple[int, bool]] = []
-        for benchmark in sorted({item.benchmark for item in test}):
-            asked = [item for item in test if item.benchmark == benchmark]
-            pool = exemplar_pool(everything, benchmark) if known.uses_pool else []
+        for quiz in sorted({item.benchmark for item in test}):
+            asked = [item for item in test if item.benchmark == quiz]
+            pool = exemplar_pool(everything, quiz) if known.uses_pool else []
             key = content_key(
                 **common,
                 what=strategy,

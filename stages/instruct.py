@@ -19,7 +19,7 @@ from stages.lib.ledger import ledger as ledger_frame
 from stages.lib.mixture import Weights
 from stages.lib.packing import Pack
 from stages.lib.progress import progress
-from stages.lib.section import BuildError, Section
+from stages.lib.section import BuildError, Section, Seed
 from stages.lib.shards import token_dtype, write_manifest
 from stages.lib.stage import run
 
@@ -37,6 +37,8 @@ def drawn(
 ) -> tuple[pl.DataFrame, list[dict[str, str | None]]]:
     """The conversations to train on (source, doc_id, turns), and ledger rows for kept ones that were not drawn."""
     total = sum(instruct.weights.values())
+    if total <= 0:
+        raise BuildError("params.yaml: instruct.weights: no weight above 0")
     chosen, skipped = [], []
     for index, (source, weight) in enumerate(sorted(instruct.weights.items())):
         if not (documents / source).is_dir():
@@ -44,9 +46,14 @@ def drawn(
         there = pl.read_parquet(documents / source / "*.parquet", columns=["doc_id", "turns"]).join(
             pl.read_parquet(keep / f"{source}.parquet"), on="doc_id", how="semi", maintain_order="left"
         )
-        count = len(there)
+        count = len(there) if weight else 0
         if instruct.conversations is not None:
-            count = min(count, round(instruct.conversations * weight / total))
+            count = round(instruct.conversations * weight / total)
+        if count > len(there):
+            raise BuildError(
+                f"params.yaml: instruct.weights.{source}: its share is {count} conversations and {len(there)} are kept;"
+                " lower its weight or instruct.conversations"
+            )
         order = np.random.default_rng([seed, index, 0x1257]).permutation(len(there))
         chosen.append(there[order[:count]].with_columns(source=pl.lit(source)))
         skipped += [
@@ -72,7 +79,7 @@ def main(
     ledger: Path,
     instruct: Instruct,
     pack: Pack,
-    seed: int,
+    seed: Seed,
 ) -> None:
     """Write packed rows with labels to the folder `instructions`."""
     from transformers import AutoTokenizer

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from stages.lib.finetuning import Sft, finetune
 from stages.lib.numerics import Numerics
-from stages.lib.section import Section
+from stages.lib.section import Section, Seed
 from stages.lib.stage import run
 
 
@@ -24,7 +24,7 @@ def main(
     sft: Sft,
     neftune: Neftune,
     numerics: Numerics,
-    seed: int,
+    seed: Seed,
 ) -> None:
     """Fine-tune `model` with noise."""
     finetune(Path(__file__), model, instructions, trained_model, training, sft, neftune.alpha, numerics, seed)

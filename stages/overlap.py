@@ -1,5 +1,6 @@
 """Stage `overlap@source`: what documents share with benchmark items; `select` decides what that means."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import polars as pl
@@ -8,7 +9,7 @@ from pydantic import Field
 from stages.lib.files import write_parquet
 from stages.lib.ngrams import item_index, shared_ngrams
 from stages.lib.records import document_batches
-from stages.lib.section import BuildError, Section
+from stages.lib.section import Section
 from stages.lib.stage import run
 
 
@@ -19,12 +20,9 @@ class Overlap(Section):
     answer_window_words: int = Field(gt=0, description="words between a short question and its correct option, at most")
 
 
-def main(documents: Path, items: Path, overlap: Overlap, overlaps: Path) -> None:
-    """Write `overlaps` for one source against every benchmark in `items`, test and development items alike."""
-    files = sorted(items.glob("*.parquet"))
-    if not files:
-        raise BuildError(f"{items}: has no benchmark; list at least one under `benchmark` in params.yaml")
-    all_items = pl.concat([pl.read_parquet(file) for file in files])
+def main(documents: Path, items: Path, overlap: Overlap, benchmark: Mapping[str, object], overlaps: Path) -> None:
+    """Write `overlaps` for one source against every benchmark listed, test and development items alike."""
+    all_items = pl.concat([pl.read_parquet(items / f"{name}.parquet") for name in sorted(benchmark)])
     index = item_index(all_items, overlap.ngram_words)
     batches = document_batches(documents)
     window = overlap.answer_window_words

@@ -9,12 +9,12 @@ import polars as pl
 from stages.lib import packing
 from stages.lib.packing import Pack
 from stages.lib.progress import progress
-from stages.lib.section import BuildError
+from stages.lib.section import BuildError, Seed
 from stages.lib.shards import manifest, verify, write_manifest
 from stages.lib.stage import run
 
 
-def main(keep: Path, tokens: Path, packed: Path, pack: Pack, seed: int) -> None:
+def main(keep: Path, tokens: Path, packed: Path, pack: Pack, seed: Seed) -> None:
     """Write rows to the folder `packed`; tokens of kept documents in = tokens in rows out, checked."""
     verify(tokens)
     facts = manifest(tokens)

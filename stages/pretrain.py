@@ -8,6 +8,7 @@ from stages.lib.architecture import Architecture
 from stages.lib.mixture import Available, Weights, planned_rows, row_order
 from stages.lib.numerics import Numerics
 from stages.lib.recipe import Recipe
+from stages.lib.section import Seed
 from stages.lib.shards import PackedRows, manifest, verify
 from stages.lib.stage import run
 
@@ -28,7 +29,7 @@ def main(
     architecture: Architecture,
     numerics: Numerics,
     pretrain: Pretrain,
-    seed: int,
+    seed: Seed,
     name: str,
 ) -> None:
     """Train on the general sources with a weight, below the folder `packed`."""

@@ -1,14 +1,14 @@
 """Make a profile the params in force, or check the ones there are.
 
     python -m stages.profile real-small --root /data      # profiles/real-small.yaml over params.yaml, its root filled in
-    python -m stages.profile default                      # back to the default (profiles/default.yaml)
-    python -m stages.profile --check                      # is params.yaml whole, known and in range? under two seconds
+    python -m stages.profile --check                      # is params.yaml whole, known and in range? 3 s
 
 DVC notices a changed value, but not a misspelled section that no stage declares; the check does, before anything is built.
 """
 
 import argparse
 import importlib
+import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +20,7 @@ from stages.lib.section import BuildError
 from stages.lib.stage import PARAMS, ROOT, declarations, param_name, read_params, validated
 
 NOT_BOUND = ("root", "corpus", "launch")  # used by dvc.yaml's templates or by stages.launch, declared by no stage
-EMPTY_ALLOWED = ("synthesize", "pretrain", "benchmark")  # a stage for each entry, and there may be none
+EMPTY_ALLOWED = ("synthesize", "pretrain", "architecture")  # a stage for each entry, and there may be none
 
 
 def check_sections(params: Mapping[str, Any], root: Path) -> None:
@@ -69,6 +69,20 @@ def check_references(params: Mapping[str, Any], root: Path) -> None:
     _agree(
         "select.priority", dict.fromkeys(params["select"]["priority"]), dict.fromkeys(collections), "every source once"
     )
+    if not params["benchmark"]:
+        raise BuildError(f"{PARAMS}: benchmark: empty; evaluation and decontamination need at least one")
+    width, positions = params["pack"]["sequence_length_tokens"], params["architecture"]["maximum_positions"]
+    if params["pretrain"] and positions < width:
+        raise BuildError(
+            f"{PARAMS}: architecture.maximum_positions: {positions}, below pack.sequence_length_tokens {width}"
+        )
+    recipes = {f"pretrain.{name}": section for name, section in params["pretrain"].items()}
+    for key, section in (recipes | {"cpt": params["cpt"], "sft": params["sft"]}).items():
+        if section["batch_tokens"] % width:
+            raise BuildError(
+                f"{PARAMS}: {key}.batch_tokens: {section['batch_tokens']} is no multiple of"
+                f" pack.sequence_length_tokens {width}"
+            )
     folder = root / params["root"]
     made = [f"data/raw/{name}" for name in params["synthesize"]]
     if params["root"] not in made:
@@ -110,7 +124,7 @@ def filled(text: str, root: str | None) -> str:
             raise BuildError(
                 f"--root {root}: must be absolute, or `dvc exp run --temp` and `--queue` would not find it"
             )
-        lines[index] = f"root: {root}\n"
+        lines[index] = f"root: {json.dumps(root)}\n"
     elif lines[index].split(":", 1)[1].split("#")[0].strip() in ("", "null"):
         raise BuildError(
             "this profile needs --root, the absolute folder that its data lies in (make profile ... ROOT=...)"

@@ -45,10 +45,10 @@ def results(report: str) -> str:
 
 def filled(readme: str, name: str, content: str) -> str:
     """`readme` with the part `name` replaced; the markers must be there once."""
-    pattern = re.compile(rf"(<!-- {name} -->\n).*?(\n<!-- /{name} -->)", re.S)
+    pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.S)
     if len(pattern.findall(readme)) != 1:
         raise ValueError(f"README.md: needs <!-- {name} --> and <!-- /{name} --> once")
-    return pattern.sub(lambda found: found.group(1) + content + found.group(2), readme)
+    return pattern.sub(lambda found: found.group(1) + content + "\n" + found.group(2), readme)
 
 
 def main() -> None:

@@ -4,11 +4,12 @@ from pathlib import Path
 
 from stages.lib.finetuning import Sft, finetune
 from stages.lib.numerics import Numerics
+from stages.lib.section import Seed
 from stages.lib.stage import run
 
 
 def main(
-    model: Path, instructions: Path, trained_model: Path, training: Path, sft: Sft, numerics: Numerics, seed: int
+    model: Path, instructions: Path, trained_model: Path, training: Path, sft: Sft, numerics: Numerics, seed: Seed
 ) -> None:
     """Fine-tune `model`."""
     finetune(Path(__file__), model, instructions, trained_model, training, sft, 0.0, numerics, seed)

@@ -64,6 +64,7 @@ def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
             "heldout": tmp_path / "heldout",
             "items": tmp_path / "items",
             "predictions": tmp_path / "out",
+            "benchmark": {path.stem: None for path in (tmp_path / "items").glob("*.parquet")},
             "evaluate": SETTINGS,
             "numerics": Numerics(threads=1, dtype="float32"),
             "seed": 1,

@@ -29,10 +29,9 @@ def keys(value: Any) -> Any:
 @pytest.fixture(params=FILES, ids=lambda path: path.stem)
 def project(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """A folder that DVC reads as the project, with one of the params files in force and a root of empty files."""
-    for name in ("dvc.yaml", ".dvc"):
-        source = ROOT / name
-        copy = shutil.copytree if source.is_dir() else shutil.copy
-        copy(source, tmp_path / name)
+    (tmp_path / ".dvc").mkdir()
+    for name in ("dvc.yaml", ".dvc/config"):
+        shutil.copy(ROOT / name, tmp_path / name)
     subprocess.run(["git", "init", "-q", tmp_path], check=True)
     text = request.param.read_text()
     needs_root = "root: null" in text

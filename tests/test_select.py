@@ -54,6 +54,7 @@ def prepared(folder: Path, texts: Mapping[str, Mapping[str, str]]) -> Path:
         overlap.main(
             documents=documents,
             items=folder / "items",
+            benchmark={"quiz": None},
             overlap=overlap.Overlap(ngram_words=13, answer_window_words=50),
             overlaps=folder / f"overlaps/{name}.parquet",
         )

@@ -181,7 +181,7 @@ def test_the_rate_warms_up_and_falls_to_its_floor() -> None:
 
 def test_a_batch_that_is_no_whole_number_of_rows_is_refused() -> None:
     """The message names both params."""
-    with pytest.raises(BuildError, match=r"batch_tokens 33 .* pack.sequence_length_tokens 16"):
+    with pytest.raises(BuildError, match=r"batch_tokens of test: 33 .* pack.sequence_length_tokens 16"):
         a_run(batch_tokens=33).steps()
 
 

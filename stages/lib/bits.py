@@ -51,7 +51,7 @@ def document_bits(
             f"evaluate.window_tokens: {window_tokens} is more than the {model.config.max_position_embeddings} "
             "positions the model reads; set it lower"
         )
-    ids = token_ids(tokenizer, texts)
+    ids = token_ids(tokenizer, texts, split_special_tokens=True)  # as the stage `tokenize` does
     rows = [windows(row, tokenizer.bos_token_id, window_tokens) for row in ids]
     owners = [document for document, row in enumerate(rows) for _ in row]
     flat = [window for row in rows for window in row]

@@ -103,7 +103,13 @@ def closure(module: Path, root: Path) -> tuple[dict[str, str], set[str]]:
                 packages.add(name[0])
         for string in read.strings:
             resource = path.parent / string
-            if "." in string and "\n" not in string and resource.suffix not in ("", ".py") and resource.is_file():
+            if (
+                "." in string
+                and string[:1] != "/"
+                and "\n" not in string
+                and resource.suffix not in ("", ".py")
+                and resource.is_file()
+            ):
                 files[resource.relative_to(root).as_posix()] = hashlib.sha256(resource.read_bytes()).hexdigest()
     return files, packages
 

@@ -148,6 +148,8 @@ def items_frame(items: Iterable[Item], benchmark: str) -> pl.DataFrame:
             problem = "the question is empty"
         elif len(item.options) < 2:
             problem = f"{len(item.options)} options, at least 2 are needed"
+        elif len(item.options) > 26:
+            problem = f"{len(item.options)} options, letters reach to 26"
         elif not all(option.strip() for option in item.options):
             problem = "an option is empty"
         elif not 0 <= item.answer < len(item.options):

@@ -80,7 +80,7 @@ def row_order(planned: Mapping[str, int], available: Mapping[str, int], seed: in
         rows, there = planned[source], available[source]
         epochs = [np.random.default_rng([seed, index, epoch]).permutation(there) for epoch in range(-(-rows // there))]
         parts.append(np.column_stack([np.full(rows, index), np.concatenate(epochs)[:rows]]))
-        jitter = np.random.default_rng([seed, index, 0x71E]).random(rows)
+        jitter = np.random.default_rng([seed, index, 0, 0x71E]).random(rows)
         moments.append((np.arange(rows) + jitter) / rows)
     order: npt.NDArray[np.int64] = np.concatenate(parts)[np.argsort(np.concatenate(moments), kind="stable")]
     return order

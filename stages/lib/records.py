@@ -96,7 +96,7 @@ def scalar(record: Record, field: str) -> str | Fault:
 class Turn(Section):
     """One turn of a conversation."""
 
-    role: Literal["system", "user", "assistant"]
+    role: Literal["user", "assistant"]
     text: str = Field(min_length=1, description="template of its content")
 
     @field_validator("text")
@@ -140,6 +140,8 @@ class Source(Section):
     def _consistent(self) -> Self:
         if (self.collection == "instructions") != (self.turns is not None) or (self.text is None) != bool(self.turns):
             raise ValueError("instructions have `turns` and no `text`, the other collections `text` and no `turns`")
+        if self.turns is not None and "assistant" not in {turn.role for turn in self.turns}:
+            raise ValueError("`turns` has no assistant, so there is nothing to learn")
         if self.split is not None and self.format != "txt":
             raise ValueError(f"`split` is for format txt, not {self.format}")
         if self.format == "txt" and set(self.fields) != {"text"}:

@@ -196,9 +196,12 @@ def mean_states(model: Any, rows: Sequence[Sequence[int]], batch_tokens: int) ->
     return result
 
 
-def token_ids(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
-    """The ids of each text, without special tokens around it."""
-    return list(tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]) if texts else []
+def token_ids(tokenizer: Any, texts: Sequence[str], split_special_tokens: bool = False) -> list[list[int]]:
+    """The ids of each text, without special tokens around it; those spelled in it are text if `split_special_tokens`."""
+    if not texts:
+        return []
+    kept = {"add_special_tokens": False, "split_special_tokens": split_special_tokens, "verbose": False}
+    return list(tokenizer(list(texts), **kept)["input_ids"])
 
 
 def answer_lead(tokenizer: Any) -> str:

@@ -1,6 +1,10 @@
 """The base of every params section, and the one error a user is meant to read."""
 
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Seed = Annotated[int, Field(ge=0, lt=1 << 63)]
 
 
 class Section(BaseModel):

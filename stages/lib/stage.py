@@ -197,7 +197,10 @@ def _declaration(name: str, entry: Mapping[str, Any], params: Mapping[str, Any])
 
 
 def _restore(address: str) -> None:
-    """Put back the outs of the last successful run: dvc removes them before it starts a stage, also one that then fails."""
+    """Put back the outs of the last successful run: dvc removes them before it starts a stage, also one that then fails.
+
+    Metrics and plots lie in Git, not in the cache: `git checkout metrics` brings those back.
+    """
     from dvc.repo import Repo
 
     with Repo(str(ROOT)) as repo:
@@ -215,10 +218,13 @@ def _restore(address: str) -> None:
 def _prepare(declared: Declaration, everything: Iterable[Declaration]) -> None:
     """Remove orphans from the folders that the stage reads, and make the folders that its outs lie in."""
     outs = [ROOT / path for one in everything for path in one.outs]
-    for folder in (ROOT / path for path in declared.deps if (ROOT / path).is_dir()):
+    made = [
+        ROOT / path for path in declared.deps if artifact_name(path, False) not in ("raw", None)
+    ]  # never a user's files
+    for folder in (folder for folder in made if folder.is_dir()):
         for orphan in orphans(folder, outs):
             print(f"removed {orphan.relative_to(ROOT)}: no stage makes it any more")
-            shutil.rmtree(orphan) if orphan.is_dir() else orphan.unlink()
+            shutil.rmtree(orphan) if orphan.is_dir() and not orphan.is_symlink() else orphan.unlink()
     for path in declared.outs:
         (ROOT / path).parent.mkdir(parents=True, exist_ok=True)
 
@@ -226,7 +232,7 @@ def _prepare(declared: Declaration, everything: Iterable[Declaration]) -> None:
 def run(main: Callable[..., None]) -> None:
     """Bind `main` to the running stage and call it; a BuildError becomes one line and exit code 1."""
     started = time.monotonic()
-    address = os.environ.get("DVC_STAGE")
+    address = os.environ.get("DVC_STAGE", "").rpartition(":")[2]  # DVC writes the file before it, seen from elsewhere
     if not address:
         module = Path(sys.argv[0]).stem
         sys.exit(f"osler: `{module}` is a stage of dvc.yaml; run it with `dvc repro {module}`")
@@ -241,9 +247,11 @@ def run(main: Callable[..., None]) -> None:
         absent = [path for path in declared.outs if not (ROOT / path).exists()] if first_process else []
         if absent:
             raise BuildError(f"finished without writing {', '.join(absent)}")
-    except BuildError as error:
+    except Exception as error:
         if first_process:
             _restore(address)
+        if not isinstance(error, BuildError):
+            raise
         sys.exit(f"osler: {address}: {error}")
     except KeyboardInterrupt:
         sys.exit(130)

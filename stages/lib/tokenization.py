@@ -3,12 +3,15 @@
 import importlib.util
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from stages.lib.section import BuildError, Section
+
+if TYPE_CHECKING:
+    import mistral_common  # noqa: F401 - read by name below; named here so that its version is in the fingerprint
 
 BOS, EOS, UNKNOWN = "<s>", "</s>", "<unk>"
 

@@ -40,12 +40,13 @@ def train_and_write(
     hashes = {name: folder_hash(path) for name, path in sorted(inputs.items())}
     settings = {
         "alpha": run.alpha,
+        "config": {key: value for key, value in model.config.to_dict().items() if key != "transformers_version"},
         "numerics": numerics.model_dump(),
         "recipe": run.recipe.model_dump(),
         "seed": run.seed,
         "rows": hashlib.sha256(run.order_N2.tobytes()).hexdigest(),
     }
-    key = hashlib.sha256(json.dumps([settings, hashes], sort_keys=True).encode()).hexdigest()[:16]
+    key = hashlib.sha256(json.dumps([settings, hashes], sort_keys=True, default=str).encode()).hexdigest()[:16]
     folder = ROOT / "scratch" / run.title / key
     code = hashlib.sha256(fingerprint(module, ROOT, with_packages=False).encode()).hexdigest()[:16]
     state = train(model, run, numerics, Checkpoint(folder, code, os.environ.get(ACCEPT_CODE_CHANGE) == "1"))

@@ -194,7 +194,7 @@ class Run:
         rows, rest = divmod(self.recipe.batch_tokens, width)
         if rest or not rows:
             raise BuildError(
-                f"params.yaml: {self.title}: batch_tokens {self.recipe.batch_tokens} is not a multiple of"
+                f"params.yaml: batch_tokens of {self.title}: {self.recipe.batch_tokens} is no multiple of"
                 f" pack.sequence_length_tokens {width}"
             )
         return rows
