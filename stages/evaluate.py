@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import polars as pl
 from pydantic import Field
 
-from stages.lib.exemplars import exemplar_pool
+from stages.lib.exemplars import exemplar_pool, leaked
 from stages.lib.files import folder_hash, write_parquet
 from stages.lib.fingerprint import closure, fingerprint, package_versions, running_source
 from stages.lib.numerics import Numerics
@@ -155,6 +155,10 @@ def main(
     test = [item for item in everything if item.split == "test"]
     if not test:
         raise BuildError(f"{items}: no benchmark item has the split `test`; list one in params.yaml: benchmark")
+    if unfit := leaked(everything):
+        print(
+            f"{len(unfit)} dev items are test items too and no exemplars: {', '.join(item.item_id for item in unfit)}"
+        )
     loaded = Lazy(lambda: load_model(model, evaluate, numerics))
     common = {
         "model": folder_hash(model),

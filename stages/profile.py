@@ -85,7 +85,7 @@ def check_references(params: Mapping[str, Any], root: Path) -> None:
             )
     folder = root / params["root"]
     made = [f"data/raw/{name}" for name in params["synthesize"]]
-    if params["root"] not in made:
+    if params["root"] not in made or folder.exists():  # else the build makes it first
         for kind in ("source", "benchmark"):
             for name, section in params[kind].items():
                 if not (folder / section["path"]).exists():

@@ -200,7 +200,6 @@ BAD = {
         "  alpha: -1",
         r"neftune.alpha: .*greater than or equal to 0",
     ),
-    "a missing source path": ("params.yaml", "path: corpus/notes", "path: corpus/nothing", r"corpus/nothing"),
     "an unknown weight": ("params.yaml", "    notes: 0.3", "    nots: 0.3", r"mix.weights: nots: not a packed source"),
 }
 
@@ -216,6 +215,15 @@ def test_bad_params_are_one_line_and_leave_artifacts_untouched(project: Project,
     assert re.search(message, output), output[-2000:]
     assert "Traceback" not in output
     assert [folder_hash(folder) for folder in folders] == before
+
+
+def test_a_missing_source_path_is_refused_before_the_build(project: Project) -> None:
+    """DVC would remove the source's documents before it notices; the check that `make repro` starts with touches nothing."""
+    before = folder_hash(project.folder / "data/documents")
+    project.edit("params.yaml", "path: corpus/notes", "path: corpus/nothing")
+    output = project.run(sys.executable, "-m", "stages.profile", "--check", fails=True)
+    assert re.fullmatch(r"osler: params.yaml: source.notes.path: .*corpus/nothing does not exist\n", output)
+    assert folder_hash(project.folder / "data/documents") == before
 
 
 def test_a_section_that_no_stage_reads_is_refused_before_the_build(project: Project) -> None:

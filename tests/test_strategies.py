@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from stages.lib.exemplars import checked_pool, drawn_exemplars, exemplar_pool, nearest
+from stages.lib.exemplars import checked_pool, drawn_exemplars, exemplar_pool, leaked, nearest
 from stages.lib.fingerprint import closure
 from stages.lib.prompts import Item, Prompt, PromptForm, Scored, limited, predictions, prompt
 from stages.lib.section import BuildError
@@ -103,6 +103,9 @@ def test_the_pool_is_the_own_benchmark_where_it_has_one() -> None:
 def test_an_exemplar_that_is_the_test_item_is_an_error(question: str) -> None:
     """The same question with the same answer is refused however it is written; with another answer not."""
     twin = replace(ITEMS[2], item_id="b/twin", question=question)
+    twin = replace(twin, split="dev")
+    assert leaked([*ITEMS, *POOL, twin]) == [twin]
+    assert exemplar_pool([*ITEMS, *POOL, twin], "b") == POOL
     with pytest.raises(BuildError, match="b/twin is the same question as b/test2"):
         checked_pool(ITEMS, [*POOL, twin], 1, "few_shot")
     other = replace(twin, answer=(twin.answer + 1) % 4)

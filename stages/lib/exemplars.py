@@ -10,14 +10,21 @@ from stages.lib.section import BuildError
 
 
 def exemplar_pool(items: Sequence[Item], benchmark: str) -> list[Item]:
-    """The `dev` items of `benchmark`, or of all benchmarks where it has none (as MedMCQA as we get it)."""
-    development = [item for item in items if item.split == "dev"]
+    """The `dev` items of `benchmark`, or of all benchmarks where it has none (as MedMCQA as we get it), without `leaked` ones."""
+    left_out = {item.item_id for item in leaked(items)}
+    development = [item for item in items if item.split == "dev" and item.item_id not in left_out]
     return [item for item in development if item.benchmark == benchmark] or development
 
 
 def _solved(item: Item) -> str:
     fields = (item.context, item.question, item.options[item.answer])
     return "\0".join(" ".join(field.casefold().split()) for field in fields)
+
+
+def leaked(items: Sequence[Item]) -> list[Item]:
+    """The `dev` items that are `test` items too (MMLU repeats some across subjects): they would show the answer."""
+    asked = {_solved(item) for item in items if item.split == "test"}
+    return [item for item in items if item.split == "dev" and _solved(item) in asked]
 
 
 def checked_pool(items: Sequence[Item], pool: Sequence[Item], exemplars: int, strategy: str) -> list[Item]:

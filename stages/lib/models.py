@@ -74,7 +74,9 @@ def write_model(model: Any, tokenizer: Path, folder: Path, provenance: dict[str,
     model.config.save_pretrained(temporary)
     model.generation_config.save_pretrained(temporary)
     # not model.save_pretrained, which imports deepspeed where it is installed: 2 s a stage
-    save_torch_state_dict(model.state_dict(), temporary)
+    # Tied weights once, under their first name: left to the writer, which name is kept depends on Python's hash seed.
+    own = {name for name, _ in [*model.named_parameters(), *model.named_buffers()]}
+    save_torch_state_dict({name: value for name, value in model.state_dict().items() if name in own}, temporary)
     for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json"):
         if (tokenizer / name).is_file():
             shutil.copyfile(tokenizer / name, temporary / name)

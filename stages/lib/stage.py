@@ -205,7 +205,7 @@ def _restore(address: str) -> None:
 
     with Repo(str(ROOT)) as repo:
         for out in repo.stage.load_one(name=address).outs:
-            if not (out.use_cache and out.hash_info):
+            if not (out.use_cache and out.hash_info) or out.changed_cache():  # never built, or no longer in the cache
                 continue
             path = Path(out.fs_path)
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
