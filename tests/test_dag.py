@@ -50,6 +50,16 @@ def test_a_second_build_runs_nothing_and_leaves_git_clean(project: Project) -> N
     assert project.run("git", "status", "--porcelain") == ""
 
 
+def test_no_artifact_knows_the_folder_it_was_built_in(project: Project) -> None:
+    """Or another clone's bytes would differ: the path is in no file of a model and in no JSON or CSV."""
+    path = str(project.folder).encode()
+    files = [
+        file for top in ("models", "metrics", "results", "data/plan") for file in (project.folder / top).rglob("*.*")
+    ]
+    assert len(files) > 50
+    assert [file for file in files if file.is_file() and path in file.read_bytes()] == []
+
+
 def test_planted_faults_are_found_and_nothing_else(project: Project) -> None:
     """Exact duplicates, near duplicates and contaminated documents: recall and precision 1.0."""
     raw = project.folder / "data/raw/default"

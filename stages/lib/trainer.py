@@ -17,6 +17,8 @@ from stages.lib.numerics import Numerics
 from stages.lib.stage import ACCEPT_CODE_CHANGE, ROOT
 from stages.lib.training import Checkpoint, Run, train
 
+WHERE_AND_WHEN = ("_name_or_path", "transformers_version")  # of a config: not what the weights depend on
+
 
 def train_and_write(
     module: Path,
@@ -40,7 +42,7 @@ def train_and_write(
     hashes = {name: folder_hash(path) for name, path in sorted(inputs.items())}
     settings = {
         "alpha": run.alpha,
-        "config": {key: value for key, value in model.config.to_dict().items() if key != "transformers_version"},
+        "config": {key: value for key, value in model.config.to_dict().items() if key not in WHERE_AND_WHEN},
         "numerics": numerics.model_dump(),
         "recipe": run.recipe.model_dump(),
         "seed": run.seed,
