@@ -18,7 +18,8 @@ setup: .venv/installed ## the environment in .venv, from requirements.lock
 .venv/installed: requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "osler: Python 3.11 or later is needed; set PYTHON=")'
 	$(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	@echo 'installing packages: a few minutes'
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
 	@touch $@
 
 repro: setup ## build what changed: the default takes under 5 minutes on two cores

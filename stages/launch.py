@@ -14,7 +14,7 @@ from typing import Literal
 from pydantic import Field
 
 from stages.lib.section import BuildError, Section
-from stages.lib.stage import ACCEPT_CODE_CHANGE, PARAMS, ROOT, read_params, validated
+from stages.lib.stage import ACCEPT_CODE_CHANGE, PARAMS, ROOT, _restore, read_params, validated
 
 
 class Launch(Section):
@@ -74,6 +74,7 @@ def main() -> None:
         arguments = command(launch, f"stages.{sys.argv[1]}")
         held_lock(ROOT / "scratch" / "locks" / stage, stage)
     except BuildError as error:
+        _restore(stage)  # dvc has removed the model of the last run before it came here
         sys.exit(f"osler: {stage}: {error}")
     os.environ[ACCEPT_CODE_CHANGE] = "1" if launch.accept_code_change else "0"
     os.execv(arguments[0], arguments)

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from stages.launch import Launch
+from stages.launch import Launch, command
 from stages.lib.files import write_text
 from stages.lib.section import BuildError
 from stages.lib.stage import PARAMS, ROOT, declarations, param_name, read_params, validated
@@ -37,7 +37,7 @@ def check_sections(params: Mapping[str, Any], root: Path) -> None:
             declared_keys.add(key.split(".")[0])
             module = importlib.import_module(f"stages.{declared.name.partition('@')[0]}")
             validated(key, value, get_type_hints(module.main, include_extras=True)[param_name(key, value)])
-    validated("launch", params.get("launch"), Launch)
+    command(validated("launch", params.get("launch"), Launch), "stages.cpt")
     unknown = sorted(set(params) - declared_keys - {*NOT_BOUND, *EMPTY_ALLOWED})
     if unknown:
         raise BuildError(
@@ -51,6 +51,12 @@ def check_references(params: Mapping[str, Any], root: Path) -> None:
     Raises:
         BuildError: names the key that points nowhere, or the two that disagree.
     """
+    if not isinstance(params.get("root"), str):
+        raise BuildError(
+            f"{PARAMS}: root: must be a folder's path; `make profile NAME=... ROOT=/absolute/folder` fills it"
+        )
+    if not isinstance(params.get("corpus"), Mapping):
+        raise BuildError(f"{PARAMS}: corpus: must be a mapping, source: collection")
     collections = {name: source["collection"] for name, source in params["source"].items()}
     texts = {name: collection for name, collection in collections.items() if collection != "instructions"}
     instructions = set(collections) - set(texts)
@@ -145,6 +151,8 @@ def main() -> None:
             if not source.is_file():
                 names = ", ".join(sorted(path.stem for path in source.parent.glob("*.yaml")))
                 raise BuildError(f"profiles/{arguments.name}.yaml: no such profile; there are {names}")
+            if arguments.root and not Path(arguments.root).is_dir():
+                raise BuildError(f"--root {arguments.root}: no such folder; {PARAMS} is left as it was")
             write_text(ROOT / PARAMS, filled(source.read_text(encoding="utf-8"), arguments.root))
             print(f"{PARAMS} is now profiles/{arguments.name}.yaml; `git checkout {PARAMS}` brings the default back")
         elif not arguments.check:
