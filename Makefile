@@ -27,7 +27,7 @@ repro: setup ## build what changed: the default takes under 5 minutes on two cor
 	dvc repro
 	@python -m stages.show
 
-test: setup ## all tests (under 15 minutes on two cores)
+test: setup ## all tests (about 15 minutes on two cores)
 	python -m pytest -m 'not campaign'
 
 check: setup ## format, lint, types and all tests
@@ -43,5 +43,5 @@ format: setup ## put the code into its format
 profile: setup ## make profiles/NAME.yaml the params, with ROOT as its data folder
 	@python -m stages.profile $(NAME) $(if $(ROOT),--root $(ROOT))
 
-campaign: setup ## long checks: three seeds of the default, kill and resume (an hour)
-	python -m pytest -m campaign
+campaign: setup ## three seeds of the default, printed (a quarter of an hour)
+	python -m pytest -s -m campaign

@@ -244,7 +244,7 @@ def test_a_section_that_no_stage_reads_is_refused_before_the_build(project: Proj
     assert output.count("\n") == 1
 
 
-@pytest.mark.parametrize("whole_group", [True, False], ids=["ctrl-c or kill -9 of all", "kill -9 of dvc alone"])
+@pytest.mark.parametrize("whole_group", [True, False], ids=["kill -9 of all", "kill -9 of dvc alone"])
 def test_a_killed_build_ends_with_the_same_bytes(project: Project, whole_group: bool) -> None:
     """Killed in `cpt` after a checkpoint and run again, cpt is resumed and equals an uninterrupted one byte for byte.
 
