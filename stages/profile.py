@@ -9,6 +9,7 @@ DVC notices a changed value, but not a misspelled section that no stage declares
 import argparse
 import importlib
 import json
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,20 +30,23 @@ def check_sections(params: Mapping[str, Any], root: Path) -> None:
     Raises:
         BuildError: names the keys.
     """
-    declared_keys: set[str] = set()
-    for declared in declarations(root, params).values():
-        if declared.missing_params:
-            raise BuildError(f"{PARAMS}: {', '.join(declared.missing_params)}: missing; {declared.name} needs it")
-        for key, value in declared.params.items():
-            declared_keys.add(key.split(".")[0])
-            module = importlib.import_module(f"stages.{declared.name.partition('@')[0]}")
-            validated(key, value, get_type_hints(module.main, include_extras=True)[param_name(key, value)])
-    command(validated("launch", params.get("launch"), Launch), "stages.cpt")
-    unknown = sorted(set(params) - declared_keys - {*NOT_BOUND, *EMPTY_ALLOWED})
+    templates = set(re.findall(r"\$\{(\w+)", (root / "dvc.yaml").read_text(encoding="utf-8"))) - {"key", "item"}
+    if absent := sorted(templates - set(params)):
+        raise BuildError(f"{PARAMS}: {', '.join(absent)}: missing; dvc.yaml makes stages from it")
+    stages = declarations(root, params).values()
+    declared_keys = {key.split(".")[0] for stage in stages for key in (*stage.params, *stage.missing_params)}
+    unknown = ", ".join(sorted(set(params) - declared_keys - {*NOT_BOUND, *EMPTY_ALLOWED}))
+    if missing := sorted({key for stage in stages for key in stage.missing_params}):
+        instead = f"; in its place stands {unknown}, that no stage declares" if unknown else ""
+        raise BuildError(f"{PARAMS}: {', '.join(missing)}: missing{instead}; see profiles/ for the keys there are")
     if unknown:
-        raise BuildError(
-            f"{PARAMS}: {', '.join(unknown)}: no stage declares it; see profiles/ for the sections there are"
-        )
+        raise BuildError(f"{PARAMS}: {unknown}: no stage declares it; see profiles/ for the sections there are")
+    for stage in stages:
+        module = importlib.import_module(f"stages.{stage.name.partition('@')[0]}")
+        hints = get_type_hints(module.main, include_extras=True)
+        for key, value in stage.params.items():
+            validated(key, value, hints[param_name(key, value)])
+    command(validated("launch", params.get("launch"), Launch), "stages.cpt")
 
 
 def check_references(params: Mapping[str, Any], root: Path) -> None:

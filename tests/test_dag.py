@@ -150,6 +150,23 @@ def test_where_training_runs_triggers_nothing(project: Project) -> None:
     assert ran(project.run("dvc", "repro")) == set()
 
 
+def test_two_processes_build_what_one_builds(project: Project) -> None:
+    """With engine ddp every training stage runs on two processes, and its losses are those of one up to the order of sums."""
+
+    def losses() -> dict[str, pl.DataFrame]:
+        return {model: pl.read_csv(project.folder / f"results/training/{model}.csv") for model in MODELS}
+
+    one = losses()
+    project.edit("params.yaml", "engine: python", "engine: ddp")
+    project.edit("params.yaml", "processes: 1", "processes: 2")
+    for stage in ("pretrain@base", "cpt", "sft@base", "sft@cpt", "neftune@base", "neftune@cpt"):
+        output = project.run("dvc", "repro", "--force", "--single-item", stage)
+        assert re.search(r"\d+ steps on 2 processes", output), output
+    for model, two in losses().items():
+        assert two.select("step", "tokens", "learning_rate").equals(one[model].select("step", "tokens", "learning_rate"))
+        assert two["loss"].to_numpy() == pytest.approx(one[model]["loss"].to_numpy(), abs=1e-3)
+
+
 def test_a_new_source_runs_its_own_chain_and_what_reads_all_sources(project: Project) -> None:
     """Its ingest, screen, overlap, tokenize and pack; select, mix and below; taken out again, it leaves nothing behind."""
     text = (project.folder / "params.yaml").read_text()
@@ -244,9 +261,9 @@ def test_a_section_that_no_stage_reads_is_refused_before_the_build(project: Proj
     assert output.count("\n") == 1
 
 
-@pytest.mark.parametrize("whole_group", [True, False], ids=["kill -9 of all", "kill -9 of dvc alone"])
-def test_a_killed_build_ends_with_the_same_bytes(project: Project, whole_group: bool) -> None:
-    """Killed in `cpt` after a checkpoint and run again, cpt is resumed and equals an uninterrupted one byte for byte.
+@pytest.mark.parametrize("how", ["Ctrl-C", "kill -9 of all", "kill -9 of dvc alone"])
+def test_an_interrupted_build_ends_with_the_same_bytes(project: Project, how: str) -> None:
+    """Interrupted in `cpt` after a checkpoint and run again, cpt is resumed and equals an uninterrupted one byte for byte.
 
     Where only dvc was killed, the trainer lives on, and the second run refuses with the process to wait for.
     """
@@ -261,15 +278,15 @@ def test_a_killed_build_ends_with_the_same_bytes(project: Project, whole_group: 
     deadline = time.monotonic() + 120
     while not list(scratch.glob("*/checkpoint.safetensors")) and time.monotonic() < deadline:
         time.sleep(0.005)
-    assert running.poll() is None, "cpt ended before it could be killed"
-    if whole_group:
-        os.killpg(running.pid, signal.SIGKILL)
-    else:
+    assert running.poll() is None, "cpt ended before it could be interrupted"
+    if how == "kill -9 of dvc alone":
         trainer = int((project.folder / "scratch/locks/cpt").read_text())
         os.kill(trainer, signal.SIGSTOP)
         running.kill()
+    else:
+        os.killpg(running.pid, signal.SIGINT if how == "Ctrl-C" else signal.SIGKILL)
     running.wait()
-    if not whole_group:
+    if how == "kill -9 of dvc alone":
         refused = project.run("dvc", "repro", "--force", "--single-item", "cpt", fails=True)
         assert f"still being trained by process {trainer}" in refused
         os.kill(trainer, signal.SIGKILL)

@@ -232,7 +232,10 @@ def _csv_rows(path: Path, fields: list[str]) -> Iterator[tuple[int, Record | Fau
             raise BuildError(f"{path}: no CSV header: {error}") from None
         for field in fields:
             if header.count(field) != 1:
-                raise BuildError(f"{path}: {header.count(field)} columns are named '{field}'; the header is {header}")
+                raise BuildError(
+                    f"{path}: {header.count(field)} columns are named '{field}', which the source's section names;"
+                    f" the header is {header}"
+                )
         number, line = 0, 1
         while True:
             line += len(taken)
@@ -263,7 +266,9 @@ def _parquet_rows(path: Path, fields: list[str]) -> Iterator[tuple[int, Record |
     schema = pl.read_parquet_schema(path)
     for field in fields:
         if field not in schema:
-            raise BuildError(f"{path}: no column is named '{field}'; the columns are {list(schema)}")
+            raise BuildError(
+                f"{path}: no column is named '{field}', which the source's section names; the columns are {list(schema)}"
+            )
     yield from enumerate(pl.read_parquet(path, columns=fields).iter_rows(named=True), 1)
 
 

@@ -66,4 +66,6 @@ def train_and_write(
     }
     write_model(model, tokenizer, trained_model, provenance)
     shutil.rmtree(folder, ignore_errors=True)
-    print(f"{run.title}: {state.step} steps, {state.tokens:,} tokens, loss {state.log[-1][2]:.3f}")
+    processes = os.environ.get("WORLD_SIZE", "1")
+    where = f" on {processes} processes" if processes != "1" else ""
+    print(f"{run.title}: {state.step} steps{where}, {state.tokens:,} tokens, loss {state.log[-1][2]:.3f}")
