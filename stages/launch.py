@@ -14,7 +14,7 @@ from typing import Literal
 from pydantic import Field
 
 from stages.lib.section import BuildError, Section
-from stages.lib.stage import ACCEPT_CODE_CHANGE, PARAMS, ROOT, _restore, read_params, validated
+from stages.lib.stage import ACCEPT_CODE_CHANGE, PARAMS, ROOT, Jobs, _restore, read_params, validated
 
 
 class Launch(Section):
@@ -22,6 +22,7 @@ class Launch(Section):
 
     engine: Literal["python", "ddp"] = Field(description="python: one process; ddp: torchrun on this machine")
     processes: int = Field(ge=1)
+    jobs: Jobs
     accept_code_change: bool = Field(description="resume a checkpoint that other code wrote")
 
 

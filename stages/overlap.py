@@ -1,16 +1,18 @@
 """Stage `overlap@source`: what documents share with benchmark items; `select` decides what that means."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import polars as pl
 from pydantic import Field
 
-from stages.lib.files import write_parquet
+from stages.lib.files import file_hash, write_parquet
 from stages.lib.ngrams import item_index, shared_ngrams
-from stages.lib.records import document_batches
+from stages.lib.records import document_batches, document_files
 from stages.lib.section import Section
 from stages.lib.stage import run
+from stages.lib.store import Store, link
 
 
 class Overlap(Section):
@@ -20,13 +22,29 @@ class Overlap(Section):
     answer_window_words: int = Field(gt=0, description="words between a short question and its correct option, at most")
 
 
-def main(documents: Path, items: Path, overlap: Overlap, benchmark: Mapping[str, object], overlaps: Path) -> None:
+def shared_part(part: Path, folder: Path, items: pl.DataFrame, overlap: Overlap) -> None:
+    """Write the hits of one part."""
+    index, window = item_index(items, overlap.ngram_words), overlap.answer_window_words
+    hits = [shared_ngrams(batch, items, index, window) for batch in document_batches(part)]
+    write_parquet(folder / part.name, pl.concat(hits))
+
+
+def main(
+    documents: Path, items: Path, overlap: Overlap, benchmark: Mapping[str, object], overlaps: Path, store: Store
+) -> None:
     """Write `overlaps` for one source against every benchmark listed, test and development items alike."""
-    all_items = pl.concat([pl.read_parquet(items / f"{name}.parquet") for name in sorted(benchmark)])
-    index = item_index(all_items, overlap.ngram_words)
-    batches = document_batches(documents)
-    window = overlap.answer_window_words
-    write_parquet(overlaps, pl.concat([shared_ngrams(batch, all_items, index, window) for batch in batches]))
+    listed = [items / f"{name}.parquet" for name in sorted(benchmark)]
+    everything = pl.concat([pl.read_parquet(path) for path in listed])
+    parts = document_files(documents)
+    done = store.mapped(
+        __file__,
+        parts,
+        partial(shared_part, items=everything, overlap=overlap),
+        items=[file_hash(path) for path in listed],
+        overlap=overlap.model_dump(),
+    )
+    for part, entry in zip(parts, done, strict=True):
+        link(entry / part.name, overlaps / part.name)
 
 
 if __name__ == "__main__":

@@ -18,28 +18,35 @@ def main(keep: Path, tokens: Path, packed: Path, pack: Pack, seed: Seed) -> None
     """Write rows to the folder `packed`; tokens of kept documents in = tokens in rows out, checked."""
     verify(tokens)
     facts = manifest(tokens)
-    stream = np.memmap(tokens / "tokens.bin", dtype=facts["dtype"], mode="r")
-    ends = np.load(tokens / "ends.npy").astype(np.int64)
-    documents = pl.read_parquet(tokens / "documents.parquet").with_row_index("position")
+    parts = sorted(tokens.glob("part-*.bin"))
+    streams = [np.memmap(part, dtype=facts["dtype"], mode="r") for part in parts]
+    documents = pl.concat(
+        pl.read_parquet(part.with_suffix(".parquet")).select(
+            "doc_id", "license", pl.lit(number).alias("part"), pl.col("tokens").cast(pl.Int64),
+            pl.col("tokens").cast(pl.Int64).cum_sum().alias("end"),
+        )
+        for number, part in enumerate(parts)
+    ).with_row_index("position")  # fmt: skip
     kept = documents.join(pl.read_parquet(keep), on="doc_id", how="semi", maintain_order="left")
     if kept.is_empty():
         raise BuildError(f"{keep}: keeps no document of {tokens.name}; drop the source or loosen `select`")
     positions = kept["position"].to_numpy().astype(np.int64)
-    starts = (ends - np.diff(ends, prepend=0))[positions]
-    lengths = np.diff(ends, prepend=0)[positions]
+    lengths, part = kept["tokens"].to_numpy(), kept["part"].to_list()
+    starts = kept["end"].to_numpy() - lengths
     width = pack.sequence_length_tokens
     layout = packing.packed(lengths, width, seed)
 
     packed.mkdir(parents=True)
     rows = np.lib.format.open_memmap(  # type: ignore[no-untyped-call] # numpy leaves it untyped
-        packed / "tokens.npy", mode="w+", dtype=stream.dtype, shape=(len(layout.row_ends), width)
+        packed / "tokens.npy", mode="w+", dtype=facts["dtype"], shape=(len(layout.row_ends), width)
     )
     segment = 0
     for row, end in enumerate(progress(layout.row_ends, len(layout.row_ends), f"pack {packed.name}", "rows")):
         offset = 0
         for index in range(segment, int(end)):
-            start, length = int(starts[layout.document[index]] + layout.start[index]), int(layout.length[index])
-            rows[row, offset : offset + length] = stream[start : start + length]
+            document, length = int(layout.document[index]), int(layout.length[index])
+            start = int(starts[document] + layout.start[index])
+            rows[row, offset : offset + length] = streams[part[document]][start : start + length]
             offset += length
         segment = int(end)
     rows.flush()

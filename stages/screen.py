@@ -1,5 +1,6 @@
-"""Stage `screen@source`: size, text hash and MinHash bands of each document. 14 MB/s on one core."""
+"""Stage `screen@source`: size, text hash and MinHash bands of each document, part by part. 14 MB/s on one core."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +9,11 @@ from pydantic import Field
 
 from stages.lib.files import write_parquet
 from stages.lib.minhash import band_hashes
-from stages.lib.records import document_batches
+from stages.lib.records import document_batches, document_files
 from stages.lib.section import Section
 from stages.lib.shingles import normalized_runs, shingles, text_hashes
 from stages.lib.stage import run
+from stages.lib.store import Store, link
 from stages.lib.text import normalized_words
 
 
@@ -24,7 +26,7 @@ class Screen(Section):
 
 
 def screened(documents: pl.DataFrame, screen: Screen) -> pl.DataFrame:
-    """One row for each document: doc_id, bytes, words, text_hash, bands.
+    """One row for each document: doc_id, bytes, words, text_hash, and a column for each band.
 
     Args:
         documents: doc_id, text.
@@ -40,15 +42,28 @@ def screened(documents: pl.DataFrame, screen: Screen) -> pl.DataFrame:
             "bytes": texts.str.len_bytes(),
             "words": words.lengths.astype(np.uint32),
             "text_hash": text_hashes(normalized),
-            "bands": pl.Series(bands, dtype=pl.Array(pl.UInt64, screen.bands)).cast(pl.List(pl.UInt64)),
-        },
+        }
+        | {band_column(band): bands[:, band] for band in range(screen.bands)},
         schema_overrides={"bytes": pl.UInt32},
     )
 
 
-def main(documents: Path, screen: Screen, screens: Path) -> None:
-    """Write `screens`, in document order."""
-    write_parquet(screens, pl.concat([screened(batch, screen) for batch in document_batches(documents)]))
+def band_column(band: int) -> str:
+    """A column a band, so that `select` can hold one band of all documents at a time."""
+    return f"band_{band:03d}"
+
+
+def screened_part(part: Path, folder: Path, screen: Screen) -> None:
+    """Write the rows of one part, in document order."""
+    write_parquet(folder / part.name, pl.concat([screened(batch, screen) for batch in document_batches(part)]))
+
+
+def main(documents: Path, screen: Screen, screens: Path, store: Store) -> None:
+    """Write `screens`, a part for each part of `documents`."""
+    parts = document_files(documents)
+    done = store.mapped(__file__, parts, partial(screened_part, screen=screen), screen=screen.model_dump())
+    for part, entry in zip(parts, done, strict=True):
+        link(entry / part.name, screens / part.name)
 
 
 if __name__ == "__main__":

@@ -2,14 +2,15 @@
 
 Rules in this order, the first that applies is the ledger's reason:
 
-1. `too_short`: fewer than `minimum_words` words.
-2. `contaminated`: an overlap with a benchmark item of at least `contaminated_coverage`; question and answer count as 1.
-3. `exact_duplicate`: the same normalized words as a document that comes first.
-4. `contaminated_twin`: in a cluster of near duplicates with a contaminated document. Its wording differs a little, so
-   the n-grams may miss what a reader would not; and keeping it would put back most of what rule 2 took out.
-5. `near_duplicate`: in a cluster with a document that comes first. Clusters are the connected components of pairs with
+1. `license`: not among `licenses.allow`, where those are to be dropped and not to stop the build.
+2. `too_short`: fewer than `minimum_words` words.
+3. `contaminated`: an overlap with a benchmark item of at least `contaminated_coverage`; question and answer count as 1.
+4. `exact_duplicate`: the same normalized words as a document that comes first.
+5. `contaminated_twin`: in a cluster of near duplicates with a contaminated document. Its wording differs a little, so
+   the n-grams may miss what a reader would not; and keeping it would put back most of what rule 3 took out.
+6. `near_duplicate`: in a cluster with a document that comes first. Clusters are the connected components of pairs with
    at least `jaccard` of their different word n-grams in common; too short documents and exact duplicates are in none.
-6. `heldout`: a share of the remaining clinical and general documents, to measure bits per byte on; by a hash of the
+7. `heldout`: a share of the remaining clinical and general documents, to measure bits per byte on; by a hash of the
    doc_id, so that it does not change with other documents. One document of a cluster remains by now, so a held-out
    document has no twin among the kept ones.
 
@@ -18,8 +19,9 @@ Rules in this order, the first that applies is the ledger's reason:
 """
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -34,9 +36,10 @@ from stages.lib.records import BATCH_BYTES, COLLECTIONS, document_files
 from stages.lib.section import BuildError, Section
 from stages.lib.shingles import I64, U64, shingles, text_hashes, word_runs
 from stages.lib.stage import run
-from stages.screen import Screen
+from stages.screen import Screen, band_column
 
-REASONS = ("too_short", "contaminated", "exact_duplicate", "contaminated_twin", "near_duplicate", "heldout")
+REASONS = ("license", "too_short", "contaminated", "exact_duplicate", "contaminated_twin", "near_duplicate", "heldout")
+VERIFIED_BYTES = 1 << 30  # of text compared at a time; its shingles take about as much again
 HELDOUT_DOMAINS = ("clinical", "general")
 
 
@@ -53,6 +56,13 @@ class Select(Section):
     contaminated_coverage: float = Field(gt=0, le=1, description="share of an item's n-grams that makes contamination")
     heldout_fraction: float = Field(ge=0, lt=1, description="share of kept documents to hold out")
     heldout_limit_documents: int = Field(ge=0, description="held-out documents per domain, at most")
+
+
+class Licenses(Section):
+    """The section `licenses`."""
+
+    allow: tuple[str, ...] = Field(min_length=1, description="licenses a document may have, spelled as it has them")
+    outside: Literal["ledger", "stop"] = Field(description="a document of another one: into the ledger, or no build")
 
 
 def sources(documents: Path, priority: tuple[str, ...]) -> dict[str, str]:
@@ -72,43 +82,66 @@ def sources(documents: Path, priority: tuple[str, ...]) -> dict[str, str]:
     return {name: found[name] for name in priority}
 
 
-def read_screened(documents: Path, screens: Path, collections: dict[str, str], bands: int) -> pl.DataFrame:
-    """All documents in order of preference: source, collection, doc_id, origin, bytes, words, text_hash, bands.
+def read_screened(documents: Path, screens: Path, collections: dict[str, str]) -> pl.DataFrame:
+    """All documents in order of preference: source, collection, doc_id, origin, license and the columns of their screens
+    except the bands.
 
     Raises:
-        BuildError: a source's screen is not of its documents, or has another number of bands.
+        BuildError: a part's screen is not of its documents.
     """
     frames = []
     for name, collection in collections.items():
-        files = document_files(documents / collection / name)
-        frame = pl.concat([pl.read_parquet(file, columns=["doc_id", "origin"]) for file in files])
-        screen = pl.read_parquet(screens / f"{name}.parquet")
-        if not frame["doc_id"].equals(screen["doc_id"]) or not (screen["bands"].list.len() == bands).all():
-            raise BuildError(
-                f"{screens / name}.parquet: does not fit the documents or `screen`; run `dvc repro -f screen`"
-            )
-        here = [pl.lit(name).alias("source"), pl.lit(collection).alias("collection")]
-        frames.append(pl.concat([frame.select(*here, "doc_id", "origin"), screen.drop("doc_id")], how="horizontal"))
+        for part in document_files(documents / collection / name):
+            frame = pl.read_parquet(part, columns=["doc_id", "origin", "license"])
+            screen_part = screens / name / part.name
+            columns = [column for column in pl.read_parquet_schema(screen_part) if not column.startswith("band_")]
+            screen = pl.read_parquet(screen_part, columns=columns)
+            if not frame["doc_id"].equals(screen["doc_id"]):
+                raise BuildError(f"{screen_part}: does not fit the documents; run `dvc repro -f screen`")
+            here = [pl.lit(name).alias("source"), pl.lit(collection).alias("collection")]
+            frames.append(pl.concat([frame.select(*here, pl.all()), screen.drop("doc_id")], how="horizontal"))
     return pl.concat(frames)
 
 
-def contamination(overlaps: pl.DataFrame, coverage: float) -> dict[str, str]:
-    """doc_id -> which item it contains and by which rule (the largest coverage, then the first item).
+def refuse_licenses(documents: pl.DataFrame, licenses: Licenses) -> None:
+    """Stop where a license outside the list is to stop the build.
+
+    Raises:
+        BuildError: names the licenses and how many documents of which source have each.
+    """
+    foreign = documents.filter(~pl.col("license").is_in(licenses.allow)).group_by("source", "license").len()
+    if licenses.outside == "stop" and len(foreign):
+        listed = "; ".join(f"{n} of {name}: {text}" for name, text, n in foreign.sort("source", "license").rows())
+        raise BuildError(
+            f"params.yaml: licenses.allow: lacks the license of {listed}; add it, drop the source, or set"
+            " licenses.outside: ledger"
+        )
+
+
+def band_of(screens: Path, collections: dict[str, str], band: int) -> U64:
+    """One band of every document, in the order of `read_screened`: all that is held of the bands at a time."""
+    column = band_column(band)
+    parts = [part for name in collections for part in document_files(screens / name)]
+    return np.concatenate([pl.read_parquet(part, columns=[column])[column].to_numpy() for part in parts])
+
+
+def leaks(overlaps: pl.DataFrame, coverage: float) -> pl.DataFrame:
+    """doc_id, detail: which item a document contains and by which rule (the largest coverage, then the first item).
 
     Args:
         overlaps: as the stage `overlap` writes them.
         coverage: the share of n-grams from which on they count; question and answer are recorded as 1.
     """
-    worst = (
+    detail = pl.format(
+        "{} by {}, {} covered", "item_id", "rule", pl.col("covered").map_elements("{:.3f}".format, pl.String)
+    )
+    return (
         overlaps.filter(pl.col("covered") >= coverage)
         .sort("doc_id", "covered", "item_id", "rule", descending=[False, True, False, False])
         .group_by("doc_id", maintain_order=True)
         .first()
+        .select("doc_id", detail.alias("detail"))
     )
-    return {
-        row["doc_id"]: f"{row['item_id']} by {row['rule']}, {row['covered']:.3f} covered"
-        for row in worst.iter_rows(named=True)
-    }
 
 
 def first_of_equal(values: U64) -> I64:
@@ -129,27 +162,52 @@ def texts_of(documents: Path, collections: dict[str, str], wanted: pl.DataFrame)
 
 
 def verified_pairs(
-    pairs: I64, texts: dict[int, str], shingle_words: int, threshold: float
+    pairs: I64, sizes: I64, texts: Callable[[I64], list[str]], shingle_words: int, threshold: float
 ) -> tuple[I64, NDArray[np.float64]]:
     """The candidate pairs whose different word n-grams have a Jaccard similarity of at least `threshold`.
 
+    Documents that are compared with each other, directly or through others, are taken together, and as many such groups
+    at a time as VERIFIED_BYTES allows, so that memory does not grow with the corpus.
+
     Args:
         pairs: (candidates, 2) numbers of documents.
-        texts: document -> text, for those in `pairs`.
+        sizes: bytes of every document.
+        texts: numbers of documents -> their texts.
         shingle_words: n.
         threshold: 0 to 1.
     Returns:
         (pairs, 2), and their similarities.
     """
-    sets: dict[int, U64] = {}
-    numbers, sizes = list(texts), np.cumsum([len(text) for text in texts.values()]) // BATCH_BYTES
-    for batch in np.unique(sizes):
-        chosen = [number for number, size in zip(numbers, sizes, strict=True) if size == batch]
-        runs = word_runs(pl.Series([texts[number] for number in chosen], dtype=pl.String))
-        sets.update(zip(chosen, shingle_sets(shingles(runs, shingle_words)), strict=True))
-    compared = progress(pairs.tolist(), len(pairs), "compare", "pairs")
-    similarities = np.array([jaccard(sets[one], sets[other]) for one, other in compared], np.float64)
+    groups = components(pairs, len(sizes))[pairs[:, 0]]
+    order = np.argsort(groups, kind="stable")
+    pairs, groups = pairs[order], groups[order]
+    involved = np.unique(pairs)
+    group_of = components(pairs, len(sizes))[involved]
+    group_order = np.argsort(group_of, kind="stable")
+    names, first = np.unique(group_of[group_order], return_index=True)
+    weights = np.add.reduceat(sizes[involved[group_order]], first) if len(names) else np.zeros(0, np.int64)
+    batch_of_group = np.cumsum(weights) // VERIFIED_BYTES
+    batch_of_pair = batch_of_group[np.searchsorted(names, groups)]
+    similarities = np.zeros(len(pairs), np.float64)
+    shown = progress(np.unique(batch_of_pair), len(np.unique(batch_of_pair)), "compare", "batches")
+    for batch in shown:
+        here = np.flatnonzero(batch_of_pair == batch)
+        numbers = np.unique(pairs[here])
+        runs = shingle_sets_of(texts(numbers), shingle_words)
+        at = np.searchsorted(numbers, pairs[here])
+        similarities[here] = [jaccard(runs[one], runs[other]) for one, other in at.tolist()]
     return pairs[similarities >= threshold], similarities[similarities >= threshold]
+
+
+def shingle_sets_of(texts: list[str], shingle_words: int) -> list[U64]:
+    """The different shingles of each text, made about BATCH_BYTES of text at a time."""
+    sets: list[U64] = []
+    batches = np.cumsum([len(text) for text in texts]) // BATCH_BYTES
+    for batch in np.unique(batches):
+        first, last = np.searchsorted(batches, [batch, batch + 1])
+        runs = word_runs(pl.Series(texts[first:last], dtype=pl.String))
+        sets += shingle_sets(shingles(runs, shingle_words))
+    return sets
 
 
 def heldout_documents(doc_ids: pl.Series, fraction: float, limit: int) -> pl.Series:
@@ -158,66 +216,103 @@ def heldout_documents(doc_ids: pl.Series, fraction: float, limit: int) -> pl.Ser
     return hashed.filter(pl.col("hash") < int(fraction * 2**64)).sort("hash", "doc_id").head(limit)["doc_id"]
 
 
+class Decisions:
+    """What becomes of each document; the first reason given stays."""
+
+    def __init__(self, doc_ids: pl.Series) -> None:
+        self.doc_ids = doc_ids
+        self.kept = np.ones(len(doc_ids), np.bool_)
+        self._dropped: list[pl.DataFrame] = []
+
+    def drop(self, numbers: I64, reason: str | pl.Series, details: pl.Series) -> None:
+        """Drop those of `numbers` (each once) that still are kept."""
+        still = self.kept[numbers]
+        self.kept[numbers] = False
+        rows = pl.DataFrame({"number": numbers, "detail": details}, schema_overrides={"detail": pl.String})
+        reasons = pl.lit(reason) if isinstance(reason, str) else reason.alias("reason")
+        self._dropped.append(rows.with_columns(reasons.alias("reason")).filter(pl.Series(still)))
+
+    def rows(self, numbers: I64) -> pl.Series:
+        """The doc_ids of `numbers`."""
+        return self.doc_ids.gather(numbers)
+
+    def frame(self) -> pl.DataFrame:
+        """reason and detail of each document, null where it is kept."""
+        dropped = pl.concat(self._dropped)
+        numbers = pl.DataFrame({"number": np.arange(len(self.kept))})
+        joined = numbers.join(dropped, on="number", how="left", maintain_order="left")
+        return joined.select("reason", "detail")
+
+
 def decisions(
-    documents: pl.DataFrame, contaminated: dict[str, str], texts: Any, screen: Screen, select: Select
-) -> tuple[list[str | None], list[str]]:
-    """For each document its reason not to be kept (None: keep) and the detail.
+    documents: pl.DataFrame,
+    contaminated: pl.DataFrame,
+    band: Callable[[int], U64],
+    texts: Callable[[pl.DataFrame], list[str]],
+    screen: Screen,
+    select: Select,
+    licenses: Licenses,
+) -> pl.DataFrame:
+    """reason and detail for each document, null where it is kept.
 
     Args:
         documents: result of `read_screened`.
-        contaminated: result of `contamination`.
-        texts: function from rows of `documents` to their texts.
-        screen: the section.
-        select: the section.
+        contaminated: result of `leaks`.
+        band: number of a band -> its hash of every document.
+        texts: rows of `documents` -> their texts.
+        screen, select, licenses: the sections.
     """
-    doc_ids = documents["doc_id"].to_list()
-    reasons: list[str | None] = [None] * len(doc_ids)
-    details = [""] * len(doc_ids)
-    for number, (doc_id, words) in enumerate(zip(doc_ids, documents["words"].to_list(), strict=True)):
-        if words < select.minimum_words:
-            reasons[number], details[number] = "too_short", f"{words} words"
-        elif doc_id in contaminated:
-            reasons[number], details[number] = "contaminated", contaminated[doc_id]
+    decided = Decisions(documents["doc_id"])
+    foreign = (~documents["license"].is_in(licenses.allow)).arg_true().to_numpy().astype(np.int64)
+    decided.drop(foreign, "license", documents["license"].gather(foreign))
+    short = (documents["words"] < select.minimum_words).arg_true()
+    counts = documents["words"].gather(short).cast(pl.String) + " words"
+    decided.drop(short.to_numpy().astype(np.int64), "too_short", counts)
 
-    remaining = np.array([number for number, reason in enumerate(reasons) if reason is None], np.int64)
+    leaks = documents.select("doc_id").with_row_index("number").join(contaminated, on="doc_id", maintain_order="left")
+    leaking = leaks["number"].to_numpy().astype(np.int64)
+    leaking, details = leaking[decided.kept[leaking]], leaks["detail"].filter(pl.Series(decided.kept[leaking]))
+    decided.drop(leaking, "contaminated", details)
+
+    remaining = np.flatnonzero(decided.kept)
     first = remaining[first_of_equal(documents["text_hash"].to_numpy()[remaining])]
-    for number, kept in zip(remaining.tolist(), first.tolist(), strict=True):
-        if number != kept:
-            reasons[number], details[number] = "exact_duplicate", f"of {doc_ids[kept]}"
+    copies, originals = remaining[remaining != first], first[remaining != first]
+    decided.drop(copies, "exact_duplicate", "of " + decided.rows(originals))
 
-    nodes = np.array([n for n, reason in enumerate(reasons) if reason in (None, "contaminated")], np.int64)
-    band_lists = documents["bands"].gather(nodes)
-    bands = (band_lists.list.get(band).to_numpy() for band in range(screen.bands))
-    candidates = nodes[candidate_pairs(bands, len(nodes))]
-    involved = np.unique(candidates)
-    involved_texts = dict(zip(involved.tolist(), texts(documents[involved]), strict=True))
-    pairs, similarities = verified_pairs(candidates, involved_texts, screen.shingle_words, select.jaccard)
-    clusters = components(pairs, len(doc_ids))
-    tainted: dict[int, int] = {}
-    for number in nodes.tolist():
-        if reasons[number] == "contaminated":
-            tainted.setdefault(int(clusters[number]), number)
-    neighbors = nearest(pairs, similarities, clusters)
-    for number in nodes.tolist():
-        cluster = int(clusters[number])
-        if reasons[number] is not None:
-            continue
-        if cluster in tainted:
-            reasons[number], details[number] = "contaminated_twin", f"in one cluster with {doc_ids[tainted[cluster]]}"
-        elif cluster != number:
-            neighbor, similarity = neighbors[number]
-            through = "" if neighbor == cluster else f" through {doc_ids[neighbor]}"
-            reasons[number] = "near_duplicate"
-            details[number] = f"of {doc_ids[cluster]}{through}, similarity {similarity:.3f}"
+    nodes = np.sort(np.concatenate([np.flatnonzero(decided.kept), leaking]))
+    candidates = nodes[candidate_pairs((band(number)[nodes] for number in range(screen.bands)), len(nodes))]
+    sizes = documents["bytes"].cast(pl.Int64).to_numpy()
+    pairs, similarities = verified_pairs(
+        candidates, sizes, lambda numbers: texts(documents[numbers]), screen.shingle_words, select.jaccard
+    )
+    clusters = components(pairs, len(documents))
+    tainted = (
+        pl.DataFrame({"cluster": clusters[leaking], "leak": leaking}).group_by("cluster").agg(pl.col("leak").min())
+    )
+    linked = np.unique(pairs)
+    twins = (
+        pl.DataFrame({"document": linked, "cluster": clusters[linked]})
+        .join(tainted, on="cluster", maintain_order="left")
+        .filter(pl.col("document") != pl.col("leak"))
+    )
+    leak_names = "in one cluster with " + decided.rows(twins["leak"].to_numpy().astype(np.int64))
+    decided.drop(twins["document"].to_numpy().astype(np.int64), "contaminated_twin", leak_names)
 
-    left = documents.filter(pl.Series([reason is None for reason in reasons], dtype=pl.Boolean))
+    near = nearest(pairs, similarities, clusters)
+    named = near.with_columns(
+        of=decided.rows(clusters[near["document"].to_numpy()]), through=decided.rows(near["neighbor"].to_numpy())
+    )
+    through = pl.when(pl.col("of") != pl.col("through")).then(" through " + pl.col("through")).otherwise(pl.lit(""))
+    similarity = pl.col("similarity").map_elements("{:.3f}".format, pl.String)
+    detail = named.select(pl.format("of {}{}, similarity {}", "of", through, similarity)).to_series()
+    decided.drop(near["document"].to_numpy(), "near_duplicate", detail)
+
     for domain in HELDOUT_DOMAINS:
-        here = left.filter(pl.col("collection") == domain)["doc_id"]
-        chosen = set(heldout_documents(here, select.heldout_fraction, select.heldout_limit_documents))
-        for number, doc_id in enumerate(doc_ids):
-            if doc_id in chosen:
-                reasons[number], details[number] = "heldout", f"domain {domain}"
-    return reasons, details
+        here = np.flatnonzero(decided.kept & (documents["collection"] == domain).to_numpy())
+        chosen = heldout_documents(decided.rows(here), select.heldout_fraction, select.heldout_limit_documents)
+        numbers = here[decided.rows(here).is_in(chosen.implode()).to_numpy()]
+        decided.drop(numbers, "heldout", pl.Series([f"domain {domain}"] * len(numbers), dtype=pl.String))
+    return decided.frame()
 
 
 def counts(decided: pl.DataFrame) -> dict[str, Any]:
@@ -236,29 +331,79 @@ def counts(decided: pl.DataFrame) -> dict[str, Any]:
     return metrics
 
 
+def shared_items(overlaps: pl.DataFrame, decided: pl.DataFrame, coverage: float) -> list[dict[str, Any]]:
+    """What each source shares with each benchmark, before and after: the two words kept apart.
+
+    Args:
+        overlaps: as the stage `overlap` writes them; every row is a run of words, or a question with its answer, that an
+            item and a document share.
+        decided: doc_id, source, reason.
+        coverage: the share of an item's n-grams from which on it counts as contaminated.
+    Returns:
+        For each benchmark and source with a hit: documents and items that share anything, documents and items that are
+        contaminated, and items that documents which were kept still touch.
+    """
+    contaminated = pl.col("covered") >= coverage
+    kept = pl.col("reason").is_null()
+    return (
+        overlaps.join(decided.select("doc_id", "source", "reason"), on="doc_id", maintain_order="left")
+        .group_by("benchmark", "source")
+        .agg(
+            pl.col("doc_id").n_unique().alias("documents_shared"),
+            pl.col("item_id").n_unique().alias("items_shared"),
+            pl.col("doc_id").filter(contaminated).n_unique().alias("documents_contaminated"),
+            pl.col("item_id").filter(contaminated).n_unique().alias("items_contaminated"),
+            pl.col("item_id").filter(kept).n_unique().alias("items_touched"),
+        )
+        .sort("benchmark", "source")
+        .to_dicts()
+    )
+
+
+def touched_items(overlaps: pl.DataFrame, kept: pl.DataFrame) -> pl.DataFrame:
+    """benchmark, item_id, documents: the items that kept documents share a run of words with, and how many do."""
+    return (
+        overlaps.join(kept, on="doc_id", how="semi")
+        .group_by("benchmark", "item_id")
+        .agg(pl.col("doc_id").n_unique().cast(pl.UInt32).alias("documents"))
+        .sort("benchmark", "item_id")
+    )
+
+
 def main(
     documents: Path,
     overlaps: Path,
     screens: Path,
+    licenses: Licenses,
     select: Select,
     screen: Screen,
     heldout: Path,
     keep: Path,
     ledger: Path,
+    touched: Path,
     corpus: Path,
+    contamination: Path,
 ) -> None:
-    """Write `keep`, `heldout`, `ledger` and the counts in `corpus`."""
+    """Write `keep`, `heldout`, `ledger`, the items still `touched`, and the counts in `corpus` and `contamination`."""
     collections = sources(documents, select.priority)
-    screened = read_screened(documents, screens, collections, screen.bands)
-    overlap = pl.concat([pl.read_parquet(overlaps / f"{name}.parquet") for name in collections])
+    screened = read_screened(documents, screens, collections)
+    refuse_licenses(screened, licenses)
+    parts = [part for name in collections for part in document_files(overlaps / name)]
+    overlap = pl.concat([pl.read_parquet(part) for part in parts])
 
     def texts(wanted: pl.DataFrame) -> list[str]:
         return texts_of(documents, collections, wanted)
 
-    reasons, details = decisions(screened, contamination(overlap, select.contaminated_coverage), texts, screen, select)
-    decided = screened.with_columns(
-        pl.Series("reason", reasons, pl.String), pl.Series("detail", details, pl.String)
-    ).drop("bands")
+    reasons = decisions(
+        screened,
+        leaks(overlap, select.contaminated_coverage),
+        lambda band: band_of(screens, collections, band),
+        texts,
+        screen,
+        select,
+        licenses,
+    )
+    decided = pl.concat([screened, reasons], how="horizontal")
     metrics = counts(decided)
     for name, collection in collections.items():
         kept = decided.filter((pl.col("source") == name) & pl.col("reason").is_null())
@@ -268,7 +413,11 @@ def main(
         with_text = chosen.select("doc_id", "source").with_columns(pl.Series("text", texts(chosen), pl.String))
         write_parquet(heldout / f"{domain}.parquet", with_text)
     dropped = decided.filter(pl.col("reason").is_not_null()).with_columns(pl.lit("select").alias("stage"))
-    write_parquet(ledger, ledger_frame(dropped.select(ledger_frame([]).columns).iter_rows(named=True)))
+    write_parquet(ledger, dropped.select(ledger_frame([]).columns))
+    write_parquet(touched, touched_items(overlap, decided.filter(pl.col("reason").is_null()).select("doc_id")))
+    shared = shared_items(overlap, decided, select.contaminated_coverage)
+    leaked = decided.filter(pl.col("reason").is_in(["contaminated", "contaminated_twin"]))
+    write_json(contamination, {"documents_dropped": len(leaked), "shared": shared})
     totals = {key: sum(found[key] for found in metrics.values()) for key in ("documents", "kept", "kept_bytes")}
     # the sources in a list, which DVC leaves out of `dvc metrics diff`: a column for each total, not for each source's
     write_json(corpus, totals | {"sources": [{"source": name, **found} for name, found in metrics.items()]})

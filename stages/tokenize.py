@@ -1,50 +1,67 @@
-"""Stage `tokenize`: one source's documents to a token shard, kept or not, so that a new keep-list costs no tokenizing."""
+"""Stage `tokenize`: one source's documents to a token shard a part, kept or not: a new keep-list costs no tokenizing."""
 
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 
-from stages.lib.files import write_parquet
-from stages.lib.progress import progress
+from stages.lib.files import folder_hash, write_parquet
+from stages.lib.records import document_files
 from stages.lib.section import BuildError
 from stages.lib.shards import token_dtype, write_manifest
 from stages.lib.stage import run
+from stages.lib.store import Store, link
 from stages.lib.tokenization import encoded
 
 BATCH_DOCUMENTS = 1000
 
 
-def main(documents: Path, tokenizer: Path, tokens: Path) -> None:
-    """Write the token shard `tokens`; every document of `documents` is in it, in order."""
+def tokenized_part(part: Path, folder: Path, tokenizer: Path) -> None:
+    """Write the token shard of one part: every document of it, in order."""
     from tokenizers import Tokenizer
 
     fast = Tokenizer.from_file(str(tokenizer / "tokenizer.json"))
     fast.encode_special_tokens = True
     dtype = token_dtype(fast.get_vocab_size())
-    frame = pl.read_parquet(documents / "*.parquet", columns=["doc_id", "text", "license"])
-    tokens.mkdir()
+    frame = pl.read_parquet(part, columns=["doc_id", "text", "license"])
     lengths: list[int] = []
-    batches = frame["text"].to_frame().iter_slices(BATCH_DOCUMENTS)
-    with (tokens / "tokens.bin").open("wb") as stream:
-        for batch in progress(batches, -(-len(frame) // BATCH_DOCUMENTS), f"tokenize {tokens.name}", "batches"):
+    tokens = folder / f"{part.stem}.bin"
+    with tokens.open("wb") as stream:
+        for batch in frame["text"].to_frame().iter_slices(BATCH_DOCUMENTS):
             for ids in encoded(fast, batch["text"].to_list()):
                 stream.write(ids.astype(dtype).tobytes())
                 lengths.append(len(ids))
-    ends = np.cumsum(lengths, dtype=np.uint64)
-    np.save(tokens / "ends.npy", ends)
-    write_parquet(tokens / "documents.parquet", frame.select("doc_id", "license"))
-    if (tokens / "tokens.bin").stat().st_size != int(ends[-1]) * dtype.itemsize or len(ends) != len(frame):
-        raise BuildError(f"{tokens}: {len(ends)} documents written of {len(frame)}, or a size that does not match them")
+    if tokens.stat().st_size != sum(lengths) * dtype.itemsize or len(lengths) != len(frame):
+        raise BuildError(
+            f"{part}: {len(lengths)} documents written of {len(frame)}, or a size that does not match them"
+        )
+    counted = frame.select("doc_id", "license", pl.Series("tokens", lengths, pl.UInt32))
+    write_parquet(folder / part.name, counted)
+
+
+def main(documents: Path, tokenizer: Path, tokens: Path, store: Store) -> None:
+    """Write the token shards to the folder `tokens`."""
+    from tokenizers import Tokenizer
+
+    vocabulary = Tokenizer.from_file(str(tokenizer / "tokenizer.json")).get_vocab_size()
+    parts = document_files(documents)
+    work = partial(tokenized_part, tokenizer=tokenizer)
+    done = store.mapped(__file__, parts, work, tokenizer=folder_hash(tokenizer))
+    for part, entry in zip(parts, done, strict=True):
+        for name in (part.name, f"{part.stem}.bin"):
+            link(entry / name, tokens / name)
+    counted = pl.read_parquet(tokens / "part-*.parquet", columns=["license", "tokens"])
     per_license = Counter[str]()
-    for name, length in zip(frame["license"], lengths, strict=True):
+    for name, length in counted.iter_rows():
         per_license[name] += length
+    total = per_license.total()
+    dtype = token_dtype(vocabulary).str
     write_manifest(
         tokens,
-        {"documents": len(frame), "dtype": dtype.str, "tokens": int(ends[-1]), "tokens_per_license": dict(per_license)},
+        {"documents": len(counted), "dtype": dtype, "tokens": total, "tokens_per_license": dict(per_license)},
     )
-    print(f"{tokens.name}: {len(frame):,} documents, {int(ends[-1]):,} tokens")
+    print(f"{tokens.name}: {len(counted):,} documents, {total:,} tokens")
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ def test_a_dropped_document_names_the_first_or_its_link_to_it() -> None:
     """In a chain 0-1-2, 1 names 0, the kept one, and 2 names 1, its most similar neighbor."""
     pairs = array([(0, 1), (1, 2)])
     named = nearest(pairs, np.array([0.8, 0.9]), components(pairs, 3))
-    assert named == {1: (0, 0.8), 2: (1, 0.9)}
+    assert named.rows() == [(1, 0, 0.8), (2, 1, 0.9)]
 
 
 @pytest.mark.parametrize("seed", [0, 1])

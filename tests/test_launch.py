@@ -37,7 +37,7 @@ def test_a_second_trainer_is_refused_while_the_first_lives(tmp_path: Path) -> No
 
 def test_the_engine_decides_the_command() -> None:
     """python runs the module, ddp runs torchrun on as many processes as asked; python on several is refused."""
-    plain = Launch(engine="python", processes=1, accept_code_change=False)
+    plain = Launch(engine="python", processes=1, jobs=1, accept_code_change=False)
     assert command(plain, "stages.cpt") == [sys.executable, "-m", "stages.cpt"]
     ddp = command(plain.model_copy(update={"engine": "ddp", "processes": 2}), "stages.cpt")
     assert ddp[1:] == ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "stages.cpt"]

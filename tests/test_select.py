@@ -11,10 +11,12 @@ import pytest
 
 from stages import benchmarks, ingest, overlap, screen, select
 from stages.lib.section import BuildError
+from stages.lib.store import Store
 from tests.test_records import section
 
 COLLECTIONS = {"guides": "clinical", "notes": "clinical", "towns": "general"}
 SCREEN = screen.Screen(shingle_words=5, bands=20, rows_per_band=7)
+ANY_LICENSE = select.Licenses(allow=("CC0-1.0",), outside="stop")
 QUESTION = "which of the following agents is recommended first for a patient with longstanding severe gout"
 ITEMS = [
     {"id": "long", "question": QUESTION, "options": ["foo", "bar"], "answer": 0},
@@ -50,30 +52,39 @@ def prepared(folder: Path, texts: Mapping[str, Mapping[str, str]]) -> Path:
         raw.write_text("".join(json.dumps({"id": key, "text": text}) + "\n" for key, text in rows.items()))
         source = section(collection=COLLECTIONS[name], id="id")
         ingest.main(raw=raw, source=source, name=name, documents=documents, ledger=folder / f"ingest/{name}.parquet")
-        screen.main(documents=documents, screen=SCREEN, screens=folder / f"screens/{name}.parquet")
+        screen.main(
+            documents=documents,
+            screen=SCREEN,
+            screens=folder / f"screens/{name}",
+            store=Store(folder / f"store/screen@{name}", 1),
+        )
         overlap.main(
             documents=documents,
             items=folder / "items",
             benchmark={"quiz": None},
             overlap=overlap.Overlap(ngram_words=13, answer_window_words=50),
-            overlaps=folder / f"overlaps/{name}.parquet",
+            overlaps=folder / f"overlaps/{name}",
+            store=Store(folder / f"store/overlap@{name}", 1),
         )
     return folder
 
 
-def selected(folder: Path, config: select.Select) -> dict[str, str]:
+def selected(folder: Path, config: select.Select, licenses: select.Licenses = ANY_LICENSE) -> dict[str, str]:
     """doc_id -> "keep", or reason and detail; asserts that every document is exactly one of these."""
     out = folder / "out"
     select.main(
         documents=folder / "documents",
         overlaps=folder / "overlaps",
         screens=folder / "screens",
+        licenses=licenses,
         select=config,
         screen=SCREEN,
         heldout=out / "heldout",
         keep=out / "keep",
         ledger=out / "ledger.parquet",
+        touched=out / "touched.parquet",
         corpus=out / "corpus.json",
+        contamination=out / "contamination.json",
     )
     all_ids = pl.read_parquet(folder / "documents/*/*/*.parquet")["doc_id"].to_list()
     kept = pl.read_parquet(out / "keep/*/*.parquet")["doc_id"].to_list()
@@ -242,9 +253,10 @@ def test_priority_names_every_source_once(tmp_path: Path, priority: list[str], m
 def test_a_screen_of_other_documents_is_an_error(tmp_path: Path) -> None:
     """A stale screen would give documents each other's bands."""
     folder = prepared(tmp_path, {name: {"1": prose(name), "2": prose(name + "2")} for name in COLLECTIONS})
-    path = folder / "screens/notes.parquet"
+    path = folder / "screens/notes/part-00000.parquet"
+    path.chmod(0o644)
     pl.read_parquet(path).reverse().write_parquet(path)
-    with pytest.raises(BuildError, match=r"notes\.parquet: does not fit the documents"):
+    with pytest.raises(BuildError, match=r"part-00000\.parquet: does not fit the documents"):
         selected(folder, settings())
 
 

@@ -7,7 +7,10 @@ one to keep and no result depends on the order in which bands or pairs are looke
 from collections.abc import Iterable
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from stages.lib.shingles import I64, U64, Runs
 
@@ -64,21 +67,14 @@ def components(pairs: I64, documents: int) -> I64:
         pairs: (pairs, 2).
         documents: their number.
     """
-    parent = list(range(documents))
-
-    def root(document: int) -> int:
-        while parent[document] != document:
-            parent[document] = parent[parent[document]]
-            document = parent[document]
-        return document
-
-    for one, other in pairs.tolist():
-        one, other = root(one), root(other)
-        parent[max(one, other)] = min(one, other)
-    return np.array([root(document) for document in range(documents)], np.int64)
+    links = coo_array((np.ones(len(pairs), np.bool_), (pairs[:, 0], pairs[:, 1])), shape=(documents, documents))
+    _, labels = connected_components(links, directed=False)
+    _, first = np.unique(labels, return_index=True)  # labels are 0 to n - 1, so the n-th is of label n
+    smallest: I64 = first[labels].astype(np.int64)
+    return smallest
 
 
-def nearest(pairs: I64, similarities: NDArray[np.float64], clusters: I64) -> dict[int, tuple[int, float]]:
+def nearest(pairs: I64, similarities: NDArray[np.float64], clusters: I64) -> pl.DataFrame:
     """For each document that is not the first of its cluster, the document that its ledger row names.
 
     Args:
@@ -86,12 +82,22 @@ def nearest(pairs: I64, similarities: NDArray[np.float64], clusters: I64) -> dic
         similarities: of each.
         clusters: result of `components`.
     Returns:
-        document -> (the first of its cluster if they are a verified pair, else its most similar neighbor; similarity).
+        document, neighbor (the first of its cluster if they are a verified pair, else its most similar neighbor) and
+        similarity, by document.
     """
-    best: dict[int, tuple[bool, float, int]] = {}
-    for (one, other), similarity in zip(pairs.tolist(), similarities.tolist(), strict=True):
-        for document, neighbor in ((one, other), (other, one)):
-            found = (neighbor == clusters[document], similarity, -neighbor)
-            if document != clusters[document] and found > best.get(document, (False, -1.0, 0)):
-                best[document] = found
-    return {document: (-neighbor, similarity) for document, (_, similarity, neighbor) in best.items()}
+    both = pl.DataFrame(
+        {
+            "document": pairs.T.reshape(-1),
+            "neighbor": pairs[:, ::-1].T.reshape(-1),
+            "similarity": np.tile(similarities, 2),
+        }
+    )
+    first = pl.Series("first", clusters[both["document"].to_numpy()])
+    return (
+        both.with_columns(first)
+        .filter(pl.col("document") != pl.col("first"))
+        .sort("document", pl.col("neighbor") != pl.col("first"), -pl.col("similarity"), "neighbor")
+        .group_by("document", maintain_order=True)
+        .first()
+        .drop("first")
+    )

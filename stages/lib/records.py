@@ -20,7 +20,6 @@ import orjson
 import polars as pl
 from pydantic import Field, field_validator, model_validator
 
-from stages.lib.progress import progress
 from stages.lib.section import BuildError, Section
 
 Collection = Literal["clinical", "general", "instructions"]
@@ -323,9 +322,8 @@ def document_files(folder: Path) -> list[Path]:
     return files
 
 
-def document_batches(folder: Path) -> Iterator[pl.DataFrame]:
-    """The doc_id and text of one source in document order, about BATCH_BYTES of text at a time."""
-    for file in progress(files := document_files(folder), len(files), folder.name, "files"):
-        documents = pl.read_parquet(file, columns=["doc_id", "text"])
-        batch = documents["text"].str.len_bytes().cast(pl.Int64).cum_sum() // BATCH_BYTES
-        yield from documents.with_columns(batch.alias("batch")).partition_by("batch", include_key=False)
+def document_batches(part: Path) -> Iterator[pl.DataFrame]:
+    """The doc_id and text of one part in document order, about BATCH_BYTES of text at a time."""
+    documents = pl.read_parquet(part, columns=["doc_id", "text"])
+    batch = documents["text"].str.len_bytes().cast(pl.Int64).cum_sum() // BATCH_BYTES
+    yield from documents.with_columns(batch.alias("batch")).partition_by("batch", include_key=False)

@@ -3,7 +3,7 @@
 Both are raw little-endian integers read through a memory map (a random row costs microseconds; parquet or safetensors cost
 milliseconds), beside a manifest.json with sizes and the checksum of every file.
 
-A token shard: `tokens.bin`, `ends.npy` (uint64, where each document ends) and `documents.parquet` (doc_id, license).
+A source's tokens: for each part of its documents `part-*.bin` and `part-*.parquet` (doc_id, license, tokens).
 Packed rows: `tokens.npy` (rows x length), `row_ends.npy` (segments up to each row's end), `lengths.npy` and `documents.npy`
 (tokens and document of each segment) and, for instructions, `labels.npy` (which tokens are learned, one byte each).
 """

@@ -9,7 +9,8 @@ example `screen@notes`; this module asks DVC for that stage's deps, outs and par
 * `models/tokenizer` is `tokenizer` and anything else under models/ `model` as a dep; as an out both are `trained_model`
 * a params section arrives as the model that its argument is annotated with, named after the first component of the key
   (`source.notes` is `source`); a single value is named after the last (`tokenizer.sample_limit_bytes`)
-* `name` is the part after @, for a `main` that asks for it
+* `name` is the part after @, and `store` the stage's finished shards (stages/lib/store.py), for a `main` that asks for
+  them; how many processes fill the store is `launch.jobs`, which no stage declares
 
 Fingerprints (`build/*.fp`) are not bound as deps; the stage that writes them gets them all as `fingerprints`.
 Costs half a second a stage: importing dvc and resolving dvc.yaml.
@@ -24,16 +25,18 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from stages.lib.section import BuildError
+from stages.lib.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
 PARAMS = "params.yaml"
 MISSING = object()
 FOLDERS = ("data", "results", "metrics", "build")
+Jobs = Annotated[int, Field(ge=1, description="processes of a stage that treats its input file by file")]
 ACCEPT_CODE_CHANGE = "OSLER_ACCEPT_CODE_CHANGE"  # `launch` tells the trainer; no declared param, so not bound
 
 
@@ -85,8 +88,10 @@ def validated(key: str, value: Any, annotation: Any, file: str = PARAMS) -> Any:
         raise BuildError(f"{file}: {key}: {error}") from None
 
 
-def bound(main: Callable[..., None], declared: Declaration, root: Path) -> dict[str, Any]:
-    """The keyword arguments for `main`.
+def bound(
+    main: Callable[..., None], declared: Declaration, root: Path, launch: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The keyword arguments for `main`; `launch` is the section, of which a `store` reads `jobs`.
 
     Raises:
         BuildError: a declared path or param is no argument of `main`, an argument is not declared, or a value is invalid.
@@ -110,6 +115,9 @@ def bound(main: Callable[..., None], declared: Declaration, root: Path) -> dict[
         values[name] = validated(key, value, hints.get(name, Any))
     if "name" in hints and "name" not in values:
         values["name"] = declared.name.partition("@")[2]
+    if "store" in hints:
+        jobs = validated("launch.jobs", (launch or {}).get("jobs"), Jobs)
+        values["store"] = Store(root / "scratch" / "shards" / declared.name, jobs)
     undeclared = sorted(set(hints) - set(values))
     unused = sorted(set(values) - set(hints))
     if undeclared or unused:
@@ -238,9 +246,10 @@ def run(main: Callable[..., None]) -> None:
         sys.exit(f"osler: `{module}` is a stage of dvc.yaml; run it with `dvc repro {module}`")
     first_process = os.environ.get("RANK", "0") == "0"  # of a training stage on several
     try:
-        everything = declarations(ROOT, read_params(ROOT / PARAMS))
+        params = read_params(ROOT / PARAMS)
+        everything = declarations(ROOT, params)
         declared = everything[address]
-        values = bound(main, declared, ROOT)
+        values = bound(main, declared, ROOT, params.get("launch"))
         if first_process:
             _prepare(declared, everything.values())
         main(**values)
