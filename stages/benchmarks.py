@@ -14,7 +14,7 @@ from pydantic import Field
 
 from stages.lib.files import write_parquet
 from stages.lib.items import Item, items_frame, jsonl_item, medmcqa_item, mmlu_item, pubmedqa_item
-from stages.lib.records import open_binary, source_files
+from stages.lib.records import files_of_format, open_binary
 from stages.lib.section import BuildError, Section
 from stages.lib.stage import run
 
@@ -27,11 +27,11 @@ class Benchmark(Section):
 
 
 def _json_objects(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
-    for name, file in source_files(path, "jsonl"):
-        with open_binary(file) as stream:
+    for file in files_of_format(path, "jsonl"):
+        with open_binary(file.path) as stream:
             for number, line in enumerate(stream, 1):
                 if line.strip():
-                    yield _json_object(line, f"{name}#{number}"), f"{path}: {name}#{number}"
+                    yield _json_object(line, f"{file.name}#{number}"), f"{path}: {file.name}#{number}"
 
 
 def _json_object(text: bytes, where: str) -> dict[str, Any]:
@@ -65,12 +65,12 @@ def _pubmedqa_items(folder: Path) -> Iterator[Item]:
 
 def _mmlu_items(folder: Path) -> Iterator[Item]:
     for split in ("dev", "val", "test"):
-        for name, file in source_files(folder / split, "csv"):
-            subject = name.split(".")[0].removesuffix(f"_{split}")
-            with open_binary(file) as stream:
+        for file in files_of_format(folder / split, "csv"):
+            subject = file.name.split(".")[0].removesuffix(f"_{split}")
+            with open_binary(file.path) as stream:
                 rows = csv.reader((line.decode() for line in stream), strict=True)
                 for number, values in enumerate(rows):
-                    yield mmlu_item(values, subject, split, number, f"{file}#{number + 1}")
+                    yield mmlu_item(values, subject, split, number, f"{file.path}#{number + 1}")
 
 
 def read_items(path: Path, benchmark: Benchmark) -> Iterator[Item]:

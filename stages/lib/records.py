@@ -115,8 +115,11 @@ class Source(Section):
     id: str | None = Field(description="field that names a row; null: file and row number do")
     text: str | None = Field(description="template of a document, '{title}. {text}'; txt knows only {text}")
     turns: tuple[Turn, ...] | None = Field(description="instructions only: the conversation")
+    turns_field: str | None = Field(description="instructions only, instead of `turns`: field with the messages")
     license: str = Field(min_length=1, description="license of the source")
     license_field: str | None = Field(description="field with the license of a row; null: all have the source's")
+    date_field: str | None = Field(description="field with the date of a row; null, or no value: no date")
+    document_limit_characters: int | None = Field(ge=1, description="longer documents go to the ledger; null: none do")
 
     @field_validator("text")
     @classmethod
@@ -159,24 +162,48 @@ class Source(Section):
         return list(dict.fromkeys(names + [name for name in (self.id, self.license_field) if name is not None]))
 
 
-def source_files(path: Path, source_format: str) -> list[tuple[str, Path]]:
-    """The files of a source as (name in origins, path), sorted by name.
+@dataclass(frozen=True)
+class RawFile:
+    """One file of a source.
+
+    Attributes:
+        name: as origins have it, relative to the source's folder, with `/`.
+        path: where it lies.
+        fault: why it must not be opened, such as a link that leads out of the source's folder.
+    """
+
+    name: str
+    path: Path
+    fault: Fault | None = None
+
+
+def source_files(path: Path, source: Source) -> list[RawFile]:
+    """The files of a source, sorted by name.
+
+    Raises:
+        BuildError: nothing is there, or a folder has no file of the format.
+    """
+    return files_of_format(path, source.format)
+
+
+def files_of_format(path: Path, source_format: str) -> list[RawFile]:
+    """`path` itself, or the files of the format in and below it, sorted by name.
 
     Raises:
         BuildError: nothing is there, or a folder has no file of the format.
     """
     if path.is_file():
-        return [(path.name, path)]
+        return [RawFile(path.name, path)]
     if not path.is_dir():
         raise BuildError(f"{path}: does not exist; correct `path` or `root` in params.yaml")
-    files = sorted(
-        (file.relative_to(path).as_posix(), file)
+    files = [
+        RawFile(file.relative_to(path).as_posix(), file)
         for file in path.rglob("*")
         if file.is_file() and not file.name.startswith(".") and file.name.endswith(SUFFIXES[source_format])
-    )
+    ]
     if not files:
         raise BuildError(f"{path}: has no file of `format` {source_format} ({', '.join(SUFFIXES[source_format])})")
-    return files
+    return sorted(files, key=lambda file: file.name)
 
 
 def open_binary(path: Path) -> BinaryIO:
@@ -279,37 +306,68 @@ def _txt_rows(path: Path, split: str | None) -> Iterator[tuple[int, Record | Fau
         yield row, _undecodable(piece.encode("utf-8", "surrogateescape")) or {"text": piece}
 
 
-def raw_records(path: Path, source: Source) -> Iterator[tuple[str, Record | Fault]]:
-    """Every row of a source, in order.
+class FileRecords(Iterator[tuple[str, Record | Fault]]):
+    """The rows of one file as `file_records` gives them.
 
-    Blank lines, and pieces of a split text with nothing but white space, are no rows.
+    Attributes:
+        encoding: what the file, or the archive's member, of the last row is written in, such as "utf-8" or "cp1252".
+    """
+
+    def __init__(self, file: RawFile, source: Source) -> None:
+        """Open nothing yet."""
+        self.encoding = "utf-8"
+        self._rows = self._read(file, source)
+
+    def __next__(self) -> tuple[str, Record | Fault]:
+        """The next row."""
+        return next(self._rows)
+
+    def _read(self, file: RawFile, source: Source) -> Iterator[tuple[str, Record | Fault]]:
+        row = 0
+        try:
+            match source.format:
+                case "jsonl":
+                    found = _jsonl_rows(file.path)
+                case "csv":
+                    found = _csv_rows(file.path, source.fields)
+                case "parquet":
+                    found = _parquet_rows(file.path, source.fields)
+                case "txt":
+                    found = _txt_rows(file.path, source.split)
+            for row, record in found:  # noqa: B007
+                yield f"{file.name}#{row}", record
+        except (OSError, EOFError, zlib.error, pl.exceptions.PolarsError) as error:
+            yield f"{file.name}#{row + 1}", Fault("unreadable_file", f"cannot be read as {source.format}: {error}")
+
+
+def file_records(file: RawFile, source: Source) -> FileRecords:
+    """Every row of one file, in order.
+
+    Blank lines, and pieces of a split text with nothing but white space, are no rows. What is damaged gives one Fault,
+    at the row where reading ended; the rows before it stay.
+
+    Yields:
+        "<file>#<row>", rows counted from 1 (jsonl: line; csv: record after the header; txt: piece), and the record or
+        why it cannot be read.
+    """
+    return FileRecords(file, source)
+
+
+def raw_records(path: Path, source: Source) -> Iterator[tuple[str, Record | Fault]]:
+    """Every row of a source, file after file.
 
     Args:
         path: the file or folder.
         source: its section.
     Yields:
-        "<file>#<row>", rows counted from 1 (jsonl: line; csv: record after the header; txt: piece), and the record or
-        why it cannot be read.
+        As `file_records`.
     Raises:
-        BuildError: no file, a file that is not of the format, no such column, or not one row in the whole source.
+        BuildError: no file, or not one row in the whole source.
     """
-    fields, rows = source.fields, 0
-    for name, file in source_files(path, source.format):
-        try:
-            match source.format:
-                case "jsonl":
-                    found = _jsonl_rows(file)
-                case "csv":
-                    found = _csv_rows(file, fields)
-                case "parquet":
-                    found = _parquet_rows(file, fields)
-                case "txt":
-                    found = _txt_rows(file, source.split)
-            for row, record in found:
-                rows += 1
-                yield f"{name}#{row}", record
-        except (OSError, EOFError, zlib.error, pl.exceptions.PolarsError) as error:
-            raise BuildError(f"{file}: cannot be read as {source.format}: {error}") from None
+    rows = 0
+    for file in source_files(path, source):
+        for rows, found in enumerate(file_records(file, source), rows + 1):  # noqa: B007, B020
+            yield found
     if not rows:
         raise BuildError(f"{path}: has no rows; remove the source or correct `path`")
 
