@@ -1,6 +1,7 @@
 """Stage ingest, called as DVC calls it but for the binding."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,9 @@ import polars as pl
 import pytest
 
 from stages import ingest
-from stages.lib.records import Source
+from stages.lib.records import RawFile, Source
 from stages.lib.section import BuildError
+from stages.lib.store import Store
 from tests.test_records import TURNS, section
 
 ROWS: list[dict[str, Any]] = [
@@ -22,12 +24,24 @@ ROWS: list[dict[str, Any]] = [
 ]
 
 
-def ingested(folder: Path, rows: list[dict[str, Any]] | str, source: Source) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Documents and ledger of the rows in one jsonl file."""
-    raw = folder / "rows.jsonl"
-    raw.write_text(rows if isinstance(rows, str) else "".join(json.dumps(row) + "\n" for row in rows))
+def ingested(
+    folder: Path, rows: list[dict[str, Any]] | str | None, source: Source, jobs: int = 1
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Documents and ledger of the rows in one jsonl file, or without rows of the folder `raw`."""
+    raw = folder / ("raw" if rows is None else "rows.jsonl")
+    if rows is not None:
+        raw.write_text(rows if isinstance(rows, str) else "".join(json.dumps(row) + "\n" for row in rows))
     documents, ledger = folder / "documents", folder / "ledger.parquet"
-    ingest.main(raw=raw, source=source, name="notes", documents=documents, ledger=ledger)
+    shutil.rmtree(documents, ignore_errors=True)
+    ingest.main(
+        raw=raw,
+        source=source,
+        name="notes",
+        documents=documents,
+        ledger=ledger,
+        counts=folder / "counts.json",
+        store=Store(folder / "store", jobs),
+    )
     return pl.read_parquet(documents / "part-*.parquet"), pl.read_parquet(ledger)
 
 
@@ -36,8 +50,8 @@ def test_rows_in_are_documents_and_ledger_rows(tmp_path: Path, capsys: pytest.Ca
     rows = "".join(json.dumps(row) + "\n" for row in ROWS) + "{broken\n"
     documents, ledger = ingested(tmp_path, rows, section(id="id", license_field="license"))
     assert documents.rows() == [
-        ("notes/a", "First\nnote", "CC-BY-4.0", "rows.jsonl#1", []),
-        ("notes/7", "Number", "CC-BY-4.0", "rows.jsonl#4", []),
+        ("notes/a", "First\nnote", "CC-BY-4.0", None, "rows.jsonl#1", []),
+        ("notes/7", "Number", "CC-BY-4.0", None, "rows.jsonl#4", []),
     ]
     assert set(ledger.select("origin", "reason").rows()) == {
         ("rows.jsonl#2", "empty"),
@@ -77,6 +91,7 @@ def test_parts_do_not_change_the_documents(tmp_path: Path, monkeypatch: pytest.M
     rows = [{"id": number % 7, "text": f"text {number}"} for number in range(10)]
     whole, _ = ingested(tmp_path, rows, section(id="id"))
     monkeypatch.setattr(ingest, "PART_BYTES", 10)
+    shutil.rmtree(tmp_path / "store")
     parted, ledger = ingested(tmp_path, rows, section(id="id"))
     assert len(list((tmp_path / "documents").iterdir())) == 4
     assert parted.equals(whole)
@@ -91,3 +106,56 @@ def test_the_same_rows_give_the_same_bytes(tmp_path: Path) -> None:
         ingested(tmp_path / name, ROWS, section(id="id"))
         both.append([path.read_bytes() for path in sorted((tmp_path / name).rglob("*.parquet"))])
     assert both[0] == both[1]
+
+
+def test_an_id_of_an_earlier_file_is_in_the_ledger(tmp_path: Path) -> None:
+    """Files are read apart, but a doc_id names one document: the first in the order of file names."""
+    (tmp_path / "raw").mkdir()
+    for name, ids in (("a", "xy"), ("b", "yz"), ("c", "z")):
+        rows = [json.dumps({"id": row, "text": f"{name} {row}"}) + "\n" for row in ids]
+        (tmp_path / f"raw/{name}.jsonl").write_text("".join(rows))
+    documents, ledger = ingested(tmp_path, None, section(id="id"), jobs=2)
+    assert documents["text"].to_list() == ["a x", "a y", "b z"]
+    assert ledger.select("origin", "reason", "detail").rows() == [
+        ("b.jsonl#1", "duplicate_id", "the id of a.jsonl#2"),
+        ("c.jsonl#1", "duplicate_id", "the id of b.jsonl#2"),
+    ]
+    counts = json.loads((tmp_path / "counts.json").read_text())
+    assert counts == {"documents": 3, "encodings": {"utf-8": 3}, "files": 3, "rows": 5}
+
+
+def test_one_changed_file_of_200_costs_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted in files read; the bytes are those of a clean build."""
+    (tmp_path / "raw").mkdir()
+    for number in range(200):
+        (tmp_path / f"raw/{number:03d}.jsonl").write_text(json.dumps({"text": f"text {number}"}) + "\n")
+    read: list[str] = []
+    original = ingest.ingested_file
+
+    def counted(folder: Path, file: RawFile, name: str, source: Source) -> None:
+        read.append(file.name)
+        original(folder, file, name, source)
+
+    monkeypatch.setattr(ingest, "ingested_file", counted)
+    ingested(tmp_path, None, section())
+    assert len(read) == 200
+    (tmp_path / "raw/100.jsonl").write_text(json.dumps({"text": "changed"}) + "\n")
+    documents, _ = ingested(tmp_path, None, section())
+    assert read[200:] == ["100.jsonl"]
+    assert documents["text"][100] == "changed"
+    again = {path.name: path.read_bytes() for path in (tmp_path / "documents").iterdir()}
+    shutil.rmtree(tmp_path / "store")
+    ingested(tmp_path, None, section())
+    assert {path.name: path.read_bytes() for path in (tmp_path / "documents").iterdir()} == again
+
+
+def test_dates_and_long_documents(tmp_path: Path) -> None:
+    """A row's date goes with it, and a document over the limit is in the ledger."""
+    rows: list[dict[str, Any]] = [
+        {"text": "short", "year": 2021},
+        {"text": "much longer", "year": 2022},
+        {"text": "none"},
+    ]
+    documents, ledger = ingested(tmp_path, rows, section(date_field="year", document_limit_characters=10))
+    assert documents.select("text", "date").rows() == [("short", "2021"), ("none", None)]
+    assert ledger.select("reason", "detail").rows() == [("too_long", "11 characters, the limit is 10")]

@@ -53,7 +53,7 @@ def test_every_stage_binds_to_its_main(project: Path) -> None:
     """For every stage, main's arguments are exactly what dvc.yaml declares, and every param has the type it is given as."""
     for name, declared in declared_stages(project).items():
         main = importlib.import_module(f"stages.{name.partition('@')[0]}").main
-        values = bound(main, declared, project)
+        values = bound(main, declared, project, read_params(project / "params.yaml"))
         assert set(values) == set(inspect.signature(main).parameters)
 
 
@@ -134,8 +134,8 @@ def test_an_undeclared_argument_and_an_unused_declaration_are_refused() -> None:
     def main(documents: Path, screens: Path) -> None: ...
 
     declared = Declaration("screen@x", ("data/documents/x",), ("data/screens/x.parquet",), {})
-    assert bound(main, declared, Path("/r"))["documents"] == Path("/r/data/documents/x")
+    assert bound(main, declared, Path("/r"), {})["documents"] == Path("/r/data/documents/x")
     with pytest.raises(BuildError, match="not declared \\['screens'\\]"):
-        bound(main, Declaration("screen@x", ("data/documents/x",), (), {}), Path("/r"))
+        bound(main, Declaration("screen@x", ("data/documents/x",), (), {}), Path("/r"), {})
     with pytest.raises(BuildError, match="not an argument \\['items'\\]"):
-        bound(main, Declaration("screen@x", ("data/documents/x", "data/items"), declared.outs, {}), Path("/r"))
+        bound(main, Declaration("screen@x", ("data/documents/x", "data/items"), declared.outs, {}), Path("/r"), {})

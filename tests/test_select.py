@@ -51,7 +51,15 @@ def prepared(folder: Path, texts: Mapping[str, Mapping[str, str]]) -> Path:
         raw, documents = folder / f"{name}.jsonl", folder / "documents" / COLLECTIONS[name] / name
         raw.write_text("".join(json.dumps({"id": key, "text": text}) + "\n" for key, text in rows.items()))
         source = section(collection=COLLECTIONS[name], id="id")
-        ingest.main(raw=raw, source=source, name=name, documents=documents, ledger=folder / f"ingest/{name}.parquet")
+        ingest.main(
+            raw=raw,
+            source=source,
+            name=name,
+            documents=documents,
+            ledger=folder / f"ingest/{name}.parquet",
+            counts=folder / f"counts/{name}.json",
+            store=Store(folder / f"store/ingest@{name}", 1),
+        )
         screen.main(
             documents=documents,
             screen=SCREEN,

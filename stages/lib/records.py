@@ -334,7 +334,7 @@ class FileRecords(Iterator[tuple[str, Record | Fault]]):
                     found = _parquet_rows(file.path, source.fields)
                 case "txt":
                     found = _txt_rows(file.path, source.split)
-            for row, record in found:  # noqa: B007
+            for row, record in found:
                 yield f"{file.name}#{row}", record
         except (OSError, EOFError, zlib.error, pl.exceptions.PolarsError) as error:
             yield f"{file.name}#{row + 1}", Fault("unreadable_file", f"cannot be read as {source.format}: {error}")

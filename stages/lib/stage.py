@@ -88,10 +88,8 @@ def validated(key: str, value: Any, annotation: Any, file: str = PARAMS) -> Any:
         raise BuildError(f"{file}: {key}: {error}") from None
 
 
-def bound(
-    main: Callable[..., None], declared: Declaration, root: Path, launch: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
-    """The keyword arguments for `main`; `launch` is the section, of which a `store` reads `jobs`.
+def bound(main: Callable[..., None], declared: Declaration, root: Path, params: Mapping[str, Any]) -> dict[str, Any]:
+    """The keyword arguments for `main`; of `params`, whole, only `launch.jobs` is read, for a `store`.
 
     Raises:
         BuildError: a declared path or param is no argument of `main`, an argument is not declared, or a value is invalid.
@@ -116,7 +114,7 @@ def bound(
     if "name" in hints and "name" not in values:
         values["name"] = declared.name.partition("@")[2]
     if "store" in hints:
-        jobs = validated("launch.jobs", (launch or {}).get("jobs"), Jobs)
+        jobs = validated("launch.jobs", params.get("launch", {}).get("jobs"), Jobs)
         values["store"] = Store(root / "scratch" / "shards" / declared.name, jobs)
     undeclared = sorted(set(hints) - set(values))
     unused = sorted(set(values) - set(hints))
@@ -249,7 +247,7 @@ def run(main: Callable[..., None]) -> None:
         params = read_params(ROOT / PARAMS)
         everything = declarations(ROOT, params)
         declared = everything[address]
-        values = bound(main, declared, ROOT, params.get("launch"))
+        values = bound(main, declared, ROOT, params)
         if first_process:
             _prepare(declared, everything.values())
         main(**values)
