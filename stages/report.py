@@ -11,7 +11,7 @@ from stages.lib.claims import Test, outcomes
 from stages.lib.figures import intervals_figure, png, training_figure
 from stages.lib.files import write_bytes, write_json, write_text
 from stages.lib.intervals import Interval
-from stages.lib.results import accuracies, bits_per_byte, chance_levels, in_order, mean_accuracies
+from stages.lib.results import accuracies, bits_per_byte, chance_levels, in_order, mean_accuracies, untouched
 from stages.lib.section import BuildError, Section
 from stages.lib.stage import run
 from stages.lib.tables import report_text, strategies_in_order, summary
@@ -41,6 +41,7 @@ def scaled(interval: Interval, factor: float) -> Interval:
 def main(
     plan: Path,
     predictions: Path,
+    touched: Path,
     training: Path,
     benchmarks: Path,
     claims: Path,
@@ -61,6 +62,9 @@ def main(
 
     confidence = statistics.confidence
     cells = accuracies(answers, confidence)
+    shared = pl.read_parquet(touched)
+    clean = accuracies(untouched(answers, shared), confidence)
+    asked = answers.select("benchmark", "item_id").unique().join(shared, on=["benchmark", "item_id"], how="semi")
     means = mean_accuracies(cells)
     chance = chance_levels(answers)
     losses = bits_per_byte(heldout, confidence)
@@ -78,6 +82,8 @@ def main(
             "high": rounded(share.high),
             "items": cell.items,
         }
+        if without := clean.get((benchmark, strategy, model)):
+            by_model[model]["untouched"] = {"accuracy": rounded(without.share.estimate), "items": without.items}
     headline: dict[str, dict[str, float]] = {}
     for (strategy, model), interval in means.items():
         headline.setdefault(strategy, {})[model] = round(interval.estimate, 6)
@@ -93,7 +99,22 @@ def main(
 
     level = math.fsum(chance.values()) / len(chance)
     truncated, seeds = int(answers["truncated"].sum()), answers["seed"].n_unique()
-    write_text(report, report_text(cells, means, chance, losses, verdicts, mixture, confidence, truncated, seeds))
+    write_text(
+        report,
+        report_text(
+            cells,
+            clean,
+            dict(asked.group_by("benchmark").len().rows()),
+            means,
+            chance,
+            losses,
+            verdicts,
+            mixture,
+            confidence,
+            truncated,
+            seeds,
+        ),
+    )
 
     strategies = strategies_in_order([strategy for strategy, _ in means])
     shares = {arm: scaled(share, 100) for arm, share in means.items()}

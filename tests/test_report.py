@@ -68,10 +68,18 @@ def folder(tmp_path: Path) -> Path:
         (tmp_path / f"training/{model}.csv").write_text(
             "step,tokens,loss,learning_rate\n1,512,7.6,0.1\n2,1024,6.5,0.1\n"
         )
+    touched(tmp_path, [])
     (tmp_path / "plan").mkdir()
     sources = {"notes": {"rows": 3, "tokens": 3000, "epochs": 1.5}, "towns": {"rows": 1, "tokens": 1000, "epochs": 0.5}}
     (tmp_path / "plan/plan.json").write_text(json.dumps({"tokens": 4000, "sources": sources}))
     return tmp_path
+
+
+def touched(folder: Path, items: list[str]) -> None:
+    """Say that the corpus touches `items` of benchmark b."""
+    rows = [("b", f"b/{item}", 1) for item in items]
+    schema = {"benchmark": pl.String, "item_id": pl.String, "documents": pl.UInt32}
+    pl.DataFrame(rows, schema=schema, orient="row").write_parquet(folder / "touched.parquet")
 
 
 def build(folder: Path, out: str = "metrics") -> Path:
@@ -81,6 +89,7 @@ def build(folder: Path, out: str = "metrics") -> Path:
     report.main(
         plan=folder / "plan",
         predictions=folder / "predictions",
+        touched=folder / "touched.parquet",
         training=folder / "training",
         figures=metrics / "figures",
         plots=(metrics / "plots/accuracy.csv", metrics / "plots/bits_per_byte.csv"),
@@ -105,6 +114,18 @@ def test_numbers_by_eye(folder: Path) -> None:
     assert 0.7 < cell["low"] < cell["accuracy"] == 0.95 < cell["high"] < 1
     assert read(metrics / "loss.json")["general"] == {model: 2.0 - n / 10 for n, model in enumerate(MODELS)}
     assert read(metrics / "claims.json")["cpt_strengthens_sft"]["verdict"] == "supported on 1 seed"
+
+
+def test_accuracy_without_touched_items_stands_beside_the_full_score(folder: Path) -> None:
+    """Of 40 items, 38 right, two right ones are touched: 36 of 38 are left; untouched benchmarks say so."""
+    assert "No document that was kept shares" in (build(folder) / "report.md").read_text()
+    touched(folder, ["00", "01"])
+    metrics = build(folder, "again")
+    cell = read(metrics / "benchmarks.json")["benchmarks"][0]["zero_shot"]["cpt-sft"]
+    assert (cell["accuracy"], cell["untouched"]) == (0.95, {"accuracy": round(36 / 38, 6), "items": 38})
+    text = (metrics / "report.md").read_text()
+    assert "b: 2 of 40 items share" in text
+    assert "| `cpt-sft` | 94.7 [" in text
 
 
 def test_the_report_can_be_read_alone(folder: Path) -> None:

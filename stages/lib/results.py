@@ -39,6 +39,17 @@ def accuracies(predictions: pl.DataFrame, confidence: float) -> dict[tuple[str, 
     return cells
 
 
+def untouched(predictions: pl.DataFrame, touched: pl.DataFrame) -> pl.DataFrame:
+    """The predictions for items that no kept document shares a run of words with, of benchmarks that have other items too.
+
+    Args:
+        predictions: benchmark, item_id and more.
+        touched: benchmark, item_id, as the stage `select` writes them.
+    """
+    of_these = predictions.filter(pl.col("benchmark").is_in(touched["benchmark"].unique().implode()))
+    return of_these.join(touched, on=["benchmark", "item_id"], how="anti", maintain_order="left")
+
+
 def mean_accuracies(cells: Mapping[tuple[str, str, str], Accuracy]) -> dict[tuple[str, str], Interval]:
     """By strategy and model: the mean over benchmarks, each counting the same whatever its size."""
     arms = sorted({(strategy, model) for _, strategy, model in cells})

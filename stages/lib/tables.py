@@ -114,8 +114,46 @@ def mixture_table(plan: Mapping[str, Any]) -> str:
     return markdown_table(["source", "tokens", "share", "epochs"], rows)
 
 
+def contamination_parts(
+    cells: Mapping[tuple[str, str, str], Accuracy],
+    clean: Mapping[tuple[str, str, str], Accuracy],
+    touched: Mapping[str, int],
+) -> list[str]:
+    """Which benchmarks share runs of words with documents that were kept, and accuracy without those items.
+
+    Args:
+        cells: on all items, by benchmark, strategy and model.
+        clean: without touched items, for benchmarks that have some.
+        touched: how many items of these benchmarks were asked and are touched.
+    """
+    if not touched:
+        return ["No document that was kept shares a run of words with an item that was asked."]
+    parts = []
+    for name, count in sorted(touched.items()):
+        items = max(cell.items for (own, *_), cell in cells.items() if own == name)
+        own = {(strategy, model): cell.share for (of, strategy, model), cell in clean.items() if of == name}
+        parts += [
+            f"{name}: {count:,} of {items:,} items share a run of words with a document that was kept."
+            + (" Accuracy on the others, for comparison with the full score:" if own else ""),
+        ]
+        if not own:
+            continue
+        parts += [
+            markdown_table(
+                ["model", *strategies_in_order([strategy for strategy, _ in own])],
+                [
+                    [f"`{model}`", *(percent(own[s, model]) for s in strategies_in_order([s for s, _ in own]))]
+                    for model in in_order(model for _, model in own)
+                ],
+            ),
+        ]
+    return parts
+
+
 def report_text(
     cells: Mapping[tuple[str, str, str], Accuracy],
+    clean: Mapping[tuple[str, str, str], Accuracy],
+    touched: Mapping[str, int],
     means: Mapping[tuple[str, str], Interval],
     chance: Mapping[str, float],
     losses: Mapping[tuple[str, str], Interval],
@@ -129,7 +167,9 @@ def report_text(
 
     Args:
         cells: by benchmark, strategy and model.
-        means: the same over benchmarks.
+        clean: the same without the items that the corpus touches, for benchmarks where it touches some.
+        touched: how many items of these benchmarks were asked and are touched.
+        means: `cells` over benchmarks.
         chance: by benchmark.
         losses: by domain and model.
         claims: see `stages.lib.claims.claim_outcome`.
@@ -159,6 +199,7 @@ def report_text(
         for name in benchmarks:
             own = {(strategy, model): cell.share for (of, strategy, model), cell in cells.items() if of == name}
             parts += [f"### {name}", accuracy_table(own, chance[name]), chance_sentence(own, chance[name])]
+    parts += ["## Contamination", *contamination_parts(cells, clean, touched)]
     parts += [
         "## Bits per byte",
         f"Of held-out documents, lower is better, with {level} intervals over documents.",
