@@ -11,7 +11,13 @@ from stages.lib.fingerprint import fingerprint
 from stages.lib.section import BuildError
 from stages.lib.stage import run
 
-COMMANDS = ("launch", "profile", "readme", "show")  # modules of stages/ that are typed by people, not run by DVC
+COMMANDS = (
+    "launch",
+    "profile",
+    "readme",
+    "show",
+    "trace",
+)  # modules of stages/ that are typed by people, not run by DVC
 TRAINING = ("pretrain", "cpt", "sft", "neftune")
 
 

@@ -47,7 +47,7 @@ def main(
     train_and_write(
         Path(__file__),
         loaded_model(model),
-        Run("cpt", [PackedRows.open(folder) for folder in folders.values()], order, cpt, seed, 0.0),
+        Run("cpt", {source: PackedRows.open(folder) for source, folder in folders.items()}, order, cpt, seed, 0.0),
         numerics,
         {"model": model, "plan": plan} | folders,
         model,

@@ -87,6 +87,7 @@ def main(
     loaded = AutoTokenizer.from_pretrained(tokenizer)
     width = pack.sequence_length_tokens
     conversations, rows = drawn(documents, keep, instruct, seed)
+    included: list[str] = []
     ids: list[np.ndarray[tuple[int], np.dtype[np.int64]]] = []
     learned: list[np.ndarray[tuple[int], np.dtype[np.bool_]]] = []
 
@@ -100,6 +101,7 @@ def main(
             rows.append(_row(source, doc_id, reason, f"{len(tokens)} tokens in rows of {width}"))
             if reason == "too_long":
                 continue
+        included.append(doc_id)
         ids.append(tokens[:width])
         learned.append(mask[:width])
     if not ids:
@@ -123,6 +125,8 @@ def main(
     np.save(instructions / "labels.npy", labels_RT)
     np.save(instructions / "row_ends.npy", layout.row_ends)
     np.save(instructions / "lengths.npy", layout.length.astype(np.int32))
+    np.save(instructions / "documents.npy", layout.document)
+    write_parquet(instructions / "documents.parquet", pl.DataFrame({"doc_id": included}))
     per_source = dict(conversations.group_by("source").len().sort("source").iter_rows())
     write_manifest(
         instructions,

@@ -49,7 +49,7 @@ def main(
     train_and_write(
         Path(__file__),
         fresh_model(architecture, tokenizer, seed),
-        Run(name, [PackedRows.open(packed / source) for source in sorted(planned)], order, pretrain, seed, 0.0),
+        Run(name, {source: PackedRows.open(packed / source) for source in planned}, order, pretrain, seed, 0.0),
         numerics,
         {"tokenizer": tokenizer} | {source: packed / source for source in planned},
         tokenizer,

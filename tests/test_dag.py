@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -98,6 +99,32 @@ def test_rows_in_are_rows_out_plus_the_ledger_at_every_stage(project: Project) -
             assert tokens["documents"] == len(documents)
             assert packed["documents"] == len(kept)
             assert packed["rows"] * packed["sequence_length_tokens"] == packed["tokens"] + packed["padding_tokens"]
+
+
+def test_a_document_is_traced_to_the_rows_and_models_it_ended_in(project: Project) -> None:
+    """A kept note was read by cpt and inherited by what was tuned from it; a copy names its twin; others where they went."""
+    kept = pl.read_parquet(project.folder / "data/keep/clinical/notes.parquet")["doc_id"][3]
+    lines = trace(project, kept)
+    row = int(lines["packed in"].rpartition(" ")[2])
+    rows = np.load(project.folder / "data/packed/clinical/notes/tokens.npy")[row].tolist()
+    part, length, start = re.fullmatch(r"(\S+), (\d+) from ([\d,]+)", lines["tokens in"]).groups()  # type: ignore[union-attr]
+    tokens = np.fromfile(project.folder / part, "<u2")[int(start.replace(",", "")) :][: int(length)].tolist()
+    assert any(rows[at : at + len(tokens)] == tokens for at in range(len(rows)))
+    assert re.fullmatch(r"cpt, \d+ times", lines["read by"])
+    assert lines["inherited by"] == "cpt-neftune, trained from cpt"
+
+    ledger = pl.read_parquet(project.folder / "data/ledger/select.parquet")
+    copy = ledger.filter(pl.col("reason") == "exact_duplicate").row(0, named=True)
+    assert trace(project, copy["doc_id"])["not kept by select"] == f"exact_duplicate: {copy['detail']}"
+    learned = pl.read_parquet(project.folder / "data/instructions/documents.parquet")["doc_id"][0]
+    assert trace(project, learned)["read by"] == "cpt-sft, 1 times"
+    assert "a doc_id starts with its source" in project.run(sys.executable, "-m", "stages.trace", "x/1", fails=True)
+
+
+def trace(project: Project, doc_id: str) -> dict[str, str]:
+    """What stages.trace prints, the last line of each kind."""
+    lines = project.run(sys.executable, "-m", "stages.trace", doc_id).splitlines()
+    return {line[:20].strip(" :"): line[20:] for line in lines}
 
 
 def test_alpha_reruns_exactly_what_depends_on_it(project: Project) -> None:

@@ -48,7 +48,7 @@ def recipe(**changes: Any) -> Recipe:
 
 def a_run(alpha: float = 0.0, rows: int = 20, **changes: Any) -> Run:
     packed = rows_of([[9, 4], [16]] * 5)
-    return Run("test", [packed], row_order({"x": rows}, {"x": 10}, 1), recipe(**changes), 3, alpha)
+    return Run("test", {"x": packed}, row_order({"x": rows}, {"x": 10}, 1), recipe(**changes), 3, alpha)
 
 
 NUMERICS = Numerics(threads=1, dtype="float32")

@@ -41,7 +41,7 @@ def finetune(
     train_and_write(
         module,
         loaded_model(model),
-        Run(trained_model.name, [rows], order, sft, seed, alpha),
+        Run(trained_model.name, {"instructions": rows}, order, sft, seed, alpha),
         numerics,
         {"model": model, "instructions": instructions},
         model,

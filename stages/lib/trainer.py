@@ -61,6 +61,7 @@ def train_and_write(
         "inputs": hashes,
         "packages": package_versions(closure(module, ROOT)[1]),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "rows_read": run.rows_read(),
         "settings": settings,
         "tokens": state.tokens,
     }

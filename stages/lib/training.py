@@ -15,7 +15,7 @@ Shape legend: B rows of a batch, T tokens in a row, N rows of the run, D embeddi
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -175,10 +175,11 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Run:
-    """What to train on: `order_N2` gives the index in `sources` and the row of each row of the run."""
+    """What to train on: `order_N2` gives, for each row of the run, the place of its source among the sorted names of
+    `sources`, and its row there."""
 
     title: str
-    sources: Sequence[PackedRows]
+    sources: Mapping[str, PackedRows]
     order_N2: npt.NDArray[np.int64]
     recipe: Recipe
     seed: int
@@ -190,7 +191,7 @@ class Run:
         Raises:
             BuildError: the batch is not a whole number of rows.
         """
-        width = int(self.sources[0].tokens_RT.shape[1])
+        width = self.row_tokens()
         rows, rest = divmod(self.recipe.batch_tokens, width)
         if rest or not rows:
             raise BuildError(
@@ -199,6 +200,15 @@ class Run:
             )
         return rows
 
+    def row_tokens(self) -> int:
+        """Tokens of a row; every source's are of one length."""
+        return int(next(iter(self.sources.values())).tokens_RT.shape[1])
+
+    def rows_read(self) -> dict[str, int]:
+        """Rows of the run by source, epochs counted."""
+        counts = np.bincount(self.order_N2[:, 0], minlength=len(self.sources)).tolist()
+        return dict(zip(sorted(self.sources), counts, strict=True))
+
     def steps(self) -> int:
         """Steps of the run; the last one may be smaller."""
         return -(-len(self.order_N2) // self.rows_per_step())
@@ -206,7 +216,8 @@ class Run:
     def global_batch(self, step: int) -> list[tuple[PackedRows, int]]:
         """The rows of step `step`."""
         rows = self.rows_per_step()
-        return [(self.sources[int(index)], int(row)) for index, row in self.order_N2[step * rows : (step + 1) * rows]]
+        sources = [self.sources[name] for name in sorted(self.sources)]
+        return [(sources[int(index)], int(row)) for index, row in self.order_N2[step * rows : (step + 1) * rows]]
 
 
 def train(model: Any, run: Run, numerics: Numerics, checkpoint: Checkpoint) -> State:
@@ -230,7 +241,7 @@ def train(model: Any, run: Run, numerics: Numerics, checkpoint: Checkpoint) -> S
     if state.step and accelerator.is_main_process:
         print(f"{run.title}: resumed at step {state.step} of {steps}", flush=True)
     module = accelerator.prepare_model(PackedLoss(model))
-    hidden, width = model.config.hidden_size, run.sources[0].tokens_RT.shape[1]
+    hidden, width = model.config.hidden_size, run.row_tokens()
     log_every = max(1, steps // LOG_POINTS)
     started, tokens_before = time.monotonic(), state.tokens
 

@@ -1,0 +1,165 @@
+"""Tell where a document came from and in which shard, row and model it ended, or why it was dropped.
+
+    python -m stages.trace notes/note-0012
+
+Reads only what the build wrote: documents, ledgers, tokens, rows, and the provenance of each model, which holds the hash
+of the rows it was trained on, so that a model of other rows is not named. A command, not a stage; seconds a source.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from stages.lib.files import folder_hash
+from stages.lib.mixture import row_order
+from stages.lib.section import BuildError
+from stages.lib.shards import manifest
+from stages.lib.stage import PARAMS, ROOT, Declaration, artifact_name, declarations, read_params
+
+
+class Artifacts:
+    """Where the stages of a project write what."""
+
+    def __init__(self, root: Path, stages: Mapping[str, Declaration]) -> None:
+        self.root = root
+        self.stages = stages
+
+    def path(self, stage: str, artifact: str) -> Path:
+        """The out of `stage` of that name.
+
+        Raises:
+            BuildError: there is no such stage, or it has not been built.
+        """
+        if stage not in self.stages:
+            raise BuildError(f"dvc.yaml: no stage {stage}")
+        path = next(self.root / out for out in self.stages[stage].outs if artifact_name(out, True) == artifact)
+        if not path.exists():
+            raise BuildError(f"{path.relative_to(self.root)}: not there; run `dvc repro {stage}` or `dvc pull`")
+        return path
+
+    def shown(self, path: Path) -> str:
+        return path.relative_to(self.root).as_posix()
+
+    def models(self) -> dict[str, tuple[Path, Mapping[str, Any]]]:
+        """Name -> folder and provenance of each model that has been built."""
+        folders = [
+            self.root / out
+            for stage in self.stages.values()
+            for out in stage.outs
+            if artifact_name(out, True) == "trained_model"
+        ]
+        found = ((folder, folder / "provenance.json") for folder in folders)
+        return {folder.name: (folder, json.loads(file.read_text())) for folder, file in found if file.is_file()}
+
+
+def ledger_row(ledger: Path, doc_id: str) -> str | None:
+    """The reason and detail of a document in a ledger, if it is there."""
+    found = pl.scan_parquet(ledger).filter(pl.col("doc_id") == doc_id).collect()
+    return None if found.is_empty() else "; ".join(f"{row['reason']}: {row['detail']}" for row in found.to_dicts())
+
+
+def times_read(provenance: Mapping[str, Any], name: str, rows: list[int], there: int, seed: int) -> int:
+    """How often a training run read `rows` of the source `name`, which has `there` rows."""
+    planned = provenance["rows_read"]
+    order = row_order(
+        planned, {source: there if source == name else max(1, planned[source]) for source in planned}, seed
+    )
+    mine = order[order[:, 0] == sorted(planned).index(name), 1]
+    return int(np.isin(mine, rows).sum())
+
+
+def readers(artifacts: Artifacts, folder: Path, name: str, rows: list[int]) -> Iterator[tuple[str, str]]:
+    """Which models read rows of a packed folder and how often, and which were trained from those."""
+    models = artifacts.models()
+    hashes = {model: folder_hash(place) for model, (place, _) in models.items()}
+    content, there = folder_hash(folder), manifest(folder)["rows"]
+    heirs: dict[str, str] = {}
+    for model, (_, provenance) in models.items():
+        if provenance["inputs"].get(name) == content:
+            count = times_read(provenance, name, rows, there, provenance["settings"]["seed"])
+            yield "read by", f"{model}, {count} times" if count else f"{model}: its run ended before these rows"
+            if count:
+                heirs[hashes[model]] = model
+    while heirs:
+        descendants = {}
+        for model, (_, provenance) in models.items():
+            if parent := heirs.get(provenance["inputs"].get("model")):
+                yield "inherited by", f"{model}, trained from {parent}"
+                descendants[hashes[model]] = model
+        heirs = descendants
+
+
+def traced(artifacts: Artifacts, doc_id: str) -> Iterator[tuple[str, str]]:
+    """What is known of a document, as (what, text), in the order in which it happened.
+
+    Raises:
+        BuildError: no source has it, or an artifact is missing.
+    """
+    source = doc_id.partition("/")[0]
+    if f"ingest@{source}" not in artifacts.stages:
+        known = sorted(name.partition("@")[2] for name in artifacts.stages if name.startswith("ingest@"))
+        raise BuildError(f"{doc_id}: a doc_id starts with its source, one of {', '.join(known)}")
+    folder = artifacts.path(f"ingest@{source}", "documents")
+    for part in sorted(folder.glob("part-*.parquet")):
+        columns = pl.scan_parquet(part).select("doc_id", "origin", "license", "date", pl.col("text").str.len_bytes())
+        if found := columns.filter(pl.col("doc_id") == doc_id).collect().to_dicts():
+            break
+    else:
+        if reason := ledger_row(artifacts.path(f"ingest@{source}", "ledger"), doc_id):
+            yield "dropped by ingest", reason
+            return
+        raise BuildError(f"{doc_id}: neither a document of {source} nor in its ledger")
+    facts = found[0]
+    dated = f", {facts['date']}" if facts["date"] else ""
+    yield "from", f"{facts['origin']}, {facts['license']}{dated}, {facts['text']:,} bytes"
+    yield "document in", artifacts.shown(part)
+    if reason := ledger_row(artifacts.path("select", "ledger"), doc_id):
+        yield "not kept by select", reason
+        return
+    if folder.parent.name == "instructions":
+        if reason := ledger_row(artifacts.path("instruct", "ledger"), doc_id):
+            yield "instruct", reason
+        packed, name = artifacts.path("instruct", "instructions"), "instructions"
+        names = pl.read_parquet(packed / "documents.parquet")["doc_id"]
+    else:
+        tokens = artifacts.path(f"tokenize@{source}", "tokens")
+        counted = [
+            pl.read_parquet(file, columns=["doc_id", "tokens"]) for file in sorted(tokens.glob("part-*.parquet"))
+        ]
+        names = pl.concat(counted)["doc_id"]
+        for file, frame in zip(sorted(tokens.glob("part-*.bin")), counted, strict=True):
+            if len(position := (frame["doc_id"] == doc_id).arg_true()):
+                before, length = int(frame["tokens"][: position[0]].sum()), frame["tokens"][position[0]]
+                yield "tokens in", f"{artifacts.shown(file)}, {length:,} from {before:,}"
+        packed, name = artifacts.path(f"pack@{source}", "packed"), source
+    segments = np.flatnonzero(np.load(packed / "documents.npy") == (names == doc_id).arg_max())
+    rows = np.unique(np.searchsorted(np.load(packed / "row_ends.npy"), segments, "right")).tolist()
+    if not len((names == doc_id).arg_true()) or not rows:
+        return
+    yield "packed in", f"{artifacts.shown(packed)}, row{'s' if len(rows) > 1 else ''} {', '.join(map(str, rows))}"
+    yield from readers(artifacts, packed, name, rows)
+
+
+def main() -> None:
+    """Print a line for each thing known."""
+    parser = argparse.ArgumentParser(
+        prog="python -m stages.trace", description="Where a document came from and where it went."
+    )
+    parser.add_argument("doc_id", help="<source>/<id>, as in data/documents and the ledgers")
+    doc_id = parser.parse_args().doc_id
+    try:
+        artifacts = Artifacts(ROOT, declarations(ROOT, read_params(ROOT / PARAMS)))
+        for what, text in traced(artifacts, doc_id):
+            print(f"{what + ':':<20}{text}", flush=True)
+    except BuildError as error:
+        sys.exit(f"osler: {error}")
+
+
+if __name__ == "__main__":
+    main()
