@@ -7,7 +7,9 @@ Our side is the stages themselves, each in a process of its own and bound by dvc
 with the settings, benchmarks and tokenizer of a profile and the one source `corpus`. Its text is that of the profile's sources
 below --root, or with --corpus the field `text` of every .jsonl and .jsonl.gz in a folder. The peer does the same steps with its
 own blocks (bench/datatrove_step.py), once as it comes and once with the words of spaCy, most of its time, replaced by
-whitespace words; it does not pack, its deduplication does not verify candidates, and it has no short-question rule.
+whitespace words. The work is not the same: datatrove filters by Gopher's quality and repetition rules and hands on fewer
+documents, does not clean text, verify candidates or pack, drops a document for one shared n-gram and knows no short questions;
+ours has the rules that the stages have. The costs of single steps, also printed, say where a ratio comes from.
 
 A rate is megabytes (10^6 bytes) of the text that came in over CPU seconds of all threads, imports left out; so it compares
 between runs of one machine only. Peers are slow: --limit-megabytes takes every n-th document for them and for the arm that is

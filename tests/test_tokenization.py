@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given
+from hypothesis import settings as run_settings
 from hypothesis import strategies as st
 
 from stages import tokenize as tokenize_stage
@@ -98,6 +99,7 @@ PIECEWISE = st.lists(st.sampled_from([*PIECES, "<s>", "</s>", "<unk>", "<0x41>"]
 
 
 @BOTH
+@run_settings(deadline=None)  # the first example loads the tokenizer
 @given(texts=st.lists(st.text() | PIECEWISE, max_size=5))
 def test_gigatoken_gives_the_ids_of_tokenizers_on_any_string(tokenizer: Callable[[], Any], texts: list[str]) -> None:
     """Any characters, and any order of the pieces that encoders split at; also of no text at all."""
