@@ -50,13 +50,12 @@ def shingle_sets(shingles: Runs) -> list[U64]:
 
 def jaccard(one: U64, other: U64) -> float:
     """Intersection over union of two sorted sets; 1 for two empty ones."""
-    small, large = sorted((one, other), key=len)
+    small, large = (one, other) if len(one) < len(other) else (other, one)
     if not len(large):
         return 1.0
     if not len(small):
         return 0.0
-    positions = np.minimum(np.searchsorted(large, small), len(large) - 1)
-    shared = int(np.count_nonzero(large[positions] == small))
+    shared = int(np.count_nonzero(large.take(large.searchsorted(small), mode="clip") == small))
     return shared / (len(one) + len(other) - shared)
 
 

@@ -9,8 +9,9 @@ Two rules, both on normalized words:
 * `question_and_answer`: a question shorter than n words has no n-gram. It counts when the whole question occurs and the
   words of the correct option occur, as a run, within a window before or after it.
 
-A document is looked at once for each length of question; a table of 2^24 bits of the hash passes one position in a
-hundred to the exact search. 10 MB/s of text on one core with 6,400 items, half of it finding the words.
+A document is looked at once for each length of question; a table by the upper bits of the hash, no larger than it has to be
+to stay in the processor's cache, passes one position in a hundred to the exact search. 20 MB/s of text on one core with 6,400
+items, most of it finding the words, after 0.8 s for the items.
 
 Source: the n of 13 is that of Brown et al. 2020, appendix C, arXiv 2005.14165.
 """
@@ -23,7 +24,7 @@ import polars as pl
 
 from stages.lib.shingles import I64, U64, Runs, growing_hashes, inside_documents, rolling_hashes, word_runs
 
-TABLE_BITS = 24
+TABLE_BITS = 24  # at most: 16 MB
 
 OVERLAPS = pl.Schema(
     {
@@ -40,7 +41,12 @@ class Keys(NamedTuple):
     """Sorted different hashes, and a table of their upper bits that answers "certainly not" quickly."""
 
     hashes: U64
-    table: "np.ndarray[tuple[int], np.dtype[np.bool_]]"
+    table: "np.ndarray[tuple[int], np.dtype[np.bool_]]"  # 2^bits
+
+    @property
+    def shift(self) -> np.uint64:
+        """By which a hash becomes a position in the table."""
+        return np.uint64(65 - len(self.table).bit_length())
 
 
 class ShortQuestion(NamedTuple):
@@ -69,9 +75,10 @@ class ItemIndex(NamedTuple):
 def keys(hashes: U64) -> Keys:
     """`Keys` of the different values in `hashes`."""
     unique = np.unique(hashes)
-    table = np.zeros(1 << TABLE_BITS, np.bool_)
-    table[unique >> np.uint64(64 - TABLE_BITS)] = True
-    return Keys(unique, table)
+    bits = min(TABLE_BITS, 8 + len(unique).bit_length())
+    made = Keys(unique, np.zeros(1 << bits, np.bool_))
+    made.table[unique >> made.shift] = True
+    return made
 
 
 def found(hashes: U64, wanted: Keys) -> tuple[I64, I64]:
@@ -82,7 +89,7 @@ def found(hashes: U64, wanted: Keys) -> tuple[I64, I64]:
     """
     if not len(wanted.hashes):
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    maybe = np.flatnonzero(wanted.table[hashes >> np.uint64(64 - TABLE_BITS)])
+    maybe = np.flatnonzero(wanted.table[hashes >> wanted.shift])
     key = np.minimum(np.searchsorted(wanted.hashes, hashes[maybe]), len(wanted.hashes) - 1)
     equal = wanted.hashes[key] == hashes[maybe]
     return maybe[equal], key[equal]

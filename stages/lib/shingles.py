@@ -53,9 +53,9 @@ def word_runs(texts: pl.Series) -> Runs:
 
 def normalized_runs(normalized: pl.Series) -> Runs:
     """`word_runs` of texts that are `normalized_words` already."""
-    lengths = np.where((normalized == "").to_numpy(), 0, normalized.str.count_matches(" ", literal=True).to_numpy() + 1)
-    words = normalized.filter(normalized != "").str.split(" ").explode()
-    return Runs(text_hashes(words), np.cumsum(lengths, dtype=np.int64))
+    split = normalized.str.split(" ")
+    lengths = np.where((normalized == "").to_numpy(), 0, split.list.len().to_numpy())
+    return Runs(text_hashes(split.filter(normalized != "").explode()), np.cumsum(lengths, dtype=np.int64))
 
 
 def mixed(values: U64) -> U64:
