@@ -1,7 +1,7 @@
 """Planted junk: documents that a clinical corpus should not have, of four kinds, drawn from a seed.
 
 * `ocr_noise`: invented clinical text with a share of its characters misread, SEVERITIES; at 5 % a reader follows with
-  effort (about one word in four is damaged), at 35 % no longer. A tenth of the damage each is a lost or added space.
+  effort (about one word in four is damaged), at 35 % no longer. Spaces are lost and added, too.
 * `number_table`: laboratory series, measurements, comma separated exports and lists of coordinates, 8 to 60 rows.
 * `boilerplate`: cookie notices, navigation, disclaimers and footers of websites; half of the documents are several
   different blocks, half one block repeated, sometimes around a sentence of content.
@@ -328,14 +328,19 @@ def _foreign(draw: random.Random) -> tuple[str, str]:
 KINDS = ("ocr_noise", "number_table", "boilerplate", "foreign")
 
 
+def furniture(half: int) -> tuple[str, ...]:
+    """The notices and menu entries of one half."""
+    return tuple(text for blocks in (_COOKIES, _MENUS, _DISCLAIMERS, _FOOTERS) for text in blocks[half::2])
+
+
 def junk(count: int, seed: int, half: int) -> pl.DataFrame:
     """`count` documents of each kind: kind, detail (severity, style or language), text.
 
     Args:
         count: at least 0.
         seed: another seed, other documents.
-        half: 0 or 1, the half of the notices and menu entries that boilerplate is made of. Phrases are looked for on
-            half 0 only, so that half 1 says how many are found that nobody had in mind.
+        half: 0 or 1, the half of the notices and menu entries that boilerplate is made of, so that phrases known from one
+            half only can be tried on the other.
     """
     makers: Mapping[str, Callable[[random.Random], tuple[str, str]]] = {
         "ocr_noise": _ocr_noise,
