@@ -65,6 +65,11 @@ def quality(**changed: Any) -> Quality:
     return Quality.model_validate_json(json.dumps(REAL | changed))
 
 
+def dropped_share(found: pl.Series) -> float:
+    """Of all documents those with a reason."""
+    return 1 - found.null_count() / len(found)
+
+
 def signal(text: str, name: str) -> Any:
     """One signal of one text."""
     return signals(pl.Series([text]))[name][0]
@@ -92,6 +97,7 @@ def signal(text: str, name: str) -> Any:
         ("a b a b c", "top_2gram_fraction", 4 / 5),
         ("aa b c aa b", "top_2gram_fraction", 6 / 7),
         ("a b c d", "top_2gram_fraction", 0),
+        ("ab cd db ca", "top_2gram_fraction", 0),
         ("a a a a", "top_2gram_fraction", 1),
         ("a b c x A b, c y", "top_3gram_fraction", 7 / 9),
         ("a b c d x a b c d", "top_4gram_fraction", 8 / 9),
@@ -305,6 +311,17 @@ def test_language(text: str, language: str) -> None:
     assert languages(pl.Series([text]))["language"][0] == language
 
 
+def test_a_mixture_is_no_foreign_language() -> None:
+    """Where CLD2 is not sure, as with one sentence in each of four languages, the fraction is 0, so that no rule fires."""
+    sentences = (
+        "Der Patient wurde mit Schmerzen in der Brust aufgenommen.",
+        "The patient was admitted with chest pain.",
+        "Le patient a été hospitalisé pour une douleur thoracique.",
+        "Paciente de 40 años que acude a urgencias por dolor abdominal.",
+    )
+    assert languages(pl.Series([" ".join(sentences)]))["language_fraction"][0] == 0
+
+
 def test_the_beginning_is_the_sample() -> None:
     """English for 4,000 characters stays English whatever follows."""
     german = "Der Patient wurde mit Schmerzen in der Brust aufgenommen. "
@@ -330,14 +347,13 @@ def test_severity_is_the_share_of_damaged_characters(severity: float) -> None:
     assert misread("x y", 0.0, random.Random(1)) == "x y"
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("half", [0, 1])
+@pytest.mark.parametrize(("kind", "half"), [*((kind, 0) for kind in KINDS), ("boilerplate", 1)])
 def test_planted_junk_is_found(kind: str, half: int) -> None:
     """At least 95 % of each kind, on another seed than the thresholds were chosen on; clean text of the same make stays."""
     planted = junk(400, 2, half).filter(pl.col("kind") == kind)
     found = reasons(signals(planted["text"]), quality())
-    print(kind, half, f"{found.is_not_null().mean():.3f}", Counter(found.drop_nulls()))
-    assert found.is_not_null().mean() >= 0.95  # type: ignore[operator]
+    print(kind, half, f"{dropped_share(found):.3f}", Counter(found.drop_nulls()))
+    assert dropped_share(found) >= 0.95
 
 
 def test_junk_is_found_by_what_is_wrong_with_it() -> None:
@@ -363,7 +379,7 @@ def test_boilerplate_is_found_without_its_own_phrases(monkeypatch: pytest.Monkey
     planted = junk(400, 2, 1).filter(pl.col("kind") == "boilerplate")
     found = reasons(signals(planted["text"]), quality())
     module._phrase_hashes.cache_clear()
-    assert found.is_not_null().mean() >= 0.95  # type: ignore[operator]
+    assert dropped_share(found) >= 0.95
 
 
 def test_clean_text_of_the_same_make_is_kept() -> None:
@@ -406,9 +422,9 @@ def test_real_text_is_kept(name: str) -> None:
     texts = documents_frame([one for one in islice(drafts, 1, None, 2) if isinstance(one, Draft)], source)["text"]
     found = signals(texts.filter(texts != ""))
     broken = failures(found, quality()).sum().row(0, named=True)
-    dropped = reasons(found, quality()).is_not_null().mean()
+    dropped = dropped_share(reasons(found, quality()))
     print(f"{name}: {dropped:.3f} of {len(found)}", {rule: count for rule, count in broken.items() if count})
-    assert dropped <= 0.1  # type: ignore[operator]
+    assert dropped <= 0.1
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the real texts are not here")
@@ -419,4 +435,4 @@ def test_real_conversations_are_kept(name: str) -> None:
     records = raw_records(SHARED / source.path, source)
     drafts = [draft(record, origin, name, source, source.templates) for origin, record in records]  # type: ignore[arg-type]
     texts = documents_frame([one for one in drafts if isinstance(one, Draft)][:2000], source)["text"]
-    assert reasons(signals(texts), quality(), INSTRUCTION_RULES).is_not_null().mean() <= 0.01  # type: ignore[operator]
+    assert dropped_share(reasons(signals(texts), quality(), INSTRUCTION_RULES)) <= 0.01

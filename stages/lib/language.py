@@ -1,7 +1,7 @@
 """The language of a document, by CLD2, whose tables (4-grams of letters, 80 languages) lie inside the package pycld2.
 
 CLD2 and py3langid, which ships its model too: 21 and 2.0 MB/s; both name the language of 1,000 planted clinical documents
-in 12 languages (CLD2 999, some in capitals); of 8,087 English abstracts, articles, notes, labels and lists of criteria CLD2
+in 12 languages (CLD2 998); of 8,087 English abstracts, articles, notes, labels and lists of criteria CLD2
 calls 8,080 English, the others unknown, none foreign, and none of 1,200 in capitals. On 300 lists of nothing but drug names
 CLD2 says unknown instead of naming a language (with its option bestEffort it takes a third for Sanskrit, Welsh and the like),
 py3langid calls 296 foreign. So text of an unknown language should be kept.
