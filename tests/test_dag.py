@@ -163,9 +163,7 @@ def test_two_processes_build_what_one_builds(project: Project) -> None:
         output = project.run("dvc", "repro", "--force", "--single-item", stage)
         assert re.search(r"\d+ steps on 2 processes", output), output
     for model, two in losses().items():
-        assert two.select("step", "tokens", "learning_rate").equals(
-            one[model].select("step", "tokens", "learning_rate")
-        )
+        assert two.select("step", "tokens", "learning_rate").equals(one[model].select("step", "tokens", "learning_rate"))
         assert two["loss"].to_numpy() == pytest.approx(one[model]["loss"].to_numpy(), abs=1e-3)
 
 
