@@ -4,13 +4,14 @@ Rules in this order, the first that applies is the ledger's reason:
 
 1. `license`: not among `licenses.allow`, where those are to be dropped and not to stop the build.
 2. `too_short`: fewer than `minimum_words` words.
-3. `contaminated`: an overlap with a benchmark item of at least `contaminated_coverage`; question and answer count as 1.
-4. `exact_duplicate`: the same normalized words as a document that comes first.
-5. `contaminated_twin`: in a cluster of near duplicates with a contaminated document. Its wording differs a little, so
-   the n-grams may miss what a reader would not; and keeping it would put back most of what rule 3 took out.
-6. `near_duplicate`: in a cluster with a document that comes first. Clusters are the connected components of pairs with
+3. A rule of quality (stages/lib/quality.py), by its name: `garbled`, `digits`, `foreign_language` and others.
+4. `contaminated`: an overlap with a benchmark item of at least `contaminated_coverage`; question and answer count as 1.
+5. `exact_duplicate`: the same normalized words as a document that comes first.
+6. `contaminated_twin`: in a cluster of near duplicates with a contaminated document. Its wording differs a little, so
+   the n-grams may miss what a reader would not; and keeping it would put back most of what rule 4 took out.
+7. `near_duplicate`: in a cluster with a document that comes first. Clusters are the connected components of pairs with
    at least `jaccard` of their different word n-grams in common; too short documents and exact duplicates are in none.
-7. `heldout`: a share of the remaining clinical and general documents, to measure bits per byte on; by a hash of the
+8. `heldout`: a share of the remaining clinical and general documents, to measure bits per byte on; by a hash of the
    doc_id, so that it does not change with other documents. One document of a cluster remains by now, so a held-out
    document has no twin among the kept ones.
 
@@ -32,13 +33,17 @@ from stages.lib.duplicates import candidate_pairs, components, jaccard, nearest,
 from stages.lib.files import write_json, write_parquet
 from stages.lib.ledger import ledger as ledger_frame
 from stages.lib.progress import progress
+from stages.lib.quality import INSTRUCTION_RULES, RULES, Quality, reasons
 from stages.lib.records import BATCH_BYTES, COLLECTIONS, document_files
 from stages.lib.section import BuildError, Section
 from stages.lib.shingles import I64, U64, shingles, text_hashes, word_runs
 from stages.lib.stage import run
 from stages.screen import Screen, band_column
 
-REASONS = ("license", "too_short", "contaminated", "exact_duplicate", "contaminated_twin", "near_duplicate", "heldout")
+REASONS = (
+    *("license", "too_short", *(rule.name for rule in RULES)),
+    *("contaminated", "exact_duplicate", "contaminated_twin", "near_duplicate", "heldout"),
+)
 VERIFIED_BYTES = 1 << 30  # of text compared at a time; its shingles take about as much again
 HELDOUT_DOMAINS = ("clinical", "general")
 
@@ -251,6 +256,7 @@ def decisions(
     texts: Callable[[pl.DataFrame], list[str]],
     screen: Screen,
     select: Select,
+    quality: Quality,
     licenses: Licenses,
 ) -> pl.DataFrame:
     """reason and detail for each document, null where it is kept.
@@ -260,7 +266,7 @@ def decisions(
         contaminated: result of `leaks`.
         band: number of a band -> its hash of every document.
         texts: rows of `documents` -> their texts.
-        screen, select, licenses: the sections.
+        screen, select, quality, licenses: the sections.
     """
     decided = Decisions(documents["doc_id"])
     foreign = (~documents["license"].is_in(licenses.allow)).arg_true().to_numpy().astype(np.int64)
@@ -268,6 +274,11 @@ def decisions(
     short = (documents["words"] < select.minimum_words).arg_true()
     counts = documents["words"].gather(short).cast(pl.String) + " words"
     decided.drop(short.to_numpy().astype(np.int64), "too_short", counts)
+    conversation = documents["collection"] == "instructions"
+    for rules, which in ((RULES, ~conversation), (INSTRUCTION_RULES, conversation)):
+        numbers = which.arg_true()
+        poor = reasons(documents[numbers], quality, rules).with_columns(numbers.alias("number")).drop_nulls("reason")
+        decided.drop(poor["number"].to_numpy().astype(np.int64), poor["reason"], poor["detail"])
 
     leaks = documents.select("doc_id").with_row_index("number").join(contaminated, on="doc_id", maintain_order="left")
     leaking = leaks["number"].to_numpy().astype(np.int64)
@@ -316,7 +327,7 @@ def decisions(
 
 
 def counts(decided: pl.DataFrame) -> dict[str, Any]:
-    """The metrics: for each source documents, kept, kept_bytes and, for every reason, dropped documents."""
+    """The metrics: for each source documents, kept, kept_bytes and, for each reason that occurs, dropped documents."""
     metrics: dict[str, Any] = {}
     for (name,), rows in decided.group_by("source", maintain_order=True):
         kept = rows.filter(pl.col("reason").is_null())
@@ -324,7 +335,7 @@ def counts(decided: pl.DataFrame) -> dict[str, Any]:
             "documents": len(rows),
             "kept": len(kept),
             "kept_bytes": int(kept["bytes"].cast(pl.Int64).sum()),
-            "dropped": {reason: int((rows["reason"] == reason).sum()) for reason in REASONS},
+            "dropped": {reason: n for reason in REASONS if (n := int((rows["reason"] == reason).sum()))},
         }
         if len(rows) != len(kept) + sum(metrics[str(name)]["dropped"].values()):
             raise AssertionError(f"{name}: {metrics[str(name)]} does not add up")
@@ -375,6 +386,7 @@ def main(
     overlaps: Path,
     screens: Path,
     licenses: Licenses,
+    quality: Quality,
     select: Select,
     screen: Screen,
     heldout: Path,
@@ -401,6 +413,7 @@ def main(
         texts,
         screen,
         select,
+        quality,
         licenses,
     )
     decided = pl.concat([screened, reasons], how="horizontal")
@@ -422,7 +435,7 @@ def main(
     # the sources in a list, which DVC leaves out of `dvc metrics diff`: a column for each total, not for each source's
     write_json(corpus, totals | {"sources": [{"source": name, **found} for name, found in metrics.items()]})
     for name, found in metrics.items():
-        listed = ", ".join(f"{count} {reason}" for reason, count in found["dropped"].items() if count)
+        listed = ", ".join(f"{count} {reason}" for reason, count in found["dropped"].items())
         print(f"{name}: {found['documents']} documents, {found['kept']} kept" + (f", {listed}" if listed else ""))
 
 

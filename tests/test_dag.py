@@ -105,11 +105,13 @@ def test_a_document_is_traced_to_the_rows_and_models_it_ended_in(project: Projec
     """A kept note was read by cpt and inherited by what was tuned from it; a copy names its twin; others where they went."""
     kept = pl.read_parquet(project.folder / "data/keep/clinical/notes.parquet")["doc_id"][3]
     lines = trace(project, kept)
-    row = int(lines["packed in"].rpartition(" ")[2])
-    rows = np.load(project.folder / "data/packed/clinical/notes/tokens.npy")[row].tolist()
-    part, length, start = re.fullmatch(r"(\S+), (\d+) from ([\d,]+)", lines["tokens in"]).groups()  # type: ignore[union-attr]
-    tokens = np.fromfile(project.folder / part, "<u2")[int(start.replace(",", "")) :][: int(length)].tolist()
-    assert any(rows[at : at + len(tokens)] == tokens for at in range(len(rows)))
+    numbers = [int(number) for number in re.findall(r"\d+", lines["packed in"].partition("row")[2])]
+    rows = np.load(project.folder / "data/packed/clinical/notes/tokens.npy")[numbers].tolist()
+    place = re.fullmatch(r"(\S+), (\d+) from ([\d,]+)", lines["tokens in"])
+    assert place
+    start = int(place[3].replace(",", ""))
+    tokens = np.fromfile(project.folder / place[1], "<u2")[start : start + int(place[2])][:20].tolist()
+    assert any(row[at : at + 20] == tokens for row in rows for at in range(len(row)))
     assert re.fullmatch(r"cpt, \d+ times", lines["read by"])
     assert lines["inherited by"] == "cpt-neftune, trained from cpt"
 

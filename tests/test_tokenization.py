@@ -17,9 +17,10 @@ from stages import tokenize as tokenize_stage
 from stages import tokenizer as tokenizer_stage
 from stages.lib import tokenization
 from stages.lib.files import folder_hash
-from stages.lib.records import Source, Template, raw_records
+from stages.lib.records import Template, raw_records
 from stages.lib.section import BuildError
 from stages.lib.stage import ROOT
+from stages.lib.store import Store
 from stages.lib.tokenization import (
     PIECES,
     Encoded,
@@ -35,8 +36,9 @@ from stages.lib.tokenization import (
     tokenizers_encoder,
     trained_bpe,
 )
+from tests.test_records import section
 
-SHARED = Path(os.environ.get("OSLER_SHARED_DATA", ROOT.parent / "shared" / "data"))
+SHAREDSHARED = Path(os.environ.get("OSLER_SHARED_DATA", ROOT.parent / "shared" / "data"))
 
 HARD = [
     "The patient's BP was 120/80 mmHg;\n\n  no   change.",
@@ -125,8 +127,7 @@ def test_gigatoken_gives_the_ids_of_tokenizers_on_real_documents(
     tokenizer: Callable[[], Any], path: str, file_format: str, field: str, every: int
 ) -> None:
     """Articles, labels with line breaks of PDFs, notes, chats with wrongly decoded characters, a diary."""
-    values = {"collection": "general", "path": path, "format": file_format, "text": f"{{{field}}}", "license": "any"}
-    source = Source.model_validate(values | {"split": None, "id": None, "turns": None, "license_field": None})
+    source = section(collection="general", path=path, format=file_format, text=f"{{{field}}}")
     records = [record for _, record in raw_records(SHARED / path, source)][::every]
     rendered = [Template(f"{{{field}}}").rendered(record) for record in records if isinstance(record, dict)]
     texts = [text for text in rendered if isinstance(text, str)]
@@ -219,9 +220,9 @@ def test_shards_are_the_same_bytes_whoever_encodes(
         return lambda _: Encoded(np.zeros(0, np.uint32), np.zeros(0, np.int64))
 
     pl.DataFrame(documents).write_parquet(tmp_path / "documents" / "part-00000.parquet")
-    tokenize_stage.main(tmp_path / "documents", tmp_path, tmp_path / "fast")
+    tokenize_stage.main(tmp_path / "documents", tmp_path, tmp_path / "fast", Store(tmp_path / "store/fast", 1))
     monkeypatch.setattr(tokenization, "gigatoken_encoder", no_ids)
-    tokenize_stage.main(tmp_path / "documents", tmp_path, tmp_path / "slow")
+    tokenize_stage.main(tmp_path / "documents", tmp_path, tmp_path / "slow", Store(tmp_path / "store/slow", 1))
     assert capsys.readouterr().out.count("encoding slowly") == 1
     assert folder_hash(tmp_path / "fast") == folder_hash(tmp_path / "slow")
 

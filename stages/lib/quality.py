@@ -365,18 +365,19 @@ class Quality(Section):
 
 
 class Rule(NamedTuple):
-    """A reason to drop a document; `fails` gives an expression over the signals."""
+    """A reason to drop a document; `fails` gives an expression over the signals, `signal` the one to show."""
 
     name: str
+    signal: str
     fails: Callable[[Quality], pl.Expr]
 
 
 def _above(name: str, signal: str) -> Rule:
-    return Rule(name, lambda quality: pl.col(signal) > getattr(quality, f"maximum_{signal}"))
+    return Rule(name, signal, lambda quality: pl.col(signal) > getattr(quality, f"maximum_{signal}"))
 
 
 def _below(name: str, signal: str) -> Rule:
-    return Rule(name, lambda quality: pl.col(signal) < getattr(quality, f"minimum_{signal}"))
+    return Rule(name, signal, lambda quality: pl.col(signal) < getattr(quality, f"minimum_{signal}"))
 
 
 RULES = (
@@ -384,6 +385,7 @@ RULES = (
     _below("no_words", "alphabetic_word_fraction"),
     Rule(
         "foreign_language",
+        "language_fraction",
         lambda quality: (
             ~pl.col("language").is_in([*quality.languages, UNKNOWN])
             & (pl.col("language_fraction") >= quality.foreign_language_fraction)
@@ -414,8 +416,8 @@ def failures(signals: pl.DataFrame, quality: Quality, rules: Sequence[Rule] = RU
     return signals.select(rule.fails(quality).alias(rule.name) for rule in rules)
 
 
-def reasons(signals: pl.DataFrame, quality: Quality, rules: Sequence[Rule] = RULES) -> pl.Series:
-    """The name of the first rule that each document breaks, null where none.
+def reasons(signals: pl.DataFrame, quality: Quality, rules: Sequence[Rule] = RULES) -> pl.DataFrame:
+    """`reason`, the name of the first rule that each document breaks, and `detail`, what was measured; null where none.
 
     Args:
         signals: result of the function `signals`.
@@ -424,4 +426,8 @@ def reasons(signals: pl.DataFrame, quality: Quality, rules: Sequence[Rule] = RUL
     """
     broken = failures(signals, quality, rules)
     names = [pl.when(pl.col(rule.name)).then(pl.lit(rule.name)) for rule in rules]
-    return broken.select(pl.coalesce(names).alias("reason")).to_series()
+    shown = [
+        pl.when(pl.col(rule.name)).then(pl.format(f"{rule.signal} {{}}", signals[rule.signal].round(4)))
+        for rule in rules
+    ]
+    return broken.select(pl.coalesce(names).alias("reason"), pl.coalesce(shown).alias("detail"))
