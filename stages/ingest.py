@@ -11,9 +11,10 @@ from pathlib import Path
 
 import polars as pl
 
+from stages.lib.faults import Fault, Record
 from stages.lib.files import write_parquet
 from stages.lib.ledger import ledger as ledger_frame
-from stages.lib.records import Fault, Record, Source, Template, raw_records, scalar
+from stages.lib.records import Source, Template, contents, raw_records, scalar
 from stages.lib.section import BuildError
 from stages.lib.stage import run
 from stages.lib.text import clean_text, without_end_markers
@@ -33,12 +34,12 @@ SCHEMA = pl.Schema(
 
 @dataclass(frozen=True)
 class Draft:
-    """A document before cleaning; `contents` is one text, or one for each turn."""
+    """A document before cleaning; `contents` is one text, or one (role, text) for each turn."""
 
     doc_id: str
     origin: str
     license: str
-    contents: list[str]
+    contents: list[tuple[str, str]]
 
 
 def draft(record: Record, origin: str, name: str, source: Source, templates: list[Template]) -> Draft | Fault:
@@ -51,12 +52,9 @@ def draft(record: Record, origin: str, name: str, source: Source, templates: lis
         source: its section.
         templates: `source.templates`, parsed once.
     """
-    contents = []
-    for template in templates:
-        content = template.rendered(record)
-        if isinstance(content, Fault):
-            return content
-        contents.append(content)
+    turns = contents(record, source, templates)
+    if isinstance(turns, Fault):
+        return turns
     row_id = origin if source.id is None else scalar(record, source.id)
     row_license = source.license if source.license_field is None else scalar(record, source.license_field)
     for value, field in ((row_id, source.id), (row_license, source.license_field)):
@@ -64,24 +62,30 @@ def draft(record: Record, origin: str, name: str, source: Source, templates: lis
             return value
         if not value.strip():
             return Fault("missing_field", f"'{field}' is empty")
-    return Draft(f"{name}/{row_id}", origin, str(row_license), contents)
+    return Draft(f"{name}/{row_id}", origin, str(row_license), turns)
 
 
 def documents_frame(drafts: list[Draft], source: Source) -> pl.DataFrame:
     """Cleaned documents of SCHEMA; where a text or one turn is empty, `text` is."""
-    texts = clean_text(pl.Series("text", [text for document in drafts for text in document.contents], pl.String))
-    if source.turns is not None:
+    texts = clean_text(pl.Series("text", [text for document in drafts for _, text in document.contents], pl.String))
+    if source.collection == "instructions":
         texts = without_end_markers(texts)
-    contents = iter(texts.to_list())
-    cleaned = [[next(contents) for _ in document.contents] for document in drafts]
-    roles = [turn.role for turn in source.turns or ()]
+    each = iter(texts.to_list())
+    cleaned = [[next(each) for _ in document.contents] for document in drafts]
     return pl.DataFrame(
         {
             "doc_id": [document.doc_id for document in drafts],
             "text": ["\n".join(parts) if all(parts) else "" for parts in cleaned],
             "license": [document.license for document in drafts],
             "origin": [document.origin for document in drafts],
-            "turns": [[{"role": r, "content": c} for r, c in zip(roles, parts, strict=False)] for parts in cleaned],
+            "turns": [
+                [
+                    {"role": role, "content": part}
+                    for (role, _), part in zip(document.contents, parts, strict=True)
+                    if role
+                ]
+                for document, parts in zip(drafts, cleaned, strict=True)
+            ],
         },
         schema=SCHEMA,
     )
@@ -93,7 +97,7 @@ def parts(drafts: Iterator[Draft]) -> Iterator[list[Draft]]:
     size = 0
     for document in drafts:
         part.append(document)
-        size += sum(len(content) for content in document.contents)
+        size += sum(len(content) for _, content in document.contents)
         if size >= PART_BYTES:
             yield part
             part, size = [], 0
@@ -129,7 +133,7 @@ def main(raw: Path, source: Source, name: str, documents: Path, ledger: Path) ->
         frame = documents_frame(part, source)
         kept = frame.filter(pl.col("text") != "")
         for doc_id, origin in frame.filter(pl.col("text") == "").select("doc_id", "origin").iter_rows():
-            drop(origin, doc_id, "empty", "no text" if source.turns is None else "a turn without text")
+            drop(origin, doc_id, "empty", "no text" if source.collection != "instructions" else "a turn without text")
         write_parquet(documents / f"part-{number:05d}.parquet", kept)
         written += len(kept)
     reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(Counter(r["reason"] for r in dropped).items()))
