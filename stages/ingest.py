@@ -17,7 +17,7 @@ from stages.lib.ledger import ledger as ledger_frame
 from stages.lib.records import Source, Template, contents, raw_records, scalar
 from stages.lib.section import BuildError
 from stages.lib.stage import run
-from stages.lib.text import clean_text, without_end_markers
+from stages.lib.text import normalized_texts, without_end_markers
 
 PART_BYTES = 1 << 28  # of text in one parquet file, before cleaning
 
@@ -67,7 +67,9 @@ def draft(record: Record, origin: str, name: str, source: Source, templates: lis
 
 def documents_frame(drafts: list[Draft], source: Source) -> pl.DataFrame:
     """Cleaned documents of SCHEMA; where a text or one turn is empty, `text` is."""
-    texts = clean_text(pl.Series("text", [text for document in drafts for _, text in document.contents], pl.String))
+    contents = [text for document in drafts for _, text in document.contents]
+    without = ("markup",) if source.collection == "instructions" else ()
+    texts, _ = normalized_texts(pl.Series("text", contents, pl.String), without)
     if source.collection == "instructions":
         texts = without_end_markers(texts)
     each = iter(texts.to_list())

@@ -101,7 +101,7 @@ class _Readable(Protocol):
 
 class _Zstandard:
     def __init__(self, stream: BinaryIO) -> None:
-        self._blocks, self._pending = self._decompressed(stream), b""
+        self._blocks, self._pending = self._decompressed(stream), memoryview(b"")
 
     def _decompressed(self, stream: BinaryIO) -> Iterator[bytes]:
         decoder: zstandard.ZstdDecompressionObj | None = None
@@ -119,8 +119,8 @@ class _Zstandard:
             block = next(self._blocks, None)
             if block is None:
                 return b""
-            self._pending = block
-        block, self._pending = self._pending[:size], self._pending[size:]
+            self._pending = memoryview(block)
+        block, self._pending = bytes(self._pending[:size]), self._pending[size:]
         return block
 
 

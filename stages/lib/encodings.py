@@ -28,6 +28,7 @@ MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 CONTROL = bytes(code for code in range(32) if code not in b"\t\n\v\f\r\x1b") + b"\x7f"
+XML_DECLARED = re.compile(rb"<\?xml[^>]{0,100}encoding\s*=\s*[\"']([\w.:-]+)")
 DECLARED = re.compile(rb"<meta[^>]{0,200}charset\s*=\s*[\"']?\s*([\w.:-]+)", re.IGNORECASE)
 
 
@@ -81,6 +82,13 @@ def declared_encoding(sample: bytes) -> str | None:
     """The charset in a <meta> of an HTML page."""
     found = DECLARED.search(sample[:4096])
     return found.group(1).decode("ascii", "replace") if found else None
+
+
+def xml_encoding(sample: bytes) -> str:
+    """What an XML file says of itself, which its parser goes by."""
+    marked = [encoding for mark, encoding in MARKS if sample.startswith(mark)]
+    found = XML_DECLARED.match(sample)
+    return marked[0] if marked else found.group(1).decode().lower() if found else "utf-8"
 
 
 class _Recoded(io.RawIOBase):

@@ -1,5 +1,5 @@
 <?xml version="1.0"?>
-<!-- One HTML page to the fields of a record: its title, and what a reader would read. Blocks end with a newline, table cells
+<!-- One HTML page to the fields of a record: its title, and what a reader would read. Blocks end with a paragraph separator, table cells
      with a space; scripts, styles, forms and navigation are left out. -->
 <xsl:stylesheet version="1.0" xmlns:xsl="http://www.w3.org/1999/XSL/Transform">
   <xsl:template match="/">
@@ -16,11 +16,10 @@
   <xsl:template match="script | style | noscript | template | head | nav | aside | form | button | select | textarea | svg | canvas | iframe | object | video | audio | *[@hidden] | *[@role='navigation']" priority="2"/>
   <xsl:template match="header[not(ancestor::article or ancestor::main)] | footer[not(ancestor::article or ancestor::main)]" priority="2"/>
   <xsl:template match="address | article | blockquote | caption | dd | div | dl | dt | fieldset | figcaption | figure | h1 | h2 | h3 | h4 | h5 | h6 | hr | li | main | ol | p | section | summary | table | tr | ul">
-    <xsl:text>&#10;</xsl:text><xsl:apply-templates/><xsl:text>&#10;</xsl:text>
+    <xsl:text>&#x2029;</xsl:text><xsl:apply-templates/><xsl:text>&#x2029;</xsl:text>
   </xsl:template>
   <xsl:template match="td | th"><xsl:apply-templates/><xsl:text> </xsl:text></xsl:template>
-  <xsl:template match="br"><xsl:text>&#10;</xsl:text></xsl:template>
+  <xsl:template match="br"><xsl:text>&#x2029;</xsl:text></xsl:template>
   <xsl:template match="sup[translate(., '0123456789+-&#x2212;&#x2013;.', '') = '' and . != '']">^<xsl:apply-templates/></xsl:template>
-  <xsl:template match="pre"><xsl:text>&#10;</xsl:text><xsl:value-of select="."/><xsl:text>&#10;</xsl:text></xsl:template>
-  <xsl:template match="text()"><xsl:value-of select="translate(., '&#9;&#10;&#13;', '   ')"/></xsl:template>
+  <xsl:template match="pre"><xsl:text>&#x2029;</xsl:text><xsl:value-of select="translate(., '&#10;', '&#x2029;')"/><xsl:text>&#x2029;</xsl:text></xsl:template>
 </xsl:stylesheet>

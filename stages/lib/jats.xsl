@@ -1,6 +1,6 @@
 <?xml version="1.0"?>
 <!-- One JATS article (JATS 1.x and the NLM 2/3 tag sets, as in PubMed Central) to the fields of a record.
-     Blocks end with a newline; a superscript number becomes ^6, so that 10 to the 6th is not read as 106; tables, TeX and
+     Blocks end with a paragraph separator; a superscript number becomes ^6, so that 10 to the 6th is not read as 106; tables, TeX and
      superscript citations are left out, captions stay. -->
 <xsl:stylesheet version="1.0" xmlns:xsl="http://www.w3.org/1999/XSL/Transform"
                 xmlns:xlink="http://www.w3.org/1999/xlink" xmlns:ali="http://www.niso.org/schemas/ali/1.0/"
@@ -44,12 +44,11 @@
   </xsl:template>
 
   <xsl:template match="p | title | label[not(parent::list-item)] | disp-quote | disp-formula | caption | def | term | attrib | verse-line">
-    <xsl:apply-templates/><xsl:text>&#10;</xsl:text>
+    <xsl:apply-templates/><xsl:text>&#x2029;</xsl:text>
   </xsl:template>
-  <xsl:template match="break"><xsl:text>&#10;</xsl:text></xsl:template>
+  <xsl:template match="break"><xsl:text>&#x2029;</xsl:text></xsl:template>
   <xsl:template match="list-item/label"><xsl:apply-templates/><xsl:text> </xsl:text></xsl:template>
   <xsl:template match="sup[translate(., '0123456789+-&#x2212;&#x2013;.', '') = '' and . != '']">^<xsl:apply-templates/></xsl:template>
   <xsl:template match="sup[xref[@ref-type='bibr']]" priority="2"/>
   <xsl:template match="table | tex-math | graphic | inline-graphic | media | object-id | supplementary-material | fn-group" priority="2"/>
-  <xsl:template match="text()"><xsl:value-of select="translate(., '&#9;&#10;&#13;', '   ')"/></xsl:template>
 </xsl:stylesheet>

@@ -30,7 +30,7 @@ CREATIVE_COMMONS_WORDS = re.compile(
     r"([ -]+Non-?Commercial)?([ -]+Share-?Alike)?([ -]+No-?Deriv\w*)?(?:[^.]{0,40}?(\d\.\d))?",
     re.IGNORECASE,
 )
-PUBLIC_DOMAIN = re.compile(r"Creative Commons (?:CC0|Zero|Public Domain)|public domain", re.IGNORECASE)
+PUBLIC_DOMAIN = re.compile(r"Creative Commons (?:CC0|Zero|Public Domain)", re.IGNORECASE)
 
 
 def license_name(text: str) -> str:
@@ -75,9 +75,9 @@ def _record(element: "etree._Element", kind: str) -> Record:
 
 
 def _tidy(text: str) -> str:
-    """One space, and one newline, where there were several."""
-    text = re.sub(" {2,}", " ", text)
-    return re.sub(r" ?\n[ \n]*", "\n", text).strip()
+    """Paragraphs as lines; white space is one space, since line ends in markup mean nothing."""
+    paragraphs = (" ".join(paragraph.split()) for paragraph in text.split("\u2029"))
+    return "\n".join(paragraph for paragraph in paragraphs if paragraph)
 
 
 def xml_rows(stream: BinaryIO, kind: str) -> Rows:

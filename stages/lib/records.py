@@ -18,7 +18,7 @@ from pydantic import Field, field_validator, model_validator
 
 from stages.lib import archives, hub, markup, rows
 from stages.lib.archives import COMPRESSIONS, RawFile, is_archive, members, open_binary, raw_files, whole
-from stages.lib.encodings import utf8_stream
+from stages.lib.encodings import utf8_stream, xml_encoding
 from stages.lib.faults import Fault, Record, Rows, Unreadable
 from stages.lib.progress import progress
 from stages.lib.section import BuildError, Section
@@ -320,6 +320,8 @@ class FileRecords(Iterator[tuple[str, Record | Fault]]):
         kind: str = hub.file_format(name) if source.format == "hub" else source.format
         if kind in TEXT_FORMATS:
             stream, self.encoding = utf8_stream(stream, kind == "html")
+        elif kind in ("jats", "pubmed"):
+            self.encoding = xml_encoding(stream.peek(1 << 10))
         match kind:
             case "jsonl":
                 return rows.jsonl_rows(stream)
