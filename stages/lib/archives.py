@@ -209,10 +209,12 @@ def members(stream: BinaryIO, suffixes: tuple[str, ...]) -> Iterator[tuple[str, 
             name, count = printable(member.name), count + 1
             if count > MEMBERS:
                 raise Unreadable("unreadable_file", f"more than {MEMBERS} members")
-            if member.isdir() or PurePosixPath(name).name.startswith(".") or not name.endswith(suffixes):
+            if member.isdir() or not name.endswith(suffixes):
                 continue
             if name.startswith("/") or ".." in PurePosixPath(name).parts or "\\" in name:
                 yield name, Fault("unsafe_member", "a name that leads out of the archive")
+            elif PurePosixPath(name).name.startswith("."):
+                continue
             elif not member.isreg() or member.issparse():
                 yield name, Fault("unsafe_member", "a link, a device or a sparse file")
             else:

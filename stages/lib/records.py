@@ -320,6 +320,8 @@ class FileRecords(Iterator[tuple[str, Record | Fault]]):
         kind: str = hub.file_format(name) if source.format == "hub" else source.format
         if kind in TEXT_FORMATS:
             stream, self.encoding = utf8_stream(stream, kind == "html")
+            if source.format == "hub" and kind == "jsonl" and stream.peek(1)[:64].lstrip()[:1] == b"[":
+                kind = "json"  # `datasets` reads both under one name
         elif kind in ("jats", "pubmed"):
             self.encoding = xml_encoding(stream.peek(1 << 10))
         match kind:
