@@ -17,7 +17,7 @@ import polars as pl
 from pydantic import Field, field_validator, model_validator
 
 from stages.lib import archives, hub, markup, rows
-from stages.lib.archives import COMPRESSIONS, RawFile, is_archive, members, open_binary, raw_files, whole
+from stages.lib.archives import COMPRESSIONS, RawFile, is_archive, members, open_binary, printable, raw_files, whole
 from stages.lib.encodings import utf8_stream, xml_encoding
 from stages.lib.faults import Fault, Record, Rows, Unreadable
 from stages.lib.progress import progress
@@ -346,7 +346,7 @@ class FileRecords(Iterator[tuple[str, Record | Fault]]):
 
 
 def _damage(error: BaseException) -> Fault:
-    return Fault("unreadable_file", f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
+    return Fault("unreadable_file", printable(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"))
 
 
 def file_records(file: RawFile, source: Source) -> FileRecords:

@@ -124,6 +124,8 @@ def csv_rows(stream: BinaryIO, delimiter: str, fields: Sequence[str]) -> Rows:
         raise Unreadable("unreadable_file", f"no CSV header: {error}") from None
     if header is None:
         return
+    if fault := _undecodable(",".join(header).encode("utf-8", "surrogateescape")):
+        raise Unreadable(fault.reason, f"the header: {fault.detail}")
     if missing := _without_columns(header, fields):
         raise missing
     number, line = 0, 1
