@@ -12,9 +12,10 @@ from typing import Any, Literal
 import orjson
 from pydantic import Field
 
+from stages.lib.archives import open_binary
 from stages.lib.files import write_parquet
 from stages.lib.items import Item, items_frame, jsonl_item, medmcqa_item, mmlu_item, pubmedqa_item
-from stages.lib.records import files_of_format, open_binary
+from stages.lib.records import files_of_format
 from stages.lib.section import BuildError, Section
 from stages.lib.stage import run
 

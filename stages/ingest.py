@@ -16,13 +16,14 @@ from typing import Any
 
 import polars as pl
 
+from stages.lib.faults import Fault, Record
 from stages.lib.files import file_hash, write_json, write_parquet
 from stages.lib.ledger import ledger as ledger_frame
-from stages.lib.records import Fault, RawFile, Record, Source, Template, file_records, scalar, source_files
+from stages.lib.records import RawFile, Source, Template, contents, file_records, scalar, source_files
 from stages.lib.section import BuildError
 from stages.lib.stage import run
 from stages.lib.store import Store, link
-from stages.lib.text import clean_text, without_end_markers
+from stages.lib.text import normalized_texts, without_end_markers
 
 PART_BYTES = 1 << 28  # of text in one parquet file, before cleaning
 
@@ -40,13 +41,13 @@ SCHEMA = pl.Schema(
 
 @dataclass(frozen=True)
 class Draft:
-    """A document before cleaning; `contents` is one text, or one for each turn."""
+    """A document before cleaning; `contents` is one text, or one (role, text) for each turn."""
 
     doc_id: str
     origin: str
     license: str
     date: str | None
-    contents: list[str]
+    contents: list[tuple[str, str]]
 
 
 def draft(record: Record, origin: str, name: str, source: Source, templates: list[Template]) -> Draft | Fault:
@@ -59,12 +60,9 @@ def draft(record: Record, origin: str, name: str, source: Source, templates: lis
         source: its section.
         templates: `source.templates`, parsed once.
     """
-    contents = []
-    for template in templates:
-        content = template.rendered(record)
-        if isinstance(content, Fault):
-            return content
-        contents.append(content)
+    turns = contents(record, source, templates)
+    if isinstance(turns, Fault):
+        return turns
     row_id = origin if source.id is None else scalar(record, source.id)
     row_license = source.license if source.license_field is None else scalar(record, source.license_field)
     for value, field in ((row_id, source.id), (row_license, source.license_field)):
@@ -72,21 +70,19 @@ def draft(record: Record, origin: str, name: str, source: Source, templates: lis
             return value
         if not value.strip():
             return Fault("missing_field", f"'{field}' is empty")
-    characters, limit = sum(map(len, contents)), source.document_limit_characters
-    if limit is not None and characters > limit:
-        return Fault("too_long", f"{characters} characters, the limit is {limit}")
     date = None if source.date_field is None else scalar(record, source.date_field)
-    return Draft(f"{name}/{row_id}", origin, str(row_license), date if isinstance(date, str) else None, contents)
+    return Draft(f"{name}/{row_id}", origin, str(row_license), date if isinstance(date, str) else None, turns)
 
 
 def documents_frame(drafts: list[Draft], source: Source) -> pl.DataFrame:
     """Cleaned documents of SCHEMA; where a text or one turn is empty, `text` is."""
-    texts = clean_text(pl.Series("text", [text for document in drafts for text in document.contents], pl.String))
-    if source.turns is not None:
+    contents = [text for document in drafts for _, text in document.contents]
+    without = ("markup",) if source.collection == "instructions" else ()
+    texts, _ = normalized_texts(pl.Series("text", contents, pl.String), without)
+    if source.collection == "instructions":
         texts = without_end_markers(texts)
-    contents = iter(texts.to_list())
-    cleaned = [[next(contents) for _ in document.contents] for document in drafts]
-    roles = [turn.role for turn in source.turns or ()]
+    each = iter(texts.to_list())
+    cleaned = [[next(each) for _ in document.contents] for document in drafts]
     return pl.DataFrame(
         {
             "doc_id": [document.doc_id for document in drafts],
@@ -94,7 +90,14 @@ def documents_frame(drafts: list[Draft], source: Source) -> pl.DataFrame:
             "license": [document.license for document in drafts],
             "date": [document.date for document in drafts],
             "origin": [document.origin for document in drafts],
-            "turns": [[{"role": r, "content": c} for r, c in zip(roles, parts, strict=False)] for parts in cleaned],
+            "turns": [
+                [
+                    {"role": role, "content": part}
+                    for (role, _), part in zip(document.contents, parts, strict=True)
+                    if role
+                ]
+                for document, parts in zip(drafts, cleaned, strict=True)
+            ],
         },
         schema=SCHEMA,
     )
@@ -106,7 +109,7 @@ def parts(drafts: Iterator[Draft]) -> Iterator[list[Draft]]:
     size = 0
     for document in drafts:
         part.append(document)
-        size += sum(len(content) for content in document.contents)
+        size += sum(len(content) for _, content in document.contents)
         if size >= PART_BYTES:
             yield part
             part, size = [], 0
@@ -145,7 +148,7 @@ def ingested_file(folder: Path, file: RawFile, name: str, source: Source) -> Non
         frame = documents_frame(part, source)
         kept = frame.filter(pl.col("text") != "")
         for doc_id, origin in frame.filter(pl.col("text") == "").select("doc_id", "origin").iter_rows():
-            drop(origin, doc_id, "empty", "no text" if source.turns is None else "a turn without text")
+            drop(origin, doc_id, "empty", "no text" if source.collection != "instructions" else "a turn without text")
         if len(kept):
             write_parquet(folder / f"part-{number:05d}.parquet", kept)
         written += len(kept)

@@ -9,7 +9,9 @@ import polars as pl
 import pytest
 from pydantic import ValidationError
 
-from stages.lib.records import Fault, Source, Template, raw_records
+from stages.lib import rows
+from stages.lib.faults import Fault
+from stages.lib.records import Source, Template, contents, raw_records, source_files
 from stages.lib.section import BuildError
 
 
@@ -23,11 +25,11 @@ def section(**changed: Any) -> Source:
 
 def outcome(path: Path, source: Source) -> list[tuple[str, str]]:
     """Origin, and the rendered text or the fault's reason."""
-    rows = []
+    found = []
     for origin, record in raw_records(path, source):
         text = record if isinstance(record, Fault) else source.templates[0].rendered(record)
-        rows.append((origin, text.reason if isinstance(text, Fault) else text))
-    return rows
+        found.append((origin, text.reason if isinstance(text, Fault) else text))
+    return found
 
 
 @pytest.mark.parametrize("compressed", [False, True])
@@ -100,8 +102,6 @@ def test_a_folder_is_read_in_sorted_order_and_other_formats_are_left(tmp_path: P
     ("name", "content", "source", "message"),
     [
         ("a.jsonl", b"\n\n", section(), "a.jsonl: has no rows"),
-        ("a.csv", b"id,words\n1,a\n", section(format="csv"), "0 columns are named 'text'"),
-        ("a.csv", b"text,text\na,b\n", section(format="csv"), "2 columns are named 'text'"),
         ("a.csv", b"text\n", section(format="csv"), "has no rows"),
         ("a.txt", b" \n", section(format="txt"), "has no rows"),
     ],
@@ -147,6 +147,158 @@ def test_a_template_takes_names_as_they_are(text: str) -> None:
     assert Template(text).rendered(record) == {"{a.b}x{c}": "dottedxTrue", "{a}{a}": "11", "{{{a}}}": "{1}"}[text]
 
 
+def test_a_name_with_dots_reaches_into_what_is_nested() -> None:
+    """Keys and list positions; a step that leads nowhere is a missing value, as null is."""
+    record = {"a": {"b": [{"c": "deep"}, None]}}
+    assert Template("{a.b.0.c}").rendered(record) == "deep"
+    for nowhere in ("{a.b.1}", "{a.b.2.c}", "{a.b.-1.c}", "{a.b.c}", "{a.x.y}", "{a.b.0.c.d}"):
+        missing = Template(nowhere).rendered(record)
+        assert isinstance(missing, Fault), nowhere
+        assert missing.reason == "missing_field"
+
+
+@pytest.mark.parametrize(
+    ("record", "text"),
+    [
+        ({"i": "Do", "x": "this"}, "Do this"),
+        ({"i": "Do", "x": None}, "Do "),
+        ({"i": "Do"}, "Do "),
+        ({"x": "this"}, None),
+    ],
+)
+def test_an_optional_field_may_be_absent_or_null(record: dict[str, Any], text: str | None) -> None:
+    """`{x?}` is then nothing; the field beside it is still required, and a list is no text either way."""
+    rendered = Template("{i} {x?}").rendered(record)
+    assert rendered == text if text is not None else isinstance(rendered, Fault)
+    assert isinstance(Template("{x?}").rendered({"x": []}), Fault)
+
+
+def test_a_csv_without_an_optional_column_is_read(tmp_path: Path) -> None:
+    """Only what a template requires has to be a column; a file without that is one fault, and the next file is read."""
+    (tmp_path / "a.csv").write_text("i\nDo\n")
+    (tmp_path / "b.csv").write_text("j\nDo\n")
+    (tmp_path / "c.csv").write_text("i,i\nDo,so\n")
+    (tmp_path / "d.csv").write_text("i,x\nDo,this\n")
+    rows = outcome(tmp_path, section(format="csv", text="{i} {x?}"))
+    assert rows == [
+        ("a.csv#1", "Do "),
+        ("b.csv#1", "missing_field"),
+        ("c.csv#1", "missing_field"),
+        ("d.csv#1", "Do this"),
+    ]
+
+
+def said(*pairs: tuple[str, str], role: str = "role", content: str = "content") -> dict[str, Any]:
+    """A record with a list of messages."""
+    return {"m": [{role: who, content: what} for who, what in pairs]}
+
+
+@pytest.mark.parametrize(
+    ("record", "turns"),
+    [
+        (said(("user", "Q"), ("assistant", "A")), [("user", "Q"), ("assistant", "A")]),
+        (said(("human", "Q"), ("gpt", "A"), role="from", content="value"), [("user", "Q"), ("assistant", "A")]),
+        (said(("system", "S"), ("user", "Q"), ("assistant", "A")), [("user", "S\n\nQ"), ("assistant", "A")]),
+        (said(("assistant", "A"), ("user", "Q")), None),
+        (said(("user", "Q"), ("user", "Q"), ("assistant", "A")), None),
+        (said(("user", "Q"), ("system", "S"), ("assistant", "A")), None),
+        (said(("user", "Q"), ("tool", "T")), None),
+        (said(("user", "Q")), None),
+        (said(), None),
+        ({"m": "text"}, None),
+        ({"m": ["text"]}, None),
+        ({"m": [{"role": "user", "content": 1}, {"role": "assistant", "content": "A"}]}, None),
+        ({}, None),
+    ],
+)
+def test_a_list_of_messages_is_a_conversation(record: dict[str, Any], turns: list[tuple[str, str]] | None) -> None:
+    """User and assistant in turns, under either convention's names; anything else has no conversation to learn from."""
+    source = section(collection="instructions", text=None, turns_field="m")
+    found = contents(record, source, source.templates)
+    assert isinstance(found, Fault) if turns is None else found == turns
+
+
+def test_a_document_over_the_limit_is_a_fault() -> None:
+    """The characters of all turns together count; the limit itself is allowed."""
+    source = section(collection="instructions", text=None, turns=TURNS, document_limit_characters=4)
+    assert contents({"q": "ab", "a": "cd"}, source, source.templates) == [("user", "ab"), ("assistant", "cd")]
+    assert contents({"q": "ab", "a": "cde"}, source, source.templates) == Fault(
+        "too_long", "5 characters, more than `document_limit_characters`"
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "ids"),
+    [
+        ('[{"id": "a", "text": "x"}, {"id": "b", "text": "y"}]', ["a", "b"]),
+        ('{"a": {"text": "x"}, "b": {"text": "y", "id": "own"}}', ["a", "own"]),
+        ('{"id": "a", "text": "x"}', ["a"]),
+        ('[{"id": "a", "text": "x"}, 3]', ["a", None]),
+    ],
+)
+def test_a_json_file_is_an_array_or_an_object_of_records(tmp_path: Path, content: str, ids: list[str | None]) -> None:
+    """The key of an object is the id of its record, unless that has one; an array's element that is no object is a fault."""
+    (tmp_path / "a.json").write_text(content)
+    found = [record for _, record in raw_records(tmp_path, section(format="json", id="id"))]
+    assert [None if isinstance(record, Fault) else record["id"] for record in found] == ids
+
+
+def test_a_line_over_the_bound_is_a_fault_and_the_next_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a line, or a record of many lines, at most the bound is held; row numbers go on as if it had been read."""
+    monkeypatch.setattr(rows, "LINE_BYTES", 100)
+    (tmp_path / "a.jsonl").write_text(json.dumps({"text": "a" * 3_000_000}) + '\n{"text": "b"}\n')
+    assert outcome(tmp_path / "a.jsonl", section()) == [("a.jsonl#1", "too_long"), ("a.jsonl#2", "b")]
+    (tmp_path / "a.csv").write_text("text\n" + "a" * 3_000_000 + '\nb\n"' + "x\n" * 60 + 'c"\nd\n')
+    found = outcome(tmp_path / "a.csv", section(format="csv"))
+    assert [what for _, what in found[:3]] == ["malformed_row", "b", "malformed_row"]
+    assert found[-1][1] == "d"
+
+
+def test_parquet_is_read_in_batches_and_names_in_brackets_are_no_pattern(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Batches of two rows give the rows of the file, in order, also inside an archive and compressed once more."""
+    monkeypatch.setattr(rows, "BATCH_ROWS", 2)
+    pl.DataFrame({"s": [{"text": str(n)} for n in range(5)]}).write_parquet(tmp_path / "a[1].parquet", row_group_size=3)
+    (tmp_path / "b.parquet.gz").write_bytes(gzip.compress((tmp_path / "a[1].parquet").read_bytes()))
+    expected = [str(number) for number in range(5)]
+    assert [what for _, what in outcome(tmp_path, section(format="parquet", text="{s.text}"))] == expected * 2
+
+
+def test_a_folder_of_datasets_is_read_split_by_split(tmp_path: Path) -> None:
+    """What save_to_disk wrote and what lies on the Hub give the same rows, of one split or all; another split is an error."""
+    from datasets import Dataset, DatasetDict
+
+    rows_of = {"train": ["a", "b"], "test": ["c"]}
+    DatasetDict({name: Dataset.from_dict({"text": texts}) for name, texts in rows_of.items()}).save_to_disk(
+        str(tmp_path / "saved")
+    )
+    for name, texts in rows_of.items():
+        (tmp_path / "repository").mkdir(exist_ok=True)
+        (tmp_path / "repository" / f"{name}.json").write_text(json.dumps([{"text": text} for text in texts]))
+    for folder in ("saved", "repository"):
+        for split, texts in (("train", ["a", "b"]), ("test", ["c"]), (None, ["c", "a", "b"])):
+            found = outcome(tmp_path / folder, section(format="hub", split=split))
+            assert [what for _, what in found] == texts
+        with pytest.raises(BuildError, match="has no `split` dev; it has test, train"):
+            source_files(tmp_path / folder, section(format="hub", split="dev"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(BuildError, match="no dataset that `format` hub can read"):
+        source_files(tmp_path / "empty", section(format="hub"))
+
+
+def test_a_dataset_names_no_file_outside_its_folder(tmp_path: Path) -> None:
+    """A README or a state.json that points to a file elsewhere makes it a fault, and the file is not opened."""
+    (tmp_path / "canary.jsonl").write_text('{"text": "canary"}\n')
+    (tmp_path / "repository").mkdir()
+    readme = "---\nconfigs:\n- config_name: default\n  data_files: ../canary.jsonl\n---\n"
+    (tmp_path / "repository/README.md").write_text(readme)
+    (tmp_path / "saved").mkdir()
+    (tmp_path / "saved/state.json").write_text('{"_data_files": [{"filename": "../canary.jsonl"}], "_split": null}')
+    for folder in ("repository", "saved"):
+        assert outcome(tmp_path / folder, section(format="hub")) == [("canary.jsonl#1", "link")]
+
+
 TURNS = [{"role": "user", "text": "{q}"}, {"role": "assistant", "text": "{a}"}]
 
 
@@ -165,6 +317,12 @@ TURNS = [{"role": "user", "text": "{q}"}, {"role": "assistant", "text": "{a}"}]
         {"collection": "instructions", "text": None, "turns": []},
         {"collection": "other"},
         {"split": "x"},
+        {"text": "{?}"},
+        {"turns_field": "m"},
+        {"collection": "instructions", "turns_field": "m"},
+        {"collection": "instructions", "text": None, "turns": TURNS, "turns_field": "m"},
+        {"document_limit_characters": 0},
+        {"format": "txt", "date_field": "year"},
         {"format": "txt", "split": "("},
         {"format": "txt", "split": "(a)"},
         {"format": "txt", "text": "{title}"},

@@ -38,7 +38,7 @@ from stages.lib.tokenization import (
 )
 from tests.test_records import section
 
-SHAREDSHARED = Path(os.environ.get("OSLER_SHARED_DATA", ROOT.parent / "shared" / "data"))
+SHARED = Path(os.environ.get("OSLER_SHARED_DATA", ROOT.parent / "shared" / "data"))
 
 HARD = [
     "The patient's BP was 120/80 mmHg;\n\n  no   change.",

@@ -1,52 +1,56 @@
-"""Read raw files as records: what a source is, and every row of it or the reason why a row is unreadable.
+"""What a source is, and every row of its raw files as a record, or the reason why it is none.
 
-A source is one file, or a folder of which every file of the source's format is read in sorted order. A bad row never
-stops a build and never vanishes: it is yielded as a `Fault`. What no row can repair (no file, no row, no such column)
-is a BuildError. jsonl is read line by line, so memory is one row; csv.gz 70 MB/s, jsonl 490, jsonl.gz 150.
+A source is one file, or a folder of which every file of the source's format is read in sorted order, plain, gzip or
+zstandard, or inside tar archives. A bad row never stops a build and never vanishes: it is yielded as a `Fault`, and so is
+what damage makes unreadable. Only what no row can repair (no file, no row at all) is a BuildError. Memory is one row, or
+one file where a format has to be read as a whole (json, txt, html). jsonl 490 MB/s, jsonl.gz 150 a core.
 """
 
-import csv
-import gzip
+import io
 import re
 import string
-import sys
-import zlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, Self, cast
+from typing import Literal, Self
 
-import orjson
 import polars as pl
 from pydantic import Field, field_validator, model_validator
 
+from stages.lib import archives, hub, markup, rows
+from stages.lib.archives import COMPRESSIONS, RawFile, is_archive, members, open_binary, printable, raw_files, whole
+from stages.lib.encodings import utf8_stream, xml_encoding
+from stages.lib.faults import Fault, Record, Rows, Unreadable
 from stages.lib.section import BuildError, Section
 
 Collection = Literal["clinical", "general", "instructions"]
 COLLECTIONS: tuple[Collection, ...] = ("clinical", "general", "instructions")
 
 SUFFIXES = {
-    "jsonl": (".jsonl", ".jsonl.gz", ".json", ".json.gz"),
-    "csv": (".csv", ".csv.gz", ".tsv", ".tsv.gz"),
+    "jsonl": (".jsonl", ".ndjson", ".json"),
+    "json": (".json",),
+    "csv": (".csv", ".tsv"),
     "parquet": (".parquet",),
-    "txt": (".txt", ".txt.gz"),
+    "txt": (".txt",),
+    "jats": (".xml", ".nxml"),
+    "pubmed": (".xml",),
+    "html": (".html", ".htm", ".xhtml"),
 }
+TEXT_FORMATS = ("jsonl", "json", "csv", "txt", "html")  # in any encoding; XML declares its own
 
-Record = Mapping[str, Any]
+# Who speaks, in the names of the message lists in use (OpenAI's and ShareGPT's).
+ROLES = {"user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant", "system": "system"}
+
+READ_ERRORS = (*archives.ERRORS, *markup.ERRORS, *rows.ERRORS)
 
 BATCH_BYTES = 1 << 22  # of documents' text at a time: their words and hashes take about ten times as much
 
 
-@dataclass(frozen=True)
-class Fault:
-    """Why a row gives no document: a word for the ledger's `reason`, and a sentence for its `detail`."""
-
-    reason: str
-    detail: str
-
-
 class Template:
-    """A text with `{field}` in it. Only plain names: no attributes, indices, conversions or format specifications."""
+    """A text with `{field}` in it; `{field?}` may be absent or null and is then nothing.
+
+    Only names: no indices in brackets, conversions or format specifications. `{a.b.0}` reaches into a nested value where no
+    field is called that.
+    """
 
     def __init__(self, text: str) -> None:
         """Parse `text`; `{{` and `}}` stand for braces.
@@ -56,7 +60,7 @@ class Template:
         """
         self.parts: list[tuple[str, str | None]] = []
         for literal, field, specification, conversion in string.Formatter().parse(text):
-            if field is not None and (not field or specification or conversion or set(field) & set("[]")):
+            if field is not None and (not field.rstrip("?") or specification or conversion or set(field) & set("[]")):
                 raise ValueError(f"only plain {{field}} can be used in {text!r}")
             self.parts.append((literal, field))
         if not self.fields:
@@ -64,7 +68,7 @@ class Template:
 
     @property
     def fields(self) -> list[str]:
-        """The fields named, in order."""
+        """The fields named, in order, the optional ones with their `?`."""
         return [field for _, field in self.parts if field is not None]
 
     def rendered(self, record: Record) -> str | Fault:
@@ -73,7 +77,10 @@ class Template:
         for literal, field in self.parts:
             pieces.append(literal)
             if field is not None:
-                value = scalar(record, field)
+                name = field.removesuffix("?")
+                if name != field and rows.value_of(record, name) is None:
+                    continue
+                value = scalar(record, name)
                 if isinstance(value, Fault):
                     return value
                 pieces.append(value)
@@ -82,7 +89,7 @@ class Template:
 
 def scalar(record: Record, field: str) -> str | Fault:
     """A field of `record` as text (numbers and booleans through `str`)."""
-    value = record.get(field)
+    value = rows.value_of(record, field)
     if value is None:
         return Fault("missing_field", f"no value for '{field}'")
     if isinstance(value, str):
@@ -90,6 +97,32 @@ def scalar(record: Record, field: str) -> str | Fault:
     if isinstance(value, int | float):
         return str(value)
     return Fault("malformed_row", f"'{field}' is a {type(value).__name__}, not a text or a number")
+
+
+def message_turns(record: Record, field: str) -> list[tuple[str, str]] | Fault:
+    """The conversation in a list of messages, as (role, content): user and assistant in turns, the user first.
+
+    A message is {role, content} or {from, value}. What a system message says goes before the first user's words, after
+    which a blank line stands, as Mistral's own template has it.
+    """
+    messages = rows.value_of(record, field)
+    if messages is None:
+        return Fault("missing_field", f"no value for '{field}'")
+    if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
+        return Fault("malformed_row", f"'{field}' is no list of messages")
+    system, turns = "", list[tuple[str, str]]()
+    for number, message in enumerate(messages):
+        role = ROLES.get(str(message.get("role", message.get("from"))))
+        content = message.get("content", message.get("value"))
+        if role is None or not isinstance(content, str):
+            return Fault("malformed_row", f"message {number} of '{field}' has no role or no text that can be used")
+        if role == "system" and not turns:
+            system += f"{content}\n\n"
+        elif role != ("assistant" if len(turns) % 2 else "user"):
+            return Fault("malformed_row", f"message {number} of '{field}' is not the user's or the assistant's in turn")
+        else:
+            turns.append((role, content if turns else system + content))
+    return turns if len(turns) > 1 else Fault("malformed_row", f"'{field}' has no answer to learn")
 
 
 class Turn(Section):
@@ -110,8 +143,10 @@ class Source(Section):
 
     collection: Collection = Field(description="clinical and general are text to train on, instructions conversations")
     path: str = Field(min_length=1, description="file or folder, relative to `root`")
-    format: Literal["jsonl", "csv", "parquet", "txt"]
-    split: str | None = Field(description="txt only: regular expression at which a file splits into documents")
+    format: Literal["jsonl", "json", "csv", "parquet", "txt", "jats", "pubmed", "html", "hub"]
+    split: str | None = Field(
+        description="txt: regular expression at which a file splits into documents; hub: name of a split, null: all"
+    )
     id: str | None = Field(description="field that names a row; null: file and row number do")
     text: str | None = Field(description="template of a document, '{title}. {text}'; txt knows only {text}")
     turns: tuple[Turn, ...] | None = Field(description="instructions only: the conversation")
@@ -140,170 +175,93 @@ class Source(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if (self.collection == "instructions") != (self.turns is not None) or (self.text is None) != bool(self.turns):
-            raise ValueError("instructions have `turns` and no `text`, the other collections `text` and no `turns`")
+        given = [key for key in ("text", "turns", "turns_field") if getattr(self, key) not in (None, ())]
+        if given not in ([["turns"], ["turns_field"]] if self.collection == "instructions" else [["text"]]):
+            raise ValueError(
+                "instructions have `turns` or `turns_field`, the other collections `text`, and nothing else"
+            )
         if self.turns is not None and "assistant" not in {turn.role for turn in self.turns}:
             raise ValueError("`turns` has no assistant, so there is nothing to learn")
-        if self.split is not None and self.format != "txt":
-            raise ValueError(f"`split` is for format txt, not {self.format}")
-        if self.format == "txt" and set(self.fields) != {"text"}:
-            raise ValueError("a txt file has the one field {text}, and neither id nor license_field")
+        if self.split is not None and self.format not in ("txt", "hub"):
+            raise ValueError(f"`split` is for formats txt and hub, not {self.format}")
+        if self.format == "txt" and {*self.fields, *self.optional_fields} != {"text"}:
+            raise ValueError("a txt file has the one field {text}, and neither id, license_field nor date_field")
         return self
 
     @property
     def templates(self) -> list[Template]:
-        """One template for each turn; a text is one."""
-        return [Template(turn.text) for turn in self.turns] if self.turns else [Template(cast(str, self.text))]
+        """One template for each turn; a text is one; none where `turns_field` has the conversation."""
+        texts = [turn.text for turn in self.turns or ()] if self.text is None else [self.text]
+        return [Template(text) for text in texts]
 
     @property
     def fields(self) -> list[str]:
-        """Every field that a row must have, once, in order of use."""
-        names = [field for template in self.templates for field in template.fields]
-        return list(dict.fromkeys(names + [name for name in (self.id, self.license_field) if name is not None]))
+        """Every field that a row must have, and `date_field`, which may be null; once, in order of use."""
+        names = [field for template in self.templates for field in template.fields if not field.endswith("?")]
+        others = (self.turns_field, self.id, self.license_field, self.date_field)
+        return list(dict.fromkeys(names + [name for name in others if name is not None]))
+
+    @property
+    def optional_fields(self) -> list[str]:
+        """The fields that a row may lack, without their `?`."""
+        names = [field for template in self.templates for field in template.fields if field.endswith("?")]
+        return list(dict.fromkeys(name.removesuffix("?") for name in names))
 
 
-@dataclass(frozen=True)
-class RawFile:
-    """One file of a source.
+def contents(record: Record, source: Source, templates: list[Template]) -> list[tuple[str, str]] | Fault:
+    """What a record says: (role, content) of each turn; a text is one turn of role "".
 
-    Attributes:
-        name: as origins have it, relative to the source's folder, with `/`.
-        path: where it lies.
-        fault: why it must not be opened, such as a link that leads out of the source's folder.
+    Args:
+        templates: `source.templates`, parsed once.
+    Returns:
+        Or why there is no document: a field, or the length of all contents together.
     """
+    if source.turns_field is not None:
+        turns = message_turns(record, source.turns_field)
+    else:
+        turns = []
+        roles = [""] if source.turns is None else [turn.role for turn in source.turns]
+        for role, template in zip(roles, templates, strict=True):
+            content = template.rendered(record)
+            if isinstance(content, Fault):
+                return content
+            turns.append((role, content))
+    if isinstance(turns, Fault):
+        return turns
+    length = sum(len(content) for _, content in turns)
+    if source.document_limit_characters is not None and length > source.document_limit_characters:
+        return Fault("too_long", f"{length} characters, more than `document_limit_characters`")
+    return turns
 
-    name: str
-    path: Path
-    fault: Fault | None = None
+
+def suffixes(source_format: str) -> tuple[str, ...]:
+    """How the names of a format's files end, compressed or not."""
+    return tuple(suffix + compression for suffix in SUFFIXES[source_format] for compression in COMPRESSIONS)
 
 
 def source_files(path: Path, source: Source) -> list[RawFile]:
-    """The files of a source, sorted by name.
+    """The files of a source, sorted by name: those of its format, and tar archives.
 
     Raises:
         BuildError: nothing is there, or a folder has no file of the format.
     """
+    if source.format == "hub":
+        return hub.split_files(path, source.split)
     return files_of_format(path, source.format)
 
 
 def files_of_format(path: Path, source_format: str) -> list[RawFile]:
-    """`path` itself, or the files of the format in and below it, sorted by name.
+    """`path` itself, or the files of the format and the archives in and below it, sorted by name.
 
     Raises:
         BuildError: nothing is there, or a folder has no file of the format.
     """
-    if path.is_file():
-        return [RawFile(path.name, path)]
-    if not path.is_dir():
-        raise BuildError(f"{path}: does not exist; correct `path` or `root` in params.yaml")
-    files = [
-        RawFile(file.relative_to(path).as_posix(), file)
-        for file in path.rglob("*")
-        if file.is_file() and not file.name.startswith(".") and file.name.endswith(SUFFIXES[source_format])
-    ]
+    files = raw_files(path, (*suffixes(source_format), *archives.ARCHIVES))
     if not files:
-        raise BuildError(f"{path}: has no file of `format` {source_format} ({', '.join(SUFFIXES[source_format])})")
-    return sorted(files, key=lambda file: file.name)
-
-
-def open_binary(path: Path) -> BinaryIO:
-    """`path` for reading, decompressed where its name ends in .gz."""
-    return cast(BinaryIO, gzip.open(path, "rb")) if path.suffix == ".gz" else path.open("rb")
-
-
-def _jsonl_rows(path: Path) -> Iterator[tuple[int, Record | Fault]]:
-    with open_binary(path) as stream:
-        for row, line in enumerate(stream, 1):
-            line = line.removeprefix(b"\xef\xbb\xbf") if row == 1 else line
-            if not line.strip():
-                continue
-            try:
-                record = orjson.loads(line)
-            except orjson.JSONDecodeError as error:
-                yield row, _undecodable(line) or Fault("malformed_row", f"no JSON: {error}")
-                continue
-            if isinstance(record, dict):
-                yield row, record
-            else:
-                yield row, Fault("malformed_row", f"a {type(record).__name__}, not a JSON object")
-
-
-def _undecodable(text: bytes) -> Fault | None:
-    try:
-        text.decode()
-    except UnicodeDecodeError as error:
-        return Fault("undecodable", f"no UTF-8 at byte {error.start} of the row")
-    return None
-
-
-def _csv_rows(path: Path, fields: list[str]) -> Iterator[tuple[int, Record | Fault]]:
-    """A record that is no CSV costs its first line; reading goes on at the next, so a stray quote swallows nothing."""
-    csv.field_size_limit(sys.maxsize)
-    delimiter = "\t" if ".tsv" in path.suffixes else ","
-    with open_binary(path) as stream:
-        taken: list[str] = []  # lines of the record being read
-        pending: list[str] = []  # lines to read again, last first
-
-        def lines() -> Iterator[str]:
-            while line := pending.pop() if pending else stream.readline().decode("utf-8", "surrogateescape"):
-                taken.append(line)
-                yield line
-
-        rows = csv.reader(lines(), delimiter=delimiter, strict=True)
-        try:
-            header = [name.removeprefix("\ufeff") for name in next(rows)]
-        except StopIteration:
-            return
-        except csv.Error as error:
-            raise BuildError(f"{path}: no CSV header: {error}") from None
-        for field in fields:
-            if header.count(field) != 1:
-                raise BuildError(
-                    f"{path}: {header.count(field)} columns are named '{field}', which the source's section names;"
-                    f" the header is {header}"
-                )
-        number, line = 0, 1
-        while True:
-            line += len(taken)
-            taken.clear()
-            try:
-                values = next(rows)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                pending.extend(reversed(taken[1:]))
-                del taken[1:]
-                rows = csv.reader(lines(), delimiter=delimiter, strict=True)
-                number += 1
-                yield number, Fault("malformed_row", f"line {line}: {error}")
-                continue
-            if not values:
-                continue
-            number += 1
-            if len(values) != len(header):
-                yield number, Fault("malformed_row", f"line {line}: {len(values)} values for {len(header)} columns")
-            else:
-                record = dict(zip(header, values, strict=True))
-                faults = (_undecodable(record[field].encode("utf-8", "surrogateescape")) for field in fields)
-                yield number, next((fault for fault in faults if fault), record)
-
-
-def _parquet_rows(path: Path, fields: list[str]) -> Iterator[tuple[int, Record | Fault]]:
-    schema = pl.read_parquet_schema(path)
-    for field in fields:
-        if field not in schema:
-            raise BuildError(
-                f"{path}: no column is named '{field}', which the source's section names; the columns are {list(schema)}"
-            )
-    yield from enumerate(pl.read_parquet(path, columns=fields).iter_rows(named=True), 1)
-
-
-def _txt_rows(path: Path, split: str | None) -> Iterator[tuple[int, Record | Fault]]:
-    with open_binary(path) as stream:
-        text = stream.read().decode("utf-8", "surrogateescape").removeprefix("\ufeff").replace("\r\n", "\n")
-    pieces = [text] if split is None else re.split(split, text)
-    for row, piece in enumerate((piece for piece in pieces if piece.strip()), 1):
-        yield row, _undecodable(piece.encode("utf-8", "surrogateescape")) or {"text": piece}
+        raise BuildError(
+            f"{path}: has no file of `format` {source_format} ({', '.join(SUFFIXES[source_format])}; .gz, .zst, .tar)"
+        )
+    return files
 
 
 class FileRecords(Iterator[tuple[str, Record | Fault]]):
@@ -316,59 +274,108 @@ class FileRecords(Iterator[tuple[str, Record | Fault]]):
     def __init__(self, file: RawFile, source: Source) -> None:
         """Open nothing yet."""
         self.encoding = "utf-8"
-        self._rows = self._read(file, source)
+        self._source = source
+        self._found = self._file_rows(file)
 
     def __next__(self) -> tuple[str, Record | Fault]:
         """The next row."""
-        return next(self._rows)
+        return next(self._found)
 
-    def _read(self, file: RawFile, source: Source) -> Iterator[tuple[str, Record | Fault]]:
+    def _file_rows(self, file: RawFile) -> Iterator[tuple[str, Record | Fault]]:
+        if file.fault:
+            yield f"{file.name}#1", file.fault
+            return
+        count = 0
+        try:
+            with open_binary(file.path) as stream:
+                if not is_archive(file.path.name):
+                    yield from self._numbered(file.name, stream, file.path)
+                    return
+                for name, member in members(stream, suffixes(self._source.format)):
+                    count += 1
+                    if isinstance(member, Fault):
+                        yield f"{file.name}!{name}#1", member
+                    else:
+                        yield from self._numbered(f"{file.name}!{name}", member, None)
+        except Unreadable as error:
+            yield f"{file.name}#{count + 1}", error.fault
+        except READ_ERRORS as error:
+            yield f"{file.name}#{count + 1}", _damage(error)
+
+    def _numbered(
+        self, name: str, stream: io.BufferedReader, path: Path | None
+    ) -> Iterator[tuple[str, Record | Fault]]:
         row = 0
         try:
-            match source.format:
-                case "jsonl":
-                    found = _jsonl_rows(file.path)
-                case "csv":
-                    found = _csv_rows(file.path, source.fields)
-                case "parquet":
-                    found = _parquet_rows(file.path, source.fields)
-                case "txt":
-                    found = _txt_rows(file.path, source.split)
-            for row, record in found:
-                yield f"{file.name}#{row}", record
-        except (OSError, EOFError, zlib.error, pl.exceptions.PolarsError) as error:
-            yield f"{file.name}#{row + 1}", Fault("unreadable_file", f"cannot be read as {source.format}: {error}")
+            for row, record in self._rows(name, stream, path):
+                yield f"{name}#{row}", record
+        except Unreadable as error:
+            yield f"{name}#{row + 1}", error.fault
+        except READ_ERRORS as error:
+            yield f"{name}#{row + 1}", _damage(error)
+
+    def _rows(self, name: str, stream: io.BufferedReader, path: Path | None) -> Rows:
+        source, fields, optional = self._source, self._source.fields, self._source.optional_fields
+        kind: str = hub.file_format(name) if source.format == "hub" else source.format
+        if kind in TEXT_FORMATS:
+            stream, self.encoding = utf8_stream(stream, kind == "html")
+            if source.format == "hub" and kind == "jsonl" and stream.peek(1)[:64].lstrip()[:1] == b"[":
+                kind = "json"  # `datasets` reads both under one name
+        elif kind in ("jats", "pubmed"):
+            self.encoding = xml_encoding(stream.peek(1 << 10))
+        match kind:
+            case "jsonl":
+                return rows.jsonl_rows(stream)
+            case "json":
+                return rows.json_rows(stream, source.id)
+            case "csv":
+                return rows.csv_rows(stream, "\t" if ".tsv" in name else ",", fields)
+            case "txt":
+                return rows.txt_rows(stream, source.split)
+            case "html":
+                return markup.html_rows(stream)
+            case "jats" | "pubmed":
+                return markup.xml_rows(stream, kind)
+            case "arrow" if path:
+                return rows.arrow_rows(path)
+            case "parquet":
+                plain = path is not None and path.suffix == ".parquet"
+                return rows.frame_rows(path if path and plain else whole(stream, rows.WHOLE_BYTES), fields, optional)
+        raise Unreadable("unreadable_file", f"a file of a kind that `format` {source.format} does not read")
+
+
+def _damage(error: BaseException) -> Fault:
+    return Fault("unreadable_file", printable(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"))
 
 
 def file_records(file: RawFile, source: Source) -> FileRecords:
     """Every row of one file, in order.
 
     Blank lines, and pieces of a split text with nothing but white space, are no rows. What is damaged gives one Fault,
-    at the row where reading ended; the rows before it stay.
+    numbered as the row at which reading ended; the rows before it stay.
 
     Yields:
-        "<file>#<row>", rows counted from 1 (jsonl: line; csv: record after the header; txt: piece), and the record or
-        why it cannot be read.
+        "<file>#<row>", or "<file>!<member>#<row>" in an archive, rows counted from 1 (jsonl: line; csv: record after the
+        header; txt: piece; XML: record), and the record or why it cannot be read.
     """
     return FileRecords(file, source)
 
 
 def raw_records(path: Path, source: Source) -> Iterator[tuple[str, Record | Fault]]:
-    """Every row of a source, file after file.
+    """Every row of a source, file after file, as `file_records` yields them.
 
     Args:
         path: the file or folder.
         source: its section.
-    Yields:
-        As `file_records`.
     Raises:
         BuildError: no file, or not one row in the whole source.
     """
-    rows = 0
+    empty = True
     for file in source_files(path, source):
-        for rows, found in enumerate(file_records(file, source), rows + 1):  # noqa: B007, B020
+        for found in file_records(file, source):
+            empty = False
             yield found
-    if not rows:
+    if empty:
         raise BuildError(f"{path}: has no rows; remove the source or correct `path`")
 
 

@@ -1,0 +1,25 @@
+<?xml version="1.0"?>
+<!-- One HTML page to the fields of a record: its title, and what a reader would read. Blocks end with a paragraph separator, table cells
+     with a space; scripts, styles, forms and navigation are left out. -->
+<xsl:stylesheet version="1.0" xmlns:xsl="http://www.w3.org/1999/XSL/Transform">
+  <xsl:template match="/">
+    <record>
+      <field name="title">
+        <xsl:variable name="title" select="normalize-space((//head/title)[1])"/>
+        <xsl:value-of select="$title"/>
+        <xsl:if test="not($title)"><xsl:value-of select="normalize-space((//h1)[1])"/></xsl:if>
+      </field>
+      <field name="text"><xsl:apply-templates select="//body"/></field>
+    </record>
+  </xsl:template>
+
+  <xsl:template match="script | style | noscript | template | head | nav | aside | form | button | select | textarea | svg | canvas | iframe | object | video | audio | *[@hidden] | *[@role='navigation']" priority="2"/>
+  <xsl:template match="header[not(ancestor::article or ancestor::main)] | footer[not(ancestor::article or ancestor::main)]" priority="2"/>
+  <xsl:template match="address | article | blockquote | caption | dd | div | dl | dt | fieldset | figcaption | figure | h1 | h2 | h3 | h4 | h5 | h6 | hr | li | main | ol | p | section | summary | table | tr | ul">
+    <xsl:text>&#x2029;</xsl:text><xsl:apply-templates/><xsl:text>&#x2029;</xsl:text>
+  </xsl:template>
+  <xsl:template match="td | th"><xsl:apply-templates/><xsl:text> </xsl:text></xsl:template>
+  <xsl:template match="br"><xsl:text>&#x2029;</xsl:text></xsl:template>
+  <xsl:template match="sup[translate(., '0123456789+-&#x2212;&#x2013;.', '') = '' and . != '']">^<xsl:apply-templates/></xsl:template>
+  <xsl:template match="pre"><xsl:text>&#x2029;</xsl:text><xsl:value-of select="translate(., '&#10;', '&#x2029;')"/><xsl:text>&#x2029;</xsl:text></xsl:template>
+</xsl:stylesheet>
