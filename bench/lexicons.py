@@ -2,10 +2,10 @@
 
     python -m bench.lexicons ../shared/data
 
-Run by hand when Faker changes; the lists are committed so that no build needs Faker. Names and towns: Faker (MIT license),
-provider lists of the locales below; towns are those of
-its geo provider (of the world) and the larger towns of the United States, typed in. words.txt: lower-case words of PMC articles, OpenStax, MedQuAD and abstracts that occur
-at least 30 times there, or at least twice and are also a name or town; a list of words, no text. No clinical note is read.
+Run by hand when Faker changes; the lists are committed, so that no build needs Faker. Names: Faker (MIT license), provider
+lists of the locales below; towns are those of its geo provider (of the world) and the larger towns of the United States,
+typed in. words.txt: lower-case words of PMC articles, OpenStax and MedQuAD that occur at least 30 times there, or at least
+twice and are also a name or town; a list of words, no text. No clinical note is read.
 """
 
 import gzip
@@ -21,12 +21,13 @@ from faker.providers.address.en_US import Provider as Address
 from faker.providers.geo import Provider as Geo
 
 from stages.lib.files import write_text
+from stages.lib.privacy.spans import word_set
 
 FOLDER = Path(__file__).parent.parent / "stages" / "lib" / "privacy" / "lexicons"
-LOCALES = (
-    "en_US en_GB en_IE en_IN en_NG es_ES es_MX es_AR es_CO pt_BR pt_PT fr_FR fr_CA de_DE it_IT nl_NL nl_BE sv_SE no_NO da_DK"
-    " fi_FI pl_PL cs_CZ sk_SK hu_HU ro_RO hr_HR tr_TR vi_VN"
-).split()
+LOCALES = word_set(
+    "en_US en_GB en_IE en_IN en_NG es_ES es_MX es_AR es_CO pt_BR pt_PT fr_FR fr_CA de_DE it_IT nl_NL nl_BE sv_SE"
+    " no_NO da_DK fi_FI pl_PL cs_CZ sk_SK hu_HU ro_RO hr_HR tr_TR vi_VN"
+)
 CORPORA = (
     "corpus/pmc_oa_rct/part-00000.jsonl.gz",
     "corpus/pmc_oa_rct/part-00001.jsonl.gz",
@@ -63,7 +64,7 @@ CAPITALIZED = re.compile(r"[A-ZÀ-ÞĀ-Ž][\w'’-]*[a-zà-žß][\w'’-]*")
 def listed(kind: str, attributes: Iterable[str]) -> set[str]:
     """The single capitalized words of these attributes in the providers of all locales."""
     found: set[str] = set()
-    for locale in LOCALES:
+    for locale in sorted(LOCALES):
         try:
             provider = importlib.import_module(f"faker.providers.{kind}.{locale}").Provider
         except ModuleNotFoundError:

@@ -6,7 +6,7 @@ from stages.lib.privacy.planter import FRAGMENTS, MASKS, SENTENCES, planted
 from stages.lib.privacy.spans import KINDS, Span, disjoint
 
 NOTE = (
-    "HISTORY:\nThe patient has had a cough for two days. It is worse at night.\n\nPLAN:\nRest and fluids were advised."
+    "HISTORY:\nThe patient has had a cough for two days.  It is worse at night.\n\nPLAN:\nRest and fluids were advised."
 )
 
 

@@ -7,7 +7,7 @@ Each digit that starts a token is looked at once, and what stands to its left sa
 import re
 from collections.abc import Iterator
 
-from stages.lib.privacy.spans import Kind, Span
+from stages.lib.privacy.spans import Kind, Span, word_set
 
 MONTH = (
     r"(?:Jan(?:uary)?|Feb(?:ruary)?|Mar(?:ch)?|Apr(?:il)?|May|June?|July?|Aug(?:ust)?|Sept?(?:ember)?|Oct(?:ober)?"
@@ -19,14 +19,17 @@ MONTHS = re.compile(
     r"[JFMASOND](?<![A-Za-z_][JFMASOND])(?:an|eb|ar|pr|ay|un|ul|ug|ep|ct|ov|ec|AN|EB|AR|PR|AY|UN|UL|UG|EP|CT|OV|EC)\w*"
 )
 BEFORE_MONTH = re.compile(
-    rf"(?:\b(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day,? (?:the )?)?(?:(?:\bthe )?(?<![\w/.-]){DAY}(?: of |[ -.]?)(?:the )?)?$", re.I
+    rf"(?:\b(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day,? (?:the )?)?(?:(?:\bthe )?(?<![\w/.-]){DAY}(?: of |[ -.]?)(?:the )?)?$",
+    re.I,
 )
 MONTH_ON = re.compile(
-    rf"{MONTH}(?![A-Za-z])\.?(?:(?:,? ?| of |[ -.])(?:{DAY})(?![\w%/]|\.\d|:\d)(?:,? ?(?:of )?{YEAR})?|(?:,? | of |[-.])?{YEAR}|[-. ]\d\d(?!\w))?"
+    rf"{MONTH}(?![A-Za-z])\.?(?:(?:,? ?| of |[ -.])(?:{DAY})(?![\w%/]|\.\d|:\d)(?:,? ?(?:of )?{YEAR})?"
+    rf"|(?:,? | of |[-.])?{YEAR}|[-. ]\d\d(?!\w))?"
     r"(?!\w)",
     re.I,
 )
 COMPACT = re.compile(rf"[0-3]?\d[- ]?{MONTH}\.?[- ,]{{0,2}}(?:{YEAR}|\d\d)(?!\w)", re.I)
+SEASONS = ("spring of", "summer of", "fall of", "autumn of", "winter of", "Spring ", "Summer ", "Fall ", "Winter ")
 SEASON = re.compile(rf"(?:[Ss]pring|[Ss]ummer|[Ff]all|[Aa]utumn|[Ww]inter)(?: of|,)? {YEAR}(?!\w)")
 NUMERIC_DATE = re.compile(
     r"(?:[01]?\d([/-])[0-3]?\d\1(?:\d{4}|\d\d)|[0-3]?\d([/-])[01]?\d\2(?:\d{4}|\d\d)|(?:19|20)\d\d([/-])[01]?\d\3[0-3]?\d"
@@ -34,14 +37,20 @@ NUMERIC_DATE = re.compile(
 )
 SHORT_DATE = re.compile(r"(0?[1-9]|1[0-2])/(\d\d?)(?![\w/%+-]|\.\d)")
 DATE_WORDS = re.compile(
-    r"(?:\b(?:on|in|since|until|till|dated?|from|(?:as|beginning|end|middle|morning|evening|night|week|month) of|by|through|before|after|between|thru|around|early|late|mid|approximately"
+    r"(?:\b(?:on|in|since|until|till|dated?|from|(?:as|beginning|end|middle|morning|evening|night|week|month) of"
+    r"|by|through|before|after|between"
+    r"|thru|around|early|late|mid|approximately"
     r"|DOB|D|dob|born|seen|done|admitted|period was|surgery|was)\b[:,]? ?|[(,] ?)$",
     re.I,
 )
-NO_DATE = re.compile(r" ?(?:pain|strength|scale|murmur|systolic|SEM|mm|cm|mg|pack|inch|throughout|in (?:the|all)|bilat|positive)")
+NO_DATE = re.compile(
+    r" ?(?:pain|strength|scale|murmur|systolic|SEM|mm|cm|mg|pack|inch|throughout|in (?:the|all)|bilat|positive)"
+)
 
 FRACTIONS = frozenset(["1/2", "1/3", "2/3", "1/4", "3/4", "1/8"])
-ORDINALS = re.compile(r"the (\d\d?(?:st|nd|rd|th)) (?:through|to|until|and) the (\d\d?(?:st|nd|rd|th))(?! \w+ (?:rib|nerve|toe))")
+ORDINALS = re.compile(
+    r"(\d\d?(?:st|nd|rd|th)) (?:through|to|until|and) the (\d\d?(?:st|nd|rd|th))(?! \w+ (?:rib|nerve|toe))"
+)
 
 AGE = re.compile(r"[91](?<![\w.,/$-].)(?<![.,]\d)(?:\d|[01]\d)(?![\d/.%]*\d)")
 AGE_AFTER = re.compile(
@@ -49,7 +58,8 @@ AGE_AFTER = re.compile(
     r"[ -]year[ -]old|-yr|\s?yrs? old"
 )
 AGE_BEFORE = re.compile(
-    r"(?:\b(?:age[sd]?|aged|Age)(?: of| at)?:? |\bAGE:? |\b(?:lived to(?: be)?|turned|died at|reached) |\b(?:[Hh]e|[Ss]he|who) is )$"
+    r"(?:\b(?:age[sd]?|aged|Age)(?: of| at)?:? |\bAGE:? |\b(?:lived to(?: be)?|turned|died at|reached) "
+    r"|\b(?:[Hh]e|[Ss]he|who) is )$"
 )
 AGE_WORDS = re.compile(
     r"[Nn]inety(?:[- ](?:one|two|three|four|five|six|seven|eight|nine))?(?=[- ]years?[- ]old|[- ]yr| y/?o)"
@@ -74,8 +84,15 @@ LABELS: tuple[tuple[Kind, str], ...] = (
     ("ssn", r"ssn|ss ?#|soc(?:ial)? sec(?:urity)?"),
     ("biometric", r"finger ?prints?|voice ?prints?|iris|retinal?|palm(?: vein)?|face id|biometric|dna profile"),
     ("photo", r"photo\w*|pictures?|images?"),
-    ("record", r"mrn?|med(?:ical|\.)? ?rec(?:ord|\.)?s?|chart|hospital (?:number|no|id|#)|unit (?:number|no|#)|patient id|record|mr ?#"),
-    ("plan", r"medicare|medicaid|member(?:ship)?|policy|insurance|subscriber|beneficiary|health ?plan|plan id|group (?:no|num|#|id)|hic"),
+    (
+        "record",
+        r"mrn?|med(?:ical|\.)? ?rec(?:ord|\.)?s?|chart|hospital (?:number|no|id|#)|unit (?:number|no|#)|patient id|record|mr ?#",
+    ),
+    (
+        "plan",
+        r"medicare|medicaid|member(?:ship)?|policy|insurance|subscriber|beneficiary|health ?plan|plan id"
+        r"|group (?:no|num|#|id)|hic",
+    ),
     ("account", r"acc(?:oun)?t|billing|(?:credit )?card|bank|iban|guarantor"),
     ("license", r"dea|npi|licen[sc]e|lic|dl ?#|certificate|certification|driver'?s"),
     ("vehicle", r"vin|plates?|vehicle|registration|tag"),
@@ -83,10 +100,10 @@ LABELS: tuple[tuple[Kind, str], ...] = (
     ("phone", r"(?:tele)?phone|tel|cell|mobile|pager|beeper|call(?:ing|ed)?(?: back)?|contact|reached|ext(?:ension)?"),
     (
         "other",
-        r"accession|study|(?:case|order|visit|claim|job|document|confirmation|encounter|specimen) ?(?:no|num|id|#)?|employee|passport"
-        r"|dictation|subject|requisition|reference|patient",
+        r"accession|study|(?:case|order|visit|claim|job|document|confirmation|encounter|specimen) ?(?:no|num|id|#)?|employee"
+        r"|passport|dictation|subject|requisition|reference|patient",
     ),
-)  # fmt: skip
+)
 LABEL = re.compile(
     "(?:" + "|".join(rf"(?P<{kind}>(?<![A-Za-z])(?:{pattern}))" for kind, pattern in LABELS) + ")"
     r"(?P<glue>(?:[\s:#.(=]|['’]s|\b(?:number|num|no|id|ids|is|was|at|to|scan|template|file|back|card|of|on|address|identification"
@@ -100,7 +117,12 @@ LETTERS_LEFT = re.compile(r"(?<!\w)[A-Z]{1,4} $")
 CODE = re.compile(
     r"[A-Za-z0-9(+][\w()+/-]*(?:[./-]\w+)*(?: [A-Z]{0,3}\d[\dA-Z-]*(?![\w/.,]*\d* ?(?:mg|mm|cm|mcg|mL|units?|years?|%)))*"
 )
-TOKEN = re.compile(r"\d(?<![\d,]\d)(?=\S*[\d/.:-]\S|\S* [\d(A-Z]|\S)")
+TOKEN = re.compile(
+    r"\d(?<!\d\d)(?!\d{0,2}(?:\.\d{1,2})?(?![\w/()-]|\.\d| ?[\d(])"  # no doses and readings,
+    r"|(?:(?<=[2-9])\d\d?|(?<=1)(?:[3-9]|\d\d))/\d{1,3}(?![\d/])"  # no pressures,
+    r"|(?:(?<=1)9|(?<=2)0)\d\d(?![\w/-]|\.\d| \d))"  # no years
+    r"(?=\d{0,3}/\d|(?:[ ()/.-]{0,2}|[A-Z-]{0,7})\d(?:[ ()/.-]{0,2}|[A-Z-]{0,7})\d)"
+)
 BARE_NUMBER = re.compile(r"(?:[A-Z]{0,3}\d{6,12}[A-Z]?)(?![\w,.]*\d)")
 ZIP = re.compile(r"\d{5}(?:-\d{4})?(?![\w,-]|\.\d)")
 
@@ -114,11 +136,20 @@ def months(text: str) -> Iterator[Span]:
         start, end = hit.start(), on.end()
         before = BEFORE_MONTH.search(text, max(0, start - 24), start)
         if before and before.group():
-            compact = COMPACT.match(text, start - len(before.group().split()[-1]) if " " not in before.group() else start)
+            compact = COMPACT.match(
+                text, start - len(before.group().split()[-1]) if " " not in before.group() else start
+            )
             start, end = before.start(), max(end, compact.end() if compact else 0)
-        elif (bare := hit.group().lower().rstrip(".")) in ("may", "mar", "march", "sun", "dec", "jun", "jan", "apr") and (
-            on.end() == hit.end()
-        ):
+        elif (bare := hit.group().lower().rstrip(".")) in (
+            "may",
+            "mar",
+            "march",
+            "sun",
+            "dec",
+            "jun",
+            "jan",
+            "apr",
+        ) and (on.end() == hit.end()):
             left = text[max(0, start - 12) : start].split()
             upper = hit.group()[1:2].isupper()
             if upper or bare in ("mar", "dec") or not left or left[-1].lower() not in MONTH_PREPOSITIONS:
@@ -128,11 +159,11 @@ def months(text: str) -> Iterator[Span]:
         yield Span(start, end - text[start:end].endswith("."), "date")
     for hit in ORDINALS.finditer(text):
         yield from (Span(hit.start(group), hit.end(group), "date") for group in (1, 2))
-    for hit in SEASON.finditer(text):
-        yield Span(hit.start(), hit.end(), "date")
+    if any(season in text for season in SEASONS):
+        yield from (Span(hit.start(), hit.end(), "date") for hit in SEASON.finditer(text))
 
 
-MONTH_PREPOSITIONS = frozenset(["in", "of", "since", "last", "until", "by", "early", "late", "mid", "next", "this", "from", "during", "to"])
+MONTH_PREPOSITIONS = word_set("in of since last until by early late mid next this from during to")
 
 
 def ages(text: str) -> Iterator[Span]:
@@ -143,7 +174,10 @@ def ages(text: str) -> Iterator[Span]:
             continue
         before = AGE_BEFORE.search(text, max(0, hit.start() - 18), hit.start())
         after = AGE_AFTER.match(text, hit.end())
-        if after or (before and not re.match(r"[%/]| ?(?:mg|mm|lb|kg|pound|beat|month|week|day)", text[hit.end() : hit.end() + 8])):
+        if after or (
+            before
+            and not re.match(r"[%/]| ?(?:mg|mm|lb|kg|pound|beat|month|week|day)", text[hit.end() : hit.end() + 8])
+        ):
             yield Span(hit.start(), hit.end(), "age")
     for hit in AGE_WORDS.finditer(text):
         yield Span(hit.start(), hit.end(), "age")
@@ -196,7 +230,7 @@ def _short_date(text: str, start: int) -> int | None:
     asked = DATE_WORDS.search(text, max(0, start - 16), start)
     label = (start == 0 or text[start - 1] == "\n") and text[found.end() : found.end() + 1] == ":"
     year = len(found.group(2)) == 2 and (second > 31 or found.group(2)[0] == "0")
-    return found.end() if label or year or (asked and 0 < second) else None
+    return found.end() if label or year or (asked and second > 0) else None
 
 
 def numbers(text: str) -> Iterator[Span]:
@@ -219,7 +253,9 @@ def numbers(text: str) -> Iterator[Span]:
 def _number(text: str, start: int, before: str) -> Span | None:
     if not before.isalnum() and (before not in "./" or not text[start - 2 : start - 1].isdigit()):
         date = NUMERIC_DATE.match(text, start)
-        if date:
+        if date and "-" in date.group() and _labeled(text, start):
+            date = None  # MRN 03-12-21
+        if date and all(int(part) for part in re.split("[/.-]", date.group())):
             return Span(start, date.end(), "date")
         end = _short_date(text, start)
         if end:

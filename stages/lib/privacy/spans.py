@@ -38,6 +38,11 @@ class Span(NamedTuple):
     kind: Kind
 
 
+def word_set(words: str) -> frozenset[str]:
+    """The words of a text, which is shorter to read than a list of them."""
+    return frozenset(words.split())
+
+
 def disjoint(spans: Iterable[Span]) -> list[Span]:
     """The spans in order; of two that overlap the one that starts first, or is longer, stays, grown to cover both."""
     kept: list[Span] = []

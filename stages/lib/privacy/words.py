@@ -10,69 +10,89 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from stages.lib.privacy.spans import Span
+from stages.lib.privacy.spans import Span, word_set
 
 UPPER = "A-Z" + "".join(chr(code) for code in range(0xC0, 0x250) if chr(code).isupper())
 LOWER = "a-z" + "".join(chr(code) for code in range(0xC0, 0x250) if chr(code).islower())
 
 FIRST, SURNAME, TOWN, COMMON, EPONYM, CUE = 1, 2, 4, 8, 16, 32
 
-TITLES = frozenset("Dr Drs Mr Mrs Ms Miss Mme Prof Professor Doctor Doctors DR DRS MR MRS MS PROF".split())
-LABELS = frozenset(
-    "Patient PATIENT Name NAME Attending ATTENDING Surgeon SURGEON Surgeons SURGEONS Assistant ASSISTANT Physician PHYSICIAN"
-    " Dictated DICTATED Signed SIGNED Electronically Referring REFERRING Anesthesiologist ANESTHESIOLOGIST Provider PROVIDER"
-    " Consultant CONSULTANT Primary PRIMARY Author AUTHOR Transcribed Dear".split()
+TITLES = word_set("Dr Drs Mr Mrs Ms Miss Mme Prof Professor Doctor Doctors DR DRS MR MRS MS PROF")
+LABELS = word_set(
+    "Patient PATIENT Name NAME Attending ATTENDING Surgeon SURGEON Surgeons SURGEONS Assistant ASSISTANT Physician"
+    " PHYSICIAN Dictated DICTATED Signed SIGNED Electronically Referring REFERRING Anesthesiologist ANESTHESIOLOGIST"
+    " Provider PROVIDER Consultant CONSULTANT Primary PRIMARY Author AUTHOR Transcribed Dear"
 )
-NOUNS = frozenset(
-    "Hospital Hospitals Clinic Center Centre Institute University College Home Hospice Infirmary Sanatorium School Orthopedics"
-    " Pediatrics Associates Rehab Manor Village Tower Pavilion HOSPITAL CLINIC".split()
+NOUNS = word_set(
+    "Hospital Hospitals Clinic Center Centre Institute University College Home Hospice Infirmary Sanatorium School"
+    " Orthopedics Pediatrics Associates Rehab Manor Village Tower Pavilion HOSPITAL CLINIC"
 )
-STATES = dict(
-    pair.split(":")
-    for pair in (
-        "Alabama:AL,Alaska:AK,Arizona:AZ,Arkansas:AR,California:CA,Colorado:CO,Connecticut:CT,Delaware:DE,Florida:FL,Georgia:GA,"
-        "Hawaii:HI,Idaho:ID,Illinois:IL,Indiana:IN,Iowa:IA,Kansas:KS,Kentucky:KY,Louisiana:LA,Maine:ME,Maryland:MD,"
-        "Massachusetts:MA,Michigan:MI,Minnesota:MN,Mississippi:MS,Missouri:MO,Montana:MT,Nebraska:NE,Nevada:NV,"
-        "New Hampshire:NH,New Jersey:NJ,New Mexico:NM,New York:NY,North Carolina:NC,North Dakota:ND,Ohio:OH,Oklahoma:OK,"
-        "Oregon:OR,Pennsylvania:PA,Rhode Island:RI,South Carolina:SC,South Dakota:SD,Tennessee:TN,Texas:TX,Utah:UT,Vermont:VT,"
-        "Virginia:VA,Washington:WA,West Virginia:WV,Wisconsin:WI,Wyoming:WY,District of Columbia:DC,Puerto Rico:PR"
-    ).split(",")
+STATES = {
+    name.replace("_", " "): letters
+    for name, _, letters in (
+        state.partition(":")
+        for state in sorted(
+            word_set(
+                "Alabama:AL Alaska:AK Arizona:AZ Arkansas:AR California:CA Colorado:CO Connecticut:CT Delaware:DE"
+                " Florida:FL Georgia:GA Hawaii:HI Idaho:ID Illinois:IL Indiana:IN Iowa:IA Kansas:KS Kentucky:KY"
+                " Louisiana:LA Maine:ME Maryland:MD Massachusetts:MA Michigan:MI Minnesota:MN Mississippi:MS"
+                " Missouri:MO Montana:MT Nebraska:NE Nevada:NV New_Hampshire:NH New_Jersey:NJ New_Mexico:NM"
+                " New_York:NY North_Carolina:NC North_Dakota:ND Ohio:OH Oklahoma:OK Oregon:OR Pennsylvania:PA"
+                " Rhode_Island:RI South_Carolina:SC South_Dakota:SD Tennessee:TN Texas:TX Utah:UT Vermont:VT"
+                " Virginia:VA Washington:WA West_Virginia:WV Wisconsin:WI Wyoming:WY District_of_Columbia:DC"
+                " Puerto_Rico:PR"
+            )
+        )
+    )
+}
+COUNTRIES = (
+    "America|Mexico|Canada|Germany|France|Italy|Spain|England|China|Japan|India|Russia|Brazil|Cuba|Vietnam|Korea|Europe"
 )
-COUNTRIES = "America|Mexico|Canada|Germany|France|Italy|Spain|England|China|Japan|India|Russia|Brazil|Cuba|Vietnam|Korea|Europe"
-KIN = frozenset(
-    "daughter son husband wife mother father sister brother aunt uncle niece nephew grandson granddaughter grandmother"
-    " grandfather friend boyfriend girlfriend partner fiance fiancee guardian caregiver spouse pt pt. named therapist nurse"
-    " resident surgeon doctor counselor roommate twin mom dad".split()
+KIN = word_set(
+    "daughter son husband wife mother father sister brother aunt uncle niece nephew grandson granddaughter"
+    " grandmother grandfather friend boyfriend girlfriend partner fiance fiancee guardian caregiver spouse pt pt."
+    " named therapist nurse resident surgeon doctor counselor roommate twin mom dad"
 )
-BESIDE = frozenset("with to by per and cc saw see from thank for contacted".split())
-THERE = frozenset("in from to at near of visiting".split())
-PLACEHOLDER = re.compile(r"(?:[A-Z]\.?|X{2,}\w*|XYZ\w?|A[Bb][Cc][Dd]?[Ee]?F?|Xyz|D[Ee][Ff]|Sample|Doe|DOE|Name|Doctor|Patient|Month)\b")
+BESIDE = word_set("with to by per and cc saw see from thank for contacted")
+THERE = word_set("in from to at near of visiting")
+PLACEHOLDER = re.compile(
+    r"(?:[A-Z]\.?|X{2,}\w*|XYZ\w?|A[Bb][Cc][Dd]?[Ee]?F?|Xyz|D[Ee][Ff]|Sample|Doe|DOE|Name|Doctor|Patient|Month)\b"
+)
 
 WORD = rf"[{UPPER}][\w'’]*[{LOWER}][\w'’]*(?:-[{UPPER}]?[\w'’]+)*"
-PARTICLE = r"(?:van|von|de|da|do|dos|das|del|della|degli|di|der|den|la|le|el|los|las|les|sur|sous|en|am|an|im|op|bei|aan|af|ter|ten|bin|al|y|e|zu|zum|St\.|v\.)"
-NAME = rf"(?:(?:[{UPPER}]\.? ?){{1,2}} ?|)(?:{PARTICLE} ){{0,2}}{WORD}(?: (?:[{UPPER}]\.?(?![\w'’])|(?:{PARTICLE} ){{0,2}}{WORD})){{0,3}}"
+PARTICLE = (
+    r"(?:van|von|de|da|do|dos|das|del|della|degli|di|der|den|la|le|el|los|las|les|sur|sous|en|am|an|im|op|bei|aan|af|ter|ten"
+    r"|bin|al|y|e|zu|zum|St\.|v\.)"
+)
+NAME = (
+    rf"(?:(?:[{UPPER}]\.? ?){{1,2}} ?|)(?:{PARTICLE} ){{0,2}}{WORD}"
+    rf"(?: (?:[{UPPER}]\.?(?![\w'’])|(?:{PARTICLE} ){{0,2}}{WORD})){{0,3}}"
+)
 UPPER_WORD = rf"[{UPPER}][{UPPER}'’-]+"
 UPPER_NAME = rf"(?:[{UPPER}]\. )?{UPPER_WORD}(?: (?:{UPPER_WORD}|[{UPPER}]\.?(?!\w))){{0,3}}"
 CAPITALIZED = re.compile(rf"[{UPPER}](?<![\w.@/][{UPPER}])[\w'’]+")
 A_NAME = re.compile(NAME)
-ANY_NAME = re.compile(rf"(?:{NAME}|{UPPER_NAME})")
+AN_UPPER_NAME = re.compile(UPPER_NAME)
 TITLED = re.compile(
     rf"\.? {{1,2}}(?P<name>{NAME}|{UPPER_NAME})(?:(?:,? and |, )(?:Drs?\. )?(?P<second>{WORD}|{UPPER_WORD})(?![\w:]))?"
 )
 LAST_FIRST = re.compile(rf"(?P<last>(?:{PARTICLE} )*{WORD}(?: {WORD})?), (?P<first>{WORD}(?: [A-Z]\b\.?)?)")
 UPPER_LAST_FIRST = re.compile(rf"{UPPER_WORD}(?: {UPPER_WORD})?, {UPPER_WORD}(?: [A-Z]\b\.?)?")
 LABELED = re.compile(
-    r"(?:[Pp]atient(?: [Nn]ame)?|PATIENT(?: NAME)?|Name|NAME|(?:\w+ )?(?:Attending|Surgeons?|Assistant|Physician|Anesthesiologist|Provider|Consultant"
-    r"|ATTENDING|SURGEONS?|ASSISTANT|PHYSICIAN|ANESTHESIOLOGIST|PROVIDER|CONSULTANT)(?: [Pp]hysician| PHYSICIAN| [Nn]ame| NAME)?"
-    r"|(?:Electronically )?(?:Dictated|Signed|signed|Transcribed|DICTATED|SIGNED)(?: [Bb][Yy])?|Primary [Cc]are(?: [Pp]hysician)?|Author|Dear)"
-    rf"(?: ?: ?|(?<=[Bb]y) |(?<=BY) |(?<=Dear) ) *(?:Drs?\.? |Mrs?\.? |Ms\.? )?(?P<name>{WORD}, {WORD}(?: [A-Z]\b\.?)?|{UPPER_LAST_FIRST.pattern}|{NAME}|{UPPER_NAME})"
+    r"(?:[Pp]atient(?: [Nn]ame)?|PATIENT(?: NAME)?|Name|NAME"
+    r"|(?:\w+ )?(?:Attending|Surgeons?|Assistant|Physician|Anesthesiologist|Provider|Consultant|ATTENDING|SURGEONS?|ASSISTANT"
+    r"|PHYSICIAN|ANESTHESIOLOGIST|PROVIDER|CONSULTANT)(?: [Pp]hysician| PHYSICIAN| [Nn]ame| NAME)?"
+    r"|(?:Electronically )?(?:Dictated|Signed|signed|Transcribed|DICTATED|SIGNED)(?: [Bb][Yy])?"
+    r"|Primary [Cc]are(?: [Pp]hysician)?|Author|Dear)"
+    r"(?: ?: ?|(?<=[Bb]y) |(?<=BY) |(?<=Dear) ) *(?:Drs?\.? |Mrs?\.? |Ms\.? )?"
+    rf"(?P<name>{WORD}, {WORD}(?: [A-Z]\b\.?)?|{UPPER_LAST_FIRST.pattern}|{NAME}|{UPPER_NAME})"
 )
 CREDENTIAL = re.compile(
-    r",?\s{0,3}(?:M\.? ?D\b|D\.? ?O\b|R\.?N\b|N\.?P\b|PA(?:-C)?\b|P\.A\.|Ph\.? ?D|D\.?D\.?S|O\.?D\b|LCSW|CRNA|ARNP|LPN|D\.?P\.?M\b|FACS|Psy\.?D|PharmD)"
+    r",?\s{0,3}(?:M\.? ?D\b|D\.? ?O\b|R\.?N\b|N\.?P\b|PA(?:-C)?\b|P\.A\.|Ph\.? ?D|D\.?D\.?S|O\.?D\b|LCSW|CRNA|ARNP|LPN"
+    r"|D\.?P\.?M\b|FACS|Psy\.?D|PharmD)"
 )
-INITIALS = re.compile(
-    r"(?P<a>[A-Z]{2,3})(?=[/:][a-z]{2,3}\b)|\b[Bb]y:? (?P<b>(?:[A-Z]\.){2,3}|[A-Z]{2,3}(?=\s*(?:\n|$|\. )))"
-)
+INITIALS = re.compile(r"[A-Z]{2,3}(?<![A-Z]{4})(?=[/:][a-z]{2,3}\b)")
+BY_INITIALS = re.compile(r"y(?<=\b[Bb]y):? (?P<name>(?:[A-Z]\.){2,3}|(?!DR|MR|MS|MD)[A-Z]{2,3}(?=\s*(?:\n|$|\. )))")
 LEFT_RUN = re.compile(rf"(?:(?:{WORD}|[{UPPER}]\.|St\.|VA|\d+)(?: (?:of|and|the|&|{PARTICLE}))* )+$")
 RIGHT_RUN = re.compile(rf"(?:,? (?:of|at|in|for) (?:the )?{WORD}(?: {WORD}){{0,2}})")
 TOWN_RUN = re.compile(rf"(?:(?:{PARTICLE}|[{UPPER}]\.|{WORD})[ -])*{WORD}$")
@@ -81,20 +101,27 @@ LIVING = re.compile(
     r"\b(?:[Oo]riginally|liv|resid|born|rais|mov|relocat|transfer|visit|grew|work|travel|return|home|originally|immigrat|hospitalized|native|teacher"
     r"|while|address|lies|flew|drove)\w*\b[^.\n]{0,30}?\b(?:in|from|to|at|near|of|visiting)$"
 )
-HOME = re.compile(r"\b(?:liv|resid|born|rais|[Oo]riginally|native|grew|teacher)\w*\b[^.\n]{0,30}?\b(?:in|from|at|near|of) $")
+HOME = re.compile(
+    r"\b(?:liv|resid|born|rais|[Oo]riginally|native|grew|teacher)\w*\b[^.\n]{0,30}?\b(?:in|from|at|near|of) $"
+)
 PLACE_LABEL = re.compile(r"(?:Address|ADDRESS|Home|Location|LOCATION|City|CITY|Facility|FACILITY|Hometown)\s*: ?$")
-ACRONYM = re.compile(
-    r"\b(?:transferred|referred|admitted|brought|taken|evaluated|presented|returned|seen|followed|follow-up|care|ER|ETC) (?:to|at|from|by|in) (?:the )?"
-    r"(?P<name>(?!ABC|XYZ|ASDF|\w*(?:ICU|CU|ED|OR|ER|EMS|PCP|AM|PM)\b)[A-Z]{4,6})\b"
+ACRONYM = re.compile(r"(?!ABC|XYZ|ASDF|\w*(?:ICU|CU|ED|OR|ER|EMS|PCP|AM|PM)\b)[A-Z]{4,6}\b")
+SENT = re.compile(
+    r"\b(?:transferred|referred|admitted|brought|taken|evaluated|presented|returned|seen|followed|follow-up|care|ER|ETC)"
+    r" (?:to|at|from|by|in) (?:the )?$"
 )
 ZIP_AFTER = re.compile(r",? ?\d{5}(?:-\d{4})?\b")
-BOX = re.compile(r"P\.? ?O\.? Box \d+", re.I)
+BOX = re.compile(r"Box \d+")
+BOX_LEFT = re.compile(r"P\.? ?O\.? $")
 SPECIALTY = re.compile(r"(?:logy|surgery|iatry|iatrics|edics|therapy|rics)$", re.I)
 REPORTED = re.compile(r" (?:is|was|presents|returns|reports|has|had|states|denies)\b")
 SPOKEN = re.compile(
-    r"\b(?:discussed|spoke|reviewed|met|talked|consulted|assisted|seen|dictated|performed|signed|referred|according|conversation) (?:with|to|by)$"
+    r"\b(?:discussed|spoke|reviewed|met|talked|consulted|assisted|seen|dictated|performed|signed|referred|according|conversation)"
+    r" (?:with|to|by)$"
 )
-CLAUSE = re.compile(r"[ -](?:[a-z]|Clamp|Retractor|Disease|Syndrome|Test|Score|Sign|Scale|Procedure|Catheter|Drain|Needle|Stand)")
+CLAUSE = re.compile(
+    r"[ -](?:[a-z]|Clamp|Retractor|Disease|Syndrome|Test|Score|Sign|Scale|Procedure|Catheter|Drain|Needle|Stand)"
+)
 
 
 @cache
@@ -104,7 +131,8 @@ def _lines(name: str) -> frozenset[str]:
 
 @cache
 def _street() -> re.Pattern[str]:
-    suffixes = "|".join(sorted({*_lines("lexicons/street_suffixes.txt"), "St", "Ave", "Rd", "Dr", "Blvd", "Ln", "Ct", "Hwy"}))
+    short = {"St", "Ave", "Rd", "Dr", "Blvd", "Ln", "Ct", "Hwy"}
+    suffixes = "|".join(sorted(_lines("lexicons/street_suffixes.txt") | short))
     return re.compile(
         rf"\d(?<![\w./-]\d)\d{{0,4}} (?:[NSEW]\.? )?(?:(?:{WORD}|\d+(?:st|nd|rd|th)) ){{1,4}}(?:{suffixes})\b\.?"
         r"(?:,? (?:Apt|Suite|Ste|Unit|#)\.? ?\w+)?"
@@ -144,12 +172,16 @@ def _trimmed(text: str, start: int, end: int, least: int) -> int:
     """The end of a name without the common words that follow it: of "Okafor Will", the end of "Okafor"."""
     flags = lexicon()
     words = text[start:end].split(" ")
-    while len(words) > least:
+    while len(words) > least and words[-1]:
+        if len(words) > 2 and len(words[-2].rstrip(".")) == 1:
+            break  # Jane Q. Public
+        if len(words) == 2 and flags.get(words[0], 0) & (FIRST | SURNAME | COMMON) == FIRST:
+            break  # Jane Public
         last = flags.get(_bare(words[-1]).capitalize() if words[-1].isupper() else _bare(words[-1]), 0)
-        if words[-1] in ("A", "I", "A.", "I.") or (len(words[-1]) > 2 and ((last & COMMON and not last & (FIRST | SURNAME)) or last & CUE)):
-            words.pop()
-        else:
+        plain = last & CUE or (last & COMMON and not last & (FIRST | SURNAME))
+        if not (words[-1] in ("A", "I", "A.", "I.") or (len(words[-1]) > 2 and plain)):
             break
+        words.pop()
     length = len(" ".join(words))
     whole = text[start : start + length]
     return start + len(_bare(whole) if whole.endswith(("'s", "’s", "'", "’")) else whole)
@@ -182,7 +214,7 @@ def _is_pair(text: str, run: str, end: int) -> bool:
     first = kinds[0]
     if first & FIRST and not first & COMMON:
         return not last & COMMON or bool(last & SURNAME)
-    if first & FIRST and last & SURNAME or (len(words) > 2 and first & SURNAME and last & (FIRST | SURNAME)):
+    if (first & FIRST and last & SURNAME) or (len(words) > 2 and first & SURNAME and last & (FIRST | SURNAME)):
         return True
     return bool(last & SURNAME and not last & (COMMON | EPONYM) and not first & (COMMON | EPONYM | TOWN))
 
@@ -193,35 +225,30 @@ def _place_left(text: str, noun_start: int, noun_end: int) -> Span | None:
     left = LEFT_RUN.search(text, max(0, noun_start - 60), noun_start)
     right = RIGHT_RUN.match(text, noun_end)
     noun = text[noun_start:noun_end]
-    begin = noun_start
-    named = False
-    if left:
-        words = left.group().rstrip().split(" ")
-        plain = noun in ("Institute", "Orthopedics", "Associates")
-        while words and not plain and (flags.get(words[0], 0) & COMMON or words[0] in ("of", "and", "the")) and words[0] not in NAMING and not flags.get(words[0], 0) & TOWN:
-            words.pop(0)
-        kinds = [COMMON if SPECIALTY.search(word) else flags.get(_bare(word), 0) for word in words]
-        named = any(
-            word in NAMING or (word[:1].isupper() and len(word) > 2 and (not kind & COMMON or kind & TOWN))
-            for word, kind in zip(words, kinds, strict=True)
-        )
-        begin = noun_start - len(" ".join(words)) - 1 if words else noun_start
-        generic = noun in ("Home", "School", "Center", "College", "Village", "Tower", "Rehab", "Pediatrics", "Associates", "Manor", "Centre", "University")
-        if plain or (len(words) > 2 and {"Regional", "General", "VA"} & set(words)):
-            named = bool(words)
-        if generic and begin == noun_start:
-            named = False
-    if not named and right and noun in ("University", "Hospital", "Center", "Clinic", "College"):
-        last = _bare(right.group().split(" ")[-1])
-        named = not flags.get(last, 0) & COMMON or last in STATES
+    after = flags.get(_bare(right.group().split(" ")[-1]), 0) if right else COMMON
+    words = left.group().rstrip().split(" ") if left else []
+    formal = noun in FORMAL or (len(words) > 2 and {"Regional", "General", "VA"} & set(words))
+    while words and (words[0] in ("The", "At", "In") or not (formal or _is_naming(words[0]))):
+        words.pop(0)
+    named = bool(words) and bool(formal or any(word[:1].isupper() and _is_naming(word) for word in words))
+    begin = noun_start - len(" ".join(words)) - 1 if words else noun_start
+    if right and not after & COMMON and (right.group().startswith((" of", " at")) or not named):
+        named = named or noun in ("University", "Hospital", "Center", "Clinic", "College")
         return Span(begin, right.end(), "place") if named else None
-    if not named:
-        return None
-    end = right.end() if right and right.group().startswith((" of", " at")) and not flags.get(right.group().split(" ")[-1], 0) & COMMON else noun_end
-    return Span(begin, end, "place")
+    return Span(begin, noun_end, "place") if named else None
 
 
-NAMING = frozenset("Memorial Mercy Methodist Baptist Presbyterian Sinai Sacred Trinity Providence Doctors Veterans Deaconess St Saint St.".split())
+def _is_naming(word: str) -> bool:
+    """Whether a word before Hospital names one, as Mercy and Tolvanen do, and General and Urology do not."""
+    kind = COMMON if SPECIALTY.search(word) or len(word) < 3 else lexicon().get(_bare(word), 0)
+    return word in NAMING or (word[:1].isupper() and (not kind & COMMON or bool(kind & TOWN)))
+
+
+FORMAL = ("Institute", "Orthopedics", "Associates")
+NAMING = word_set(
+    "Memorial Mercy Methodist Baptist Presbyterian Sinai Sacred Trinity Providence Doctors Veterans Deaconess St"
+    " Saint St."
+)
 
 
 def _town_before(text: str, comma: int, sure: bool) -> Span | None:
@@ -235,7 +262,9 @@ def _town_before(text: str, comma: int, sure: bool) -> Span | None:
         start += len(words.pop(0)) + 1
     previous = text[max(0, start - 14) : start].split()
     there = bool(previous) and previous[-1].lower().strip("(:") in THERE
-    if sure or there or flags.get(words[0], 0) & TOWN and not flags.get(words[0], 0) & (FIRST | COMMON):
+    kind = flags.get(words[0], 0)
+    person = kind & FIRST and text.startswith((", MD", ", PA"), comma)  # Austin, MD
+    if sure or there or (kind & TOWN and not kind & COMMON and not person):
         return Span(start, comma, "place")
     return None
 
@@ -246,10 +275,9 @@ def _cue(text: str, word: str, start: int, end: int) -> Iterator[Span]:
         titled = TITLED.match(text, end)
         if titled and not (word.isupper() and not titled["name"].isupper() and not titled["name"].istitle()):
             name = _name(text, *titled.span("name"))
-            second = titled["second"] and lexicon().get(_bare(titled["second"]), 0)
             if name:
                 yield name
-            if titled["second"] and not second & (COMMON | CUE):
+            if titled["second"] and not lexicon().get(_bare(titled["second"]), 0) & (COMMON | CUE):
                 found = _name(text, *titled.span("second"))
                 if found:
                     yield found
@@ -258,7 +286,7 @@ def _cue(text: str, word: str, start: int, end: int) -> Iterator[Span]:
         if labeled:
             begin, finish = labeled.span("name")
             first = lexicon().get(_bare(labeled["name"].split(" ")[0].strip(",").capitalize()), 0)
-            if not (first & COMMON and not first & (FIRST | SURNAME)):
+            if not first & CUE and not (first & COMMON and not first & (FIRST | SURNAME)):
                 name = _name(text, begin, finish)
                 if name:
                     yield name
@@ -311,28 +339,36 @@ def worded(text: str) -> list[Span]:
         if found:
             spans.append(found)
             done = found.end
-    for pattern in (INITIALS, ACRONYM):
-        for hit in pattern.finditer(text):
-            group = hit.lastgroup or "a"
-            spans.append(Span(hit.start(group), hit.end(group), "name" if pattern is INITIALS else "place"))
+    spans += [Span(hit.start(), hit.end(), "name") for hit in INITIALS.finditer(text)]
+    spans += [Span(*hit.span("name"), "name") for hit in BY_INITIALS.finditer(text)]
     spans += [Span(hit.start(), hit.end(), "place") for hit in _street().finditer(text)]
-    spans += [Span(hit.start(), hit.end(), "place") for hit in BOX.finditer(text)]
+    for hit in BOX.finditer(text):
+        post = BOX_LEFT.search(text, max(0, hit.start() - 6), hit.start())
+        spans.append(Span(post.start() if post else hit.start(), hit.end(), "place"))
     return spans + list(_again(text, spans))
 
 
 def _upper(text: str, start: int, word: str) -> list[Span]:
     """A name in capitals: "SMITH, JOHN" by the lists, or before a credential."""
     flags = lexicon()
+    if text[start - 3 : start - 1] in ("to", "at", "in", "by", "he", "om") and ACRONYM.fullmatch(word):
+        return [Span(start, start + len(word), "place")] if SENT.search(text, max(0, start - 24), start) else []
+    if text[start + len(word) : start + len(word) + 1] not in (",", " "):
+        return []
     run = UPPER_LAST_FIRST.match(text, start)
     if run:
         parts = run.group().replace(",", "").split(" ")
         kinds = [flags.get(part.capitalize(), 0) for part in parts if len(part.rstrip(".")) > 1]
         if all(kind & (FIRST | SURNAME) and not kind & (COMMON | TOWN) for kind in kinds):
             return [Span(start, run.end(), "name")]
-    name = re.compile(UPPER_NAME).match(text, start)
+    name = AN_UPPER_NAME.match(text, start)
     if name and " " in name.group() and CREDENTIAL.match(text, name.end()):
         kinds = [flags.get(part.capitalize(), 0) for part in name.group().split(" ") if len(part) > 2]
-        if kinds and not any(kind & COMMON and not kind & (FIRST | SURNAME) for kind in kinds) and not PLACEHOLDER.fullmatch(word):
+        if (
+            kinds
+            and not any(kind & COMMON and not kind & (FIRST | SURNAME) for kind in kinds)
+            and not PLACEHOLDER.fullmatch(word)
+        ):
             return [Span(start, name.end(), "name")]
     return []
 
@@ -356,7 +392,10 @@ def _found(text: str, start: int, end: int, word: str, kind: int) -> Span | None
         one, other = _bare(last_first["last"].split(" ")[-1]), last_first["first"].split(" ")[0]
         one_kind, other_kind = flags.get(one, 0), flags.get(_bare(other), 0)
         if (
-            other_kind & FIRST and not (one_kind | other_kind) & (COMMON | EPONYM | CUE) and one_kind & (SURNAME | FIRST) and not one_kind & TOWN
+            other_kind & FIRST
+            and not (one_kind | other_kind) & (COMMON | EPONYM | CUE)
+            and one_kind & (SURNAME | FIRST)
+            and not one_kind & TOWN
         ):
             return Span(start, last_first.end("first"), "name")
     previous = _previous(text, begin)
@@ -376,7 +415,14 @@ def _found(text: str, start: int, end: int, word: str, kind: int) -> Span | None
     if previous in KIN and not kind & COMMON and not flags.get(word, 0) & CUE:
         stop = _trimmed(text, begin, run.end(), 1)
         return Span(begin, stop, "name")
-    if previous == "is" and not kind & CUE and re.search(r"\b(?:name|physician|doctor|PCP|provider|contact|surgeon) is $", text[max(0, begin - 16) : begin]) and not kind & COMMON:
+    if (
+        previous == "is"
+        and not kind & CUE
+        and re.search(
+            r"\b(?:name|physician|doctor|PCP|provider|contact|surgeon) is $", text[max(0, begin - 16) : begin]
+        )
+        and not kind & COMMON
+    ):
         return Span(begin, _trimmed(text, begin, run.end(), 1), "name")
     if initial and previous in BESIDE | {"by:", "dictated", "rn"} and not kind & COMMON:
         return Span(begin, _trimmed(text, begin, run.end(), 1), "name")
@@ -388,13 +434,22 @@ def _found(text: str, start: int, end: int, word: str, kind: int) -> Span | None
             return None
         living = town and LIVING.search(left.rstrip())
         listed = kind & TOWN and previous != "of" and not (kind & (COMMON | EPONYM) and follows)
-        if town and (label or living or listed) and not (
-            kind & COMMON and not kind & TOWN and not (" " in town.group() and HOME.search(left))
-        ) and word not in STATES and not kind & CUE:
+        if (
+            town
+            and (label or living or listed)
+            and not (kind & COMMON and not kind & TOWN and not (" " in town.group() and HOME.search(left)))
+            and word not in STATES
+            and not kind & CUE
+        ):
             return _town(text, start, town.end())
     if previous == "in" and kind and not kind & (COMMON | EPONYM | CUE) and text[end : end + 1] in (".", ",", ";"):
         return Span(start, end, "place")
-    if kind & FIRST and not kind & (COMMON | EPONYM | SURNAME | TOWN) and (previous in BESIDE or previous in KIN) and not re.match(r"[ -](?:[a-z]+(?:scope|tome|or)\b)", text[end:]):
+    if (
+        kind & FIRST
+        and not kind & (COMMON | EPONYM | SURNAME | TOWN)
+        and (previous in BESIDE or previous in KIN)
+        and not re.match(r"[ -](?:[a-z]+(?:scope|tome|or)\b)", text[end:])
+    ):
         return Span(start, start + len(word), "name")
     return None
 
@@ -402,7 +457,9 @@ def _found(text: str, start: int, end: int, word: str, kind: int) -> Span | None
 def _town(text: str, start: int, end: int) -> Span | None:
     flags = lexicon()
     words = text[start:end].split(" ")
-    while len(words) > 1 and flags.get(words[-1], 0) & COMMON and not flags.get(words[-1], 0) & (FIRST | SURNAME | TOWN):
+    while (
+        len(words) > 1 and flags.get(words[-1], 0) & COMMON and not flags.get(words[-1], 0) & (FIRST | SURNAME | TOWN)
+    ):
         words.pop()
     if " ".join(words) in STATES:
         return None
@@ -418,7 +475,13 @@ def _again(text: str, spans: list[Span]) -> Iterator[Span]:
         words = [found, *(re.split(r"[ ,]+", found) if span.kind == "name" else found.split(" ")[:1])]
         for word in words:
             kind = flags.get(word, 0)
-            if len(word) > 3 and word[0].isupper() and not kind & (COMMON | EPONYM | CUE) and (word == found or span.kind == "name" or not kind & TOWN) and any(c.isalpha() for c in word):
+            if (
+                len(word) > 3
+                and word[0].isupper()
+                and not kind & (COMMON | EPONYM | CUE)
+                and (word == found or span.kind == "name" or not kind & TOWN)
+                and any(c.isalpha() for c in word)
+            ):
                 wanted.setdefault(word, span)
     for word, span in wanted.items():
         at = text.find(word)
