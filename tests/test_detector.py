@@ -1,0 +1,121 @@
+"""What is an identifier in a note, and what only looks like one."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stages.lib.privacy.detector import identifiers, identifiers_of
+from stages.lib.privacy.spans import disjoint
+
+
+def found(text: str) -> list[tuple[str, str]]:
+    """Class and text of each identifier."""
+    return [(span.kind, text[span.start : span.end]) for span in identifiers(text)]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("seen by Dr. Okafor today", [("name", "Okafor")]),
+        ("seen by DR. OKAFOR today", [("name", "OKAFOR")]),
+        ("Drs. Okafor and Lindqvist agree", [("name", "Okafor"), ("name", "Lindqvist")]),
+        ("Mrs. Jane Q. Public was seen", [("name", "Jane Q. Public")]),
+        ("Ms. van der Berg's scan", [("name", "van der Berg")]),
+        ("PATIENT: SMITH, JOHN A", [("name", "SMITH, JOHN A")]),
+        ("pt. Maria was informed", [("name", "Maria")]),
+        ("Her daughter Anneliese drove", [("name", "Anneliese")]),
+        ("Lorena Cook is a woman", [("name", "Lorena Cook")]),
+        ("notes of Xylo Quarn, M.D.", [("name", "Xylo Quarn")]),
+        ("JBS/mt", [("name", "JBS")]),
+        ("Dr. Okafor came. Later Okafor left.", [("name", "Okafor"), ("name", "Okafor")]),
+    ],
+)
+def test_names(text: str, expected: list[tuple[str, str]]) -> None:
+    """A title, credential, label or kinship makes a name of a word in no list, and the note repeats it without."""
+    assert found(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "A 16-French Foley catheter, a Kelly clamp, an Allis, the Bovie and Metzenbaum scissors.",
+        "History of Crohn disease, Parkinson's disease and Graves disease.",
+        "Will start May therapy. Grave prognosis. Bell palsy.",
+        "Dr. X and Dr. XYZ saw Mr. ABC at ABCD General Hospital on MM/DD/YYYY.",
+        "Sample Doctor, M.D.",
+        "Follow up in Urology Clinic. Seen at the VA Hospital.",
+        "Strength 5/5, BP 120/80, vision 20/40, murmur 2/6, reflexes 2+/2+, pain 4/10, 1/2 pack.",
+        "Platelets 152000, WBC 12.4, glucose 110, 3-0 Vicryl, ABG 7.38/67/86/97.",
+        "Diagnosed in 1996, the 1980's. Moved from Texas to Germany.",
+        "An 89-year-old woman, 95 mg daily, 98% saturation, temperature 99.",
+        "Seen on Monday at 10:30.",
+    ],
+)
+def test_what_only_looks_like_an_identifier(text: str) -> None:
+    """Eponyms, placeholders, readings, states, years, ages under 90 and days of the week stay."""
+    assert found(text) == []
+
+
+@pytest.mark.parametrize(
+    "date",
+    [
+        "03/14/2021", "3/14/21", "3-14-2021", "2021-03-14", "03.14.2021", "14.03.2021", "March 14, 2021", "MARCH 14, 2021",
+        "Mar. 14, 2021", "14 March 2021", "14-Mar-21", "14MAR2021", "the 14th of March", "March 14th",
+        "Sunday, March 14, 2021", "March 2021", "March of 2021", "03/2021", "3/92", "October", "spring of 2007",
+    ],
+)  # fmt: skip
+def test_dates(date: str) -> None:
+    """Every form with a day or a month is a date, whole, in the middle of a sentence."""
+    assert found(f"She was seen in {date}, and left.") == [("date", date)]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("on 3/14 she", [("date", "3/14")]),
+        ("4/26:\nS: better", [("date", "4/26")]),
+        ("a 93-year-old man", [("age", "93")]),
+        ("died at age 101.", [("age", "101")]),
+        ("Ninety-two-year-old woman", [("age", "Ninety-two")]),
+        ("call (555) 123-4567 ext. 89", [("phone", "(555) 123-4567 ext. 89")]),
+        ("call 555.123.4567.", [("phone", "555.123.4567")]),
+        ("Fax: 555-123-4567", [("fax", "555-123-4567")]),
+        ("SSN 123-45-6789", [("ssn", "123-45-6789")]),
+        ("MRN: 03-14-21", [("record", "03-14-21")]),
+        ("medical record number AB1234567.", [("record", "AB1234567")]),
+        ("Patient 4471923 was seen", [("other", "4471923")]),
+        ("Member ID: XYZ123456789", [("plan", "XYZ123456789")]),
+        ("Acct # 1234-5678-9012-3456", [("account", "1234-5678-9012-3456")]),
+        ("license #G45678", [("license", "G45678")]),
+        ("plate KQW 5541,", [("vehicle", "KQW 5541")]),
+        ("serial no. PJN123456H", [("device", "PJN123456H")]),
+        ("jane.doe@example.org.", [("email", "jane.doe@example.org")]),
+        ("see https://a.org/u?id=1.", [("url", "https://a.org/u?id=1")]),
+        ("from 10.1.2.3 today", [("ip", "10.1.2.3")]),
+        ("voiceprint VP1234567", [("biometric", "VP1234567")]),
+        ("see IMG_2034.jpg", [("photo", "IMG_2034.jpg")]),
+        ("accession # S21-12345", [("other", "S21-12345")]),
+        ("at 12 Oak Hill Street, Austin, TX", [("place", "12 Oak Hill Street"), ("place", "Austin")]),
+        ("TX 78701.", [("place", "78701")]),
+        ("She was born in Zwolle.", [("place", "Zwolle")]),
+        ("at Tolvanen Delta Hospital for", [("place", "Tolvanen Delta Hospital")]),
+        ("at Mercy Hospital of Zwolle for", [("place", "Mercy Hospital of Zwolle")]),
+    ],
+)  # fmt: skip
+def test_numbers_and_places(text: str, expected: list[tuple[str, str]]) -> None:
+    """The form of a number or the label before it gives its class; the label itself is none of it."""
+    assert found(text) == expected
+
+
+ALPHABET = st.sampled_from(
+    ["Dr. ", "Okafor", " ", ",", "\n", "3/14/2021", "Maria", "MRN 123456", "İ", "@", "a.b", "Hospital", "(", "9", "of "]
+)
+
+
+@given(st.lists(ALPHABET, max_size=12).map("".join))
+def test_spans_are_in_order_and_apart_whatever_the_text(text: str) -> None:
+    """Offsets are within the text, and a text has the same spans alone as among others."""
+    spans = identifiers(text)
+    assert spans == disjoint(spans)
+    assert all(0 <= span.start < span.end <= len(text) for span in spans)
+    assert identifiers_of(["Dr. Okafor", text])[1] == spans
