@@ -31,7 +31,8 @@ import polars as pl
 import yaml
 
 from bench.measure import REPOSITORY, costs
-from stages.lib.records import Fault, Source, raw_records
+from stages.lib.faults import Fault
+from stages.lib.records import Source, raw_records
 from stages.lib.stage import read_params, validated
 
 # in order; those before and between that are not listed here (items, tokenizer) are made but not counted

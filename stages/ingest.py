@@ -16,15 +16,19 @@ from typing import Any
 
 import polars as pl
 
+from stages.lib.archives import RawFile
 from stages.lib.faults import Fault, Record
 from stages.lib.files import file_hash, write_json, write_parquet
 from stages.lib.ledger import ledger as ledger_frame
-from stages.lib.records import RawFile, Source, Template, contents, file_records, scalar, source_files
+from stages.lib.privacy.screening import Phi, key_id
+from stages.lib.privacy.screening import screened as screened_text
+from stages.lib.records import Source, Template, contents, file_records, scalar, source_files
 from stages.lib.section import BuildError
 from stages.lib.stage import run
 from stages.lib.store import Store, link
 from stages.lib.text import normalized_texts, without_end_markers
 
+BATCH_BYTES = 1 << 24  # of text that is cleaned at a time
 PART_BYTES = 1 << 28  # of text in one parquet file, before cleaning
 
 SCHEMA = pl.Schema(
@@ -74,54 +78,97 @@ def draft(record: Record, origin: str, name: str, source: Source, templates: lis
     return Draft(f"{name}/{row_id}", origin, str(row_license), date if isinstance(date, str) else None, turns)
 
 
-def documents_frame(drafts: list[Draft], source: Source) -> pl.DataFrame:
-    """Cleaned documents of SCHEMA; where a text or one turn is empty, `text` is."""
+def documents_frame(drafts: list[Draft], source: Source) -> tuple[pl.DataFrame, dict[str, int]]:
+    """Cleaned documents of SCHEMA, `text` empty where a text or one turn is, and how often each change was made."""
     contents = [text for document in drafts for _, text in document.contents]
-    without = ("markup",) if source.collection == "instructions" else ()
-    texts, _ = normalized_texts(pl.Series("text", contents, pl.String), without)
-    if source.collection == "instructions":
-        texts = without_end_markers(texts)
-    each = iter(texts.to_list())
-    cleaned = [[next(each) for _ in document.contents] for document in drafts]
-    return pl.DataFrame(
-        {
-            "doc_id": [document.doc_id for document in drafts],
-            "text": ["\n".join(parts) if all(parts) else "" for parts in cleaned],
-            "license": [document.license for document in drafts],
-            "date": [document.date for document in drafts],
-            "origin": [document.origin for document in drafts],
-            "turns": [
-                [
-                    {"role": role, "content": part}
-                    for (role, _), part in zip(document.contents, parts, strict=True)
-                    if role
-                ]
-                for document, parts in zip(drafts, cleaned, strict=True)
-            ],
-        },
-        schema=SCHEMA,
-    )
+    conversations = source.collection == "instructions"
+    texts, changes = normalized_texts(pl.Series("text", contents, pl.String), ("markup",) if conversations else ())
+    columns = {
+        name: [getattr(document, name) for document in drafts] for name in ("doc_id", "license", "date", "origin")
+    }
+    if not conversations:
+        frame = pl.DataFrame(columns | {"text": texts})
+        return frame.with_columns(pl.lit([], SCHEMA["turns"]).alias("turns")).select(SCHEMA.names()), changes
+    each = iter(without_end_markers(texts).to_list())
+    turns = [[{"role": role, "content": next(each)} for role, _ in document.contents] for document in drafts]
+    return pl.DataFrame(columns | {"text": texts_of(turns), "turns": turns}, schema=SCHEMA), changes
 
 
-def parts(drafts: Iterator[Draft]) -> Iterator[list[Draft]]:
-    """The documents in runs of at least PART_BYTES of text; the last may be smaller."""
-    part: list[Draft] = []
+def texts_of(turns: list[list[dict[str, str]]]) -> list[str]:
+    """The contents of each conversation's turns, a line each; "" where a turn is empty."""
+    contents = [[turn["content"] for turn in conversation] for conversation in turns]
+    return ["\n".join(each) if all(each) else "" for each in contents]
+
+
+def private(frame: pl.DataFrame, phi: Phi, key: bytes) -> tuple[pl.DataFrame, list[tuple[str, str, str]], Counter[str]]:
+    """The documents without identifiers, the dropped ones (origin, doc_id, detail), and identifiers found by class."""
+    kept, texts, turns = [], [], []
+    dropped: list[tuple[str, str, str]] = []
+    counts = Counter[str]()
+    rows = frame.select("doc_id", "origin", "text", "turns").iter_rows()
+    for number, (doc_id, origin, text, conversation) in enumerate(rows):
+        clean: list[str] = []
+        faults: list[str] = []
+        for content in [turn["content"] for turn in conversation] or [text]:
+            screened = screened_text(content, phi, key, doc_id)
+            if isinstance(screened, Fault):
+                faults.append(screened.detail)
+                continue
+            clean.append(screened[0])
+            counts.update(screened[1])
+        if faults:
+            dropped.append((origin, doc_id, "; ".join(faults)))
+            continue
+        kept.append(number)
+        turns.append([turn | {"content": each} for turn, each in zip(conversation, clean, strict=False)])
+        texts.append("\n".join(clean))
+    columns = {"text": pl.Series(texts, dtype=pl.String), "turns": pl.Series(turns, dtype=SCHEMA["turns"])}
+    return frame[kept].with_columns(**columns), dropped, counts
+
+
+def secret(phi: Phi, name: str) -> bytes:
+    """The key of a source's surrogates; empty where none is needed.
+
+    Raises:
+        BuildError: the file cannot be read, is too short, or is not the one that `key_id` tells.
+    """
+    if phi.key_file is None:
+        return b""
+    try:
+        key = Path(phi.key_file).read_bytes()
+    except OSError as error:
+        raise BuildError(
+            f"params.yaml: source.{name}.phi.key_file: {error.strerror}: {phi.key_file}; make one with"
+            " `head -c 32 /dev/urandom`, outside the repository"
+        ) from None
+    if len(key) < 16:
+        raise BuildError(f"params.yaml: source.{name}.phi.key_file: {phi.key_file} has {len(key)} bytes, 16 are needed")
+    if key_id(key) != phi.key_id:
+        raise BuildError(f"params.yaml: source.{name}.phi.key_id: the key in {phi.key_file} has the id {key_id(key)}")
+    return key
+
+
+def batches(drafts: Iterator[Draft]) -> Iterator[tuple[list[Draft], int]]:
+    """The documents in runs of at least BATCH_BYTES of text, with their size; the last may be smaller."""
+    batch: list[Draft] = []
     size = 0
     for document in drafts:
-        part.append(document)
+        batch.append(document)
         size += sum(len(content) for _, content in document.contents)
-        if size >= PART_BYTES:
-            yield part
-            part, size = [], 0
-    if part:
-        yield part
+        if size >= BATCH_BYTES:
+            yield batch, size
+            batch, size = [], 0
+    if batch:
+        yield batch, size
 
 
 def ingested_file(folder: Path, file: RawFile, name: str, source: Source) -> None:
     """Write part-*.parquet of SCHEMA, ledger.parquet and counts.json of one raw file."""
     dropped: list[dict[str, str | None]] = []
     encodings: set[str] = set()
-    rows = 0
+    changes, identifiers = Counter[str](), Counter[str]()
+    rows = written = number = size = 0
+    key = secret(source.phi, name) if source.phi else b""
 
     def drop(origin: str, doc_id: str | None, reason: str, detail: str) -> None:
         row = {"stage": "ingest", "source": name, "doc_id": doc_id, "origin": origin}
@@ -143,19 +190,37 @@ def ingested_file(folder: Path, file: RawFile, name: str, source: Source) -> Non
                 origins[found.doc_id] = origin
                 yield found
 
-    written = 0
-    for number, part in enumerate(parts(drafts())):
-        frame = documents_frame(part, source)
-        kept = frame.filter(pl.col("text") != "")
+    def write(frames: list[pl.DataFrame]) -> None:
+        nonlocal written, number
+        part = pl.concat(frames)
+        if len(part):
+            write_parquet(folder / f"part-{number:05d}.parquet", part)
+        written, number = written + len(part), number + 1
+
+    frames: list[pl.DataFrame] = []
+    for batch, batch_bytes in batches(drafts()):
+        frame, changed = documents_frame(batch, source)
+        changes.update(changed)
         for doc_id, origin in frame.filter(pl.col("text") == "").select("doc_id", "origin").iter_rows():
             drop(origin, doc_id, "empty", "no text" if source.collection != "instructions" else "a turn without text")
-        if len(kept):
-            write_parquet(folder / f"part-{number:05d}.parquet", kept)
-        written += len(kept)
+        frame = frame.filter(pl.col("text") != "")
+        if source.phi:
+            frame, refused, found = private(frame, source.phi, key)
+            identifiers.update(found)
+            for origin, doc_id, detail in refused:
+                drop(origin, doc_id, "phi", detail)
+        frames.append(frame)
+        size += batch_bytes
+        if size >= PART_BYTES:
+            write(frames)
+            frames, size = [], 0
+    if frames:
+        write(frames)
     if rows != written + len(dropped):
         raise AssertionError(f"{file.name}: {rows} rows, but {written} documents and {len(dropped)} ledger rows")
     write_parquet(folder / "ledger.parquet", ledger_frame(dropped))
-    write_json(folder / "counts.json", {"rows": rows, "encodings": sorted(encodings)})
+    counts = {"rows": rows, "encodings": sorted(encodings), "changes": changes, "identifiers": identifiers}
+    write_json(folder / "counts.json", counts)
 
 
 def without_repeats(parts: list[Path]) -> Iterator[tuple[Path | pl.DataFrame, pl.DataFrame]]:
@@ -223,8 +288,11 @@ def main(raw: Path, source: Source, name: str, documents: Path, ledger: Path, co
     if rows != in_documents + len(in_ledger):
         raise AssertionError(f"{name}: {rows} rows, but {in_documents} documents and {len(in_ledger)} ledger rows")
     write_parquet(ledger, in_ledger)
-    encodings = Counter(encoding for fact in facts for encoding in fact["encodings"])
-    write_json(counts, {"documents": in_documents, "encodings": encodings, "files": len(files), "rows": rows})
+    totals = {
+        name: sum((Counter[str](fact[name]) for fact in facts), Counter[str]())
+        for name in ("changes", "encodings", "identifiers")
+    }
+    write_json(counts, totals | {"documents": in_documents, "files": len(files), "rows": rows})
     print(f"{name}: {rows} rows, {in_documents} documents, {len(in_ledger)} in the ledger{listed(dropped)}")
 
 

@@ -19,6 +19,7 @@ Rules in this order, the first that applies is the ledger's reason:
 5 s and 0.3 GB for 31,000 documents of 100 MB; only candidates and held-out texts are read.
 """
 
+import json
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -326,7 +327,7 @@ def decisions(
     return decided.frame()
 
 
-def counts(decided: pl.DataFrame) -> dict[str, Any]:
+def counted(decided: pl.DataFrame) -> dict[str, Any]:
     """The metrics: for each source documents, kept, kept_bytes and, for each reason that occurs, dropped documents."""
     metrics: dict[str, Any] = {}
     for (name,), rows in decided.group_by("source", maintain_order=True):
@@ -382,6 +383,8 @@ def touched_items(overlaps: pl.DataFrame, kept: pl.DataFrame) -> pl.DataFrame:
 
 
 def main(
+    audits: Path,
+    counts: Path,
     documents: Path,
     overlaps: Path,
     screens: Path,
@@ -395,8 +398,9 @@ def main(
     touched: Path,
     corpus: Path,
     contamination: Path,
+    phi: Path,
 ) -> None:
-    """Write `keep`, `heldout`, `ledger`, the items still `touched`, and the counts in `corpus` and `contamination`."""
+    """Write `keep`, `heldout`, `ledger`, the items still `touched`, and the metrics `corpus`, `contamination` and `phi`."""
     collections = sources(documents, select.priority)
     screened = read_screened(documents, screens, collections)
     refuse_licenses(screened, licenses)
@@ -417,7 +421,7 @@ def main(
         licenses,
     )
     decided = pl.concat([screened, reasons], how="horizontal")
-    metrics = counts(decided)
+    metrics = counted(decided)
     for name, collection in collections.items():
         kept = decided.filter((pl.col("source") == name) & pl.col("reason").is_null())
         write_parquet(keep / collection / f"{name}.parquet", kept.select("doc_id"))
@@ -433,7 +437,13 @@ def main(
     write_json(contamination, {"documents_dropped": len(leaked), "shared": shared})
     totals = {key: sum(found[key] for found in metrics.values()) for key in ("documents", "kept", "kept_bytes")}
     # the sources in a list, which DVC leaves out of `dvc metrics diff`: a column for each total, not for each source's
-    write_json(corpus, totals | {"sources": [{"source": name, **found} for name, found in metrics.items()]})
+    ingested = {name: json.loads((counts / f"{name}.json").read_text(encoding="utf-8")) for name in collections}
+    rows = [{"source": name, **metrics[name], "ingest": ingested[name]} for name in metrics]
+    write_json(corpus, totals | {"sources": rows})
+    audited = {name: json.loads((audits / f"{name}.json").read_text(encoding="utf-8")) for name in collections}
+    screened_sources = [{"source": name, **audit} for name, audit in audited.items() if audit["action"]]
+    replaced = sum(sum(found["identifiers"].values()) for found in ingested.values())
+    write_json(phi, {"identifiers_found": replaced, "sources": screened_sources})
     for name, found in metrics.items():
         listed = ", ".join(f"{count} {reason}" for reason, count in found["dropped"].items())
         print(f"{name}: {found['documents']} documents, {found['kept']} kept" + (f", {listed}" if listed else ""))

@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 
 from stages import ingest
-from stages.lib.records import RawFile, Source
+from stages.lib.archives import RawFile
+from stages.lib.records import Source
 from stages.lib.section import BuildError
 from stages.lib.store import Store
 from tests.test_records import TURNS, section

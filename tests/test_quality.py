@@ -406,7 +406,7 @@ def test_real_text_is_kept(name: str) -> None:
     source = Source.model_validate_json(json.dumps(section))
     records = raw_records(SHARED / source.path, source)
     drafts = [draft(record, origin, name, source, source.templates) for origin, record in records]  # type: ignore[arg-type]
-    texts = documents_frame([one for one in islice(drafts, 1, None, 2) if isinstance(one, Draft)], source)["text"]
+    texts = documents_frame([one for one in islice(drafts, 1, None, 2) if isinstance(one, Draft)], source)[0]["text"]
     found = signals(texts.filter(texts != ""))
     broken = failures(found, quality()).sum().row(0, named=True)
     dropped = dropped_share(first_broken(found, quality()))
@@ -421,5 +421,5 @@ def test_real_conversations_are_kept(name: str) -> None:
     source = Source.model_validate_json(json.dumps(PROFILE["source"][name]))
     records = raw_records(SHARED / source.path, source)
     drafts = [draft(record, origin, name, source, source.templates) for origin, record in records]  # type: ignore[arg-type]
-    texts = documents_frame([one for one in drafts if isinstance(one, Draft)][:2000], source)["text"]
+    texts = documents_frame([one for one in drafts if isinstance(one, Draft)][:2000], source)[0]["text"]
     assert dropped_share(first_broken(signals(texts), quality(), INSTRUCTION_RULES)) <= 0.01

@@ -19,7 +19,7 @@ def section(**changed: Any) -> Source:
     """A jsonl source with one text field, with `changed` keys."""
     values: dict[str, Any] = {"collection": "clinical", "path": "x", "format": "jsonl", "split": None, "id": None}
     values |= {"text": "{text}", "turns": None, "license": "CC0-1.0", "license_field": None}
-    values |= {"turns_field": None, "date_field": None, "document_limit_characters": None}
+    values |= {"turns_field": None, "date_field": None, "phi": None, "document_limit_characters": None}
     return Source.model_validate_json(json.dumps(values | changed))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from stages import benchmarks, ingest, overlap, screen, select
+from stages import audit, benchmarks, ingest, overlap, screen, select
 from stages.lib.quality import Quality
 from stages.lib.section import BuildError
 from stages.lib.store import Store
@@ -73,6 +73,13 @@ def prepared(folder: Path, texts: Mapping[str, Mapping[str, str]]) -> Path:
             screens=folder / f"screens/{name}",
             store=Store(folder / f"store/screen@{name}", 1),
         )
+        audit.main(
+            documents=documents,
+            source=source,
+            audit=audit.Audit(documents=9, identifiers_per_document=1, characters=999, seed=1),
+            name=name,
+            audits=folder / f"audits/{name}.json",
+        )
         overlap.main(
             documents=documents,
             items=folder / "items",
@@ -88,6 +95,8 @@ def selected(folder: Path, config: select.Select, licenses: select.Licenses = AN
     """doc_id -> "keep", or reason and detail; asserts that every document is exactly one of these."""
     out = folder / "out"
     select.main(
+        audits=folder / "audits",
+        counts=folder / "counts",
         documents=folder / "documents",
         overlaps=folder / "overlaps",
         screens=folder / "screens",
@@ -101,6 +110,7 @@ def selected(folder: Path, config: select.Select, licenses: select.Licenses = AN
         touched=out / "touched.parquet",
         corpus=out / "corpus.json",
         contamination=out / "contamination.json",
+        phi=out / "phi.json",
     )
     all_ids = pl.read_parquet(folder / "documents/*/*/*.parquet")["doc_id"].to_list()
     kept = pl.read_parquet(out / "keep/*/*.parquet")["doc_id"].to_list()
@@ -152,7 +162,9 @@ def test_each_rule_drops_its_document_and_says_why(tmp_path: Path) -> None:
         "towns/b": "exact_duplicate of notes/b",
         "towns/x": "keep",
     }
-    assert corpus(tmp_path)["towns"] == {
+    towns = corpus(tmp_path)["towns"]
+    assert towns.pop("ingest")["rows"] == 2
+    assert towns == {
         "documents": 2,
         "kept": 1,
         "kept_bytes": len(prose("x")),

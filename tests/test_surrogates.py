@@ -2,18 +2,19 @@
 
 import datetime
 import re
+from collections import Counter
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from stages.lib.faults import Fault
 from stages.lib.privacy.detector import identifiers
 from stages.lib.privacy.planter import planted
 from stages.lib.privacy.screening import Phi, screened
 from stages.lib.privacy.spans import KINDS, Span
 from stages.lib.privacy.surrogates import deidentified, shift_days
-from stages.lib.records import Fault
 
 KEY = b"sixteen bytes or more"
 NOTE = "Dr. Okafor saw Mrs. Jane Public on 03/14/2021 and 03/24/2021. Okafor will call (555) 123-4567. MRN 00123456."
@@ -114,29 +115,37 @@ def test_surrogates_need_a_key() -> None:
 
 
 def phi(**changed: object) -> Phi:
-    fields = {"action": "redact", "required": False, "minimum_recall": 0.9, "classes": KINDS}
+    fields = {
+        "action": "redact",
+        "required": False,
+        "minimum_recall": 0.9,
+        "classes": KINDS,
+        "key_file": None,
+        "key_id": None,
+    }
     return Phi.model_validate(fields | changed)
 
 
 def test_a_dropped_document_says_why_without_its_text() -> None:
     """Classes and counts only; a text without identifiers passes."""
     assert screened(NOTE, phi(action="drop"), b"", "a") == Fault("phi", "2 date, 3 name, 1 phone, 1 record")
-    assert screened("No cough.", phi(action="drop"), b"", "a") == "No cough."
+    assert screened("No cough.", phi(action="drop"), b"", "a") == ("No cough.", Counter())
 
 
 def test_classes_that_are_not_asked_for_stay() -> None:
-    """And `none` leaves the text as it is."""
-    text = screened(NOTE, phi(classes=("date",)), b"", "a")
-    assert isinstance(text, str)
-    assert "Okafor" in text
-    assert "[DATE]" in text
-    assert screened(NOTE, phi(action="none"), b"", "a") == NOTE
+    """And what was found is counted by class."""
+    clean = screened(NOTE, phi(classes=("date",)), b"", "a")
+    assert isinstance(clean, tuple)
+    assert "Okafor" in clean[0]
+    assert "[DATE]" in clean[0]
+    assert clean[1] == {"date": 2}
 
 
 @pytest.mark.parametrize(
     "changed",
     [
-        {"action": "none", "required": True},
+        {"action": "surrogate"},
+        {"key_id": "0123abcd"},
         {"action": "mask"},
         {"classes": ()},
         {"classes": ("name", "name")},

@@ -20,6 +20,7 @@ from stages.lib import archives, hub, markup, rows
 from stages.lib.archives import COMPRESSIONS, RawFile, is_archive, members, open_binary, printable, raw_files, whole
 from stages.lib.encodings import utf8_stream, xml_encoding
 from stages.lib.faults import Fault, Record, Rows, Unreadable
+from stages.lib.privacy.screening import Phi
 from stages.lib.section import BuildError, Section
 
 Collection = Literal["clinical", "general", "instructions"]
@@ -154,6 +155,7 @@ class Source(Section):
     license: str = Field(min_length=1, description="license of the source")
     license_field: str | None = Field(description="field with the license of a row; null: all have the source's")
     date_field: str | None = Field(description="field with the date of a row; null, or no value: no date")
+    phi: Phi | None = Field(description="what is done about identifiers of patients; null: the texts are as published")
     document_limit_characters: int | None = Field(ge=1, description="longer documents go to the ledger; null: none do")
 
     @field_validator("text")

@@ -1,40 +1,48 @@
 """What a source's params say about identifiers, and one text screened accordingly."""
 
+import hmac
 from collections import Counter
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from stages.lib.faults import Fault
 from stages.lib.privacy.detector import identifiers
 from stages.lib.privacy.spans import Kind
 from stages.lib.privacy.surrogates import deidentified
-from stages.lib.records import Fault
 from stages.lib.section import Section
 
 
 class Phi(Section):
     """A section `phi` of a source: what is done about the identifiers in its texts, before any text is written."""
 
-    action: Literal["none", "surrogate", "redact", "drop"] = Field(
-        description="none leaves the text; surrogate invents, redact puts [NAME], drop sends the document to the ledger"
+    action: Literal["surrogate", "redact", "drop"] = Field(
+        description="surrogate invents, redact puts [NAME], drop sends the document to the ledger"
     )
-    required: bool = Field(description="the texts are of patients: `action` may not be none, and recall is checked")
+    required: bool = Field(description="the texts are of patients: no build where recall is below `minimum_recall`")
     minimum_recall: float = Field(
         ge=0, le=1, description="least lower bound of the 95 % interval of recall on planted identifiers, if `required`"
     )
-    classes: tuple[Kind, ...] = Field(min_length=1, description="the classes of identifiers acted on")
+    classes: tuple[Kind, ...] | None = Field(min_length=1, description="classes of identifiers acted on; null: all")
+    key_file: str | None = Field(description="surrogate: file of the secret, outside the repository, 16 bytes or more")
+    key_id: str | None = Field(description="surrogate: `key_id` of that secret, so that another one is another build")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.required and self.action == "none":
-            raise ValueError("`required` asks for an `action` other than none")
-        if len(set(self.classes)) < len(self.classes):
+        if self.classes and len(set(self.classes)) < len(self.classes):
             raise ValueError("`classes` names a class twice")
+        if (self.action == "surrogate") != (self.key_file is not None and self.key_id is not None):
+            raise ValueError("`key_file` and `key_id` belong to the action surrogate, and only to it")
         return self
 
 
-def screened(text: str, phi: Phi, key: bytes, subject: str) -> str | Fault:
-    """The text without the identifiers of `phi.classes`, or, for drop, why the document goes: classes and counts, no text.
+def key_id(key: bytes) -> str:
+    """Eight hexadecimal digits that tell one secret from another and nothing about it."""
+    return hmac.digest(key, b"key_id", "sha256").hex()[:8]
+
+
+def screened(text: str, phi: Phi, key: bytes, subject: str) -> tuple[str, Counter[str]] | Fault:
+    """The text without the identifiers of `phi.classes` and how many of each class it had; for drop, why it goes.
 
     Args:
         text: one document, or one turn.
@@ -42,12 +50,8 @@ def screened(text: str, phi: Phi, key: bytes, subject: str) -> str | Fault:
         key: secret bytes; empty will do unless `action` is surrogate.
         subject: whose dates move together.
     """
-    if phi.action == "none":
-        return text
-    spans = [span for span in identifiers(text) if span.kind in phi.classes]
-    if phi.action != "drop":
-        return deidentified(text, spans, phi.action, key, subject)
-    if not spans:
-        return text
-    counts = Counter(span.kind for span in spans)
-    return Fault("phi", ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items())))
+    spans = [span for span in identifiers(text) if phi.classes is None or span.kind in phi.classes]
+    counts = Counter[str](span.kind for span in spans)
+    if phi.action == "drop":
+        return Fault("phi", ", ".join(f"{n} {kind}" for kind, n in sorted(counts.items()))) if spans else (text, counts)
+    return deidentified(text, spans, phi.action, key, subject), counts
