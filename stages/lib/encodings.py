@@ -3,8 +3,9 @@
 UTF-8 unless a byte order mark says UTF-16 or UTF-32. A few bad bytes are a fault of their rows; only a file whose sample
 holds more bytes that are no UTF-8 than characters that are is taken for an older encoding. charset-normalizer then
 ranks CANDIDATES, and the first of those with the least mess wins, since cp1252, cp1250 and cp1254 differ in a handful
-of letters and most such text is cp1252: its own order took French notes for cp1250 ("f\u010dvre"). With fewer than
-LEGACY_BYTES bad bytes there is nothing to judge by. UTF-8 costs nothing past the sample; jsonl in UTF-16 is read as fast as in UTF-8.
+of letters and most such text is cp1252: its own order took French notes for cp1250 ("fi\u010dvre"). With fewer than
+LEGACY_BYTES bad bytes there is nothing to judge by. UTF-8 costs nothing past the sample; jsonl in UTF-16 is read as
+fast as in UTF-8.
 """
 
 import codecs
