@@ -10,8 +10,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from stages.lib.documents import document_files
 from stages.lib.files import write_text
-from stages.lib.records import document_files
 from stages.lib.trigrams import ALPHABET, LAST_LETTER, SPACE, TRIGRAMS, character_classes, trigram_numbers
 
 MINIMUM_SHARE = 1e-6

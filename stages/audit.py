@@ -12,12 +12,13 @@ from typing import Any
 import polars as pl
 from pydantic import Field
 
+from stages.lib.documents import document_files
 from stages.lib.files import write_json
 from stages.lib.privacy.detector import identifiers_of
 from stages.lib.privacy.planter import planted
 from stages.lib.privacy.recall import ALL, recall_by_class
 from stages.lib.privacy.screening import Phi
-from stages.lib.records import Source, document_files
+from stages.lib.records import Source
 from stages.lib.section import BuildError, Section, Seed
 from stages.lib.shingles import text_hashes
 from stages.lib.stage import run

@@ -7,9 +7,9 @@ from pathlib import Path
 import polars as pl
 from pydantic import Field
 
+from stages.lib.documents import document_batches, document_files
 from stages.lib.files import file_hash, write_parquet
 from stages.lib.ngrams import item_index, shared_ngrams
-from stages.lib.records import document_batches, document_files
 from stages.lib.section import Section
 from stages.lib.stage import run
 from stages.lib.store import Store, link

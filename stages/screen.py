@@ -7,10 +7,10 @@ import numpy as np
 import polars as pl
 from pydantic import Field
 
+from stages.lib.documents import document_batches, document_files
 from stages.lib.files import write_parquet
 from stages.lib.minhash import band_hashes
 from stages.lib.quality import signals
-from stages.lib.records import document_batches, document_files
 from stages.lib.section import Section
 from stages.lib.shingles import normalized_runs, shingles, text_hashes
 from stages.lib.stage import run

@@ -30,12 +30,12 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
+from stages.lib.documents import BATCH_BYTES, COLLECTIONS, document_files
 from stages.lib.duplicates import candidate_pairs, components, jaccard, nearest, shingle_sets
 from stages.lib.files import write_json, write_parquet
 from stages.lib.ledger import ledger as ledger_frame
 from stages.lib.progress import progress
 from stages.lib.quality import INSTRUCTION_RULES, RULES, Quality, reasons
-from stages.lib.records import BATCH_BYTES, COLLECTIONS, document_files
 from stages.lib.section import BuildError, Section
 from stages.lib.shingles import I64, U64, shingles, text_hashes, word_runs
 from stages.lib.stage import run

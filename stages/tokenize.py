@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from stages.lib.documents import document_files
 from stages.lib.files import folder_hash, write_parquet
-from stages.lib.records import document_files
 from stages.lib.section import BuildError
 from stages.lib.shards import token_dtype, write_manifest
 from stages.lib.stage import run

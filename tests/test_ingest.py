@@ -1,7 +1,9 @@
 """Stage ingest, called as DVC calls it but for the binding."""
 
 import json
+import re
 import shutil
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,11 @@ import pytest
 
 from stages import ingest
 from stages.lib.archives import RawFile
+from stages.lib.privacy.screening import key_id
 from stages.lib.records import Source
 from stages.lib.section import BuildError
 from stages.lib.store import Store
+from stages.lib.text import STEPS
 from tests.test_records import TURNS, section
 
 ROWS: list[dict[str, Any]] = [
@@ -91,7 +95,8 @@ def test_parts_do_not_change_the_documents(tmp_path: Path, monkeypatch: pytest.M
     """Documents in parts of 10 characters are those of one part, in the same order, ids unique across parts."""
     rows = [{"id": number % 7, "text": f"text {number}"} for number in range(10)]
     whole, _ = ingested(tmp_path, rows, section(id="id"))
-    monkeypatch.setattr(ingest, "PART_BYTES", 10)
+    for name in ("BATCH_BYTES", "PART_BYTES"):
+        monkeypatch.setattr(ingest, name, 10)
     shutil.rmtree(tmp_path / "store")
     parted, ledger = ingested(tmp_path, rows, section(id="id"))
     assert len(list((tmp_path / "documents").iterdir())) == 4
@@ -122,7 +127,15 @@ def test_an_id_of_an_earlier_file_is_in_the_ledger(tmp_path: Path) -> None:
         ("c.jsonl#1", "duplicate_id", "the id of b.jsonl#2"),
     ]
     counts = json.loads((tmp_path / "counts.json").read_text())
-    assert counts == {"documents": 3, "encodings": {"utf-8": 3}, "files": 3, "rows": 5}
+    changes = dict.fromkeys((name for name, *_ in STEPS), 0)
+    assert counts == {
+        "documents": 3,
+        "encodings": {"utf-8": 3},
+        "files": 3,
+        "rows": 5,
+        "changes": changes,
+        "identifiers": {},
+    }
 
 
 def test_one_changed_file_of_200_costs_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,3 +173,48 @@ def test_dates_and_long_documents(tmp_path: Path) -> None:
     documents, ledger = ingested(tmp_path, rows, section(date_field="year", document_limit_characters=10))
     assert documents.select("text", "date").rows() == [("short", "2021"), ("none", None)]
     assert ledger.select("reason", "detail").rows() == [("too_long", "11 characters, the limit is 10")]
+
+
+NOTE = "Seen by Dr. Okafor on 03/14/2021 and 03/24/2021."
+
+
+def phi(**changed: Any) -> dict[str, Any]:
+    """A section `phi`."""
+    section = {"action": "redact", "required": False, "minimum_recall": 0.0, "classes": None}
+    return section | {"key_file": None, "key_id": None} | changed
+
+
+def test_identifiers_are_gone_before_anything_is_written(tmp_path: Path) -> None:
+    """Redacted in documents and in turns, counted by class; no file of the source's has them."""
+    documents, _ = ingested(tmp_path, [{"text": NOTE}], section(phi=phi()))
+    assert documents["text"].to_list() == ["Seen by Dr. [NAME] on [DATE] and [DATE]."]
+    assert json.loads((tmp_path / "counts.json").read_text())["identifiers"] == {"date": 2, "name": 1}
+    source = section(collection="instructions", text=None, turns=TURNS, phi=phi())
+    documents, _ = ingested(tmp_path, [{"q": NOTE, "a": "Yes, Dr. Okafor."}], source)
+    assert [turn["content"] for turn in documents["turns"][0]][1] == "Yes, Dr. [NAME]."
+    assert "Okafor" not in documents["text"][0]
+    written = [path for path in tmp_path.rglob("*") if path.is_file() and path.name != "rows.jsonl"]
+    assert written
+    assert not any(b"Okafor" in path.read_bytes() for path in written)
+
+
+def test_a_document_with_identifiers_can_be_dropped(tmp_path: Path) -> None:
+    """The ledger has classes and counts, not the text."""
+    documents, ledger = ingested(tmp_path, [{"text": NOTE}, {"text": "No cough."}], section(phi=phi(action="drop")))
+    assert documents["text"].to_list() == ["No cough."]
+    assert ledger.select("reason", "detail").rows() == [("phi", "2 date, 1 name")]
+
+
+def test_surrogates_need_the_key_that_the_params_name(tmp_path: Path) -> None:
+    """With it dates keep their distance; another key, a short one and none are errors that say what to do."""
+    (tmp_path / "key").write_bytes(b"k" * 32)
+    rows = [{"text": NOTE}]
+    source = phi(action="surrogate", key_file=str(tmp_path / "key"), key_id=key_id(b"k" * 32))
+    text = ingested(tmp_path, rows, section(phi=source))[0]["text"][0]
+    dates = [datetime.strptime(found, "%m/%d/%Y") for found in re.findall(r"\d\d/\d\d/\d{4}", text)]
+    assert (dates[1] - dates[0]).days == 10
+    assert "Okafor" not in text
+    with pytest.raises(BuildError, match=r"source.notes.phi.key_id: the key in .* has the id [0-9a-f]{8}"):
+        ingested(tmp_path, rows, section(phi=source | {"key_id": "00000000"}))
+    with pytest.raises(BuildError, match=r"source.notes.phi.key_file: No such file"):
+        ingested(tmp_path, rows, section(phi=source | {"key_file": "/nowhere/key"}))

@@ -136,6 +136,13 @@ def test_no_text_takes_long(text: str) -> None:
     assert time.process_time() - started < 10
 
 
+def test_a_line_on_half_of_the_pages_is_no_furniture() -> None:
+    """More than half have to have it."""
+    pages = [f"{'SAME LINE' if n % 2 else f'other {word}'}\n{word}" for n, word in enumerate("uvwxyz")]
+    assert normalized("\f".join(pages)).count("SAME LINE") == 3
+    assert normalized("\f".join(pages[1:])).count("SAME LINE") == 0
+
+
 def test_each_step_counts_the_texts_it_changed() -> None:
     """A text that two steps change counts in both, one that none changes in none."""
     counts = normalized_texts(pl.Series(["a\r\n<b>b</b>", "c\r\nd", "e  f", "clean <5 mg"]))[1]

@@ -2,7 +2,7 @@
 
 Nothing is unpacked to disk. A stream stops at FILE_BYTES or at RATIO times its compressed size (real text packs 3 to 10
 times, gzip's most is 1,032 and zstandard's 32,768), links, devices and names that leave an archive are faults, and what
-was read before damage stays. gzip 150 MB/s, zstandard 400 MB/s a core.
+was read before damage stays. jsonl.gz 196 MB/s, jsonl.zst 306 a core.
 """
 
 import gzip

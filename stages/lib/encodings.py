@@ -3,8 +3,9 @@
 UTF-8 unless a byte order mark says UTF-16 or UTF-32. A few bad bytes are a fault of their rows; only a file whose sample
 holds more bytes that are no UTF-8 than characters that are is taken for an older encoding. charset-normalizer then
 ranks CANDIDATES, and the first of those with the least mess wins, since cp1252, cp1250 and cp1254 differ in a handful
-of letters and most such text is cp1252: its own order took French notes for cp1250 ("f\u010dvre"). With fewer than
-LEGACY_BYTES bad bytes there is nothing to judge by. UTF-8 costs nothing past the sample, UTF-16 is read at 150 MB/s.
+of letters and most such text is cp1252: its own order took French notes for cp1250 ("fi\u010dvre"). With fewer than
+LEGACY_BYTES bad bytes there is nothing to judge by. UTF-8 costs nothing past the sample; jsonl in UTF-16 is read as
+fast as in UTF-8.
 """
 
 import codecs
@@ -18,7 +19,6 @@ SAMPLE_BYTES = 1 << 20
 LEGACY_BYTES = 4
 CONTROL_FRACTION = 0.01  # NULs and other control characters above it: no text
 CANDIDATES = ("cp1252", "cp1250", "cp1251", "cp932", "gb18030", "big5", "cp949", "cp1253", "cp1254", "koi8_r")
-MESS = 0.02  # on charset-normalizer's scale from 0 to 1; candidates that close are equal
 
 MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -74,8 +74,8 @@ def _ranked_encoding(sample: bytes) -> str:
     telling = b"\n".join(line for line in sample.split(b"\n") if not line.isascii())[: 1 << 16]
     matches = from_bytes(telling, cp_isolation=list(CANDIDATES), preemptive_behaviour=False)
     mess = {encoding: match.chaos for match in matches for encoding in match.could_be_from_charset}
-    close = [one for one in CANDIDATES if one in mess and mess[one] <= min(mess.values()) + MESS]
-    return close[0] if close else "utf-8"
+    least = [one for one in CANDIDATES if one in mess and mess[one] == min(mess.values())]
+    return least[0] if least else "utf-8"
 
 
 def declared_encoding(sample: bytes) -> str | None:

@@ -2,7 +2,8 @@
 
 The parser loads nothing: no entity, no DTD, no network, no file, and libxml2's own limits on depth and size hold. A record
 that refers to an entity other than XML's five is a fault, since dropping the reference would silently drop text.
-XML streams record by record, so memory is one record. JATS 25 MB/s, PubMed 30, HTML 30 on one core.
+XML streams record by record, so memory is one record. JATS 46 MB/s, PubMed 25 (80 us a record), HTML 30 on one core;
+the same with a `translate` for each text node 14.
 """
 
 import re
@@ -97,7 +98,6 @@ def xml_rows(stream: BinaryIO, kind: str) -> Rows:
             yield row, Fault("malformed_row", f"refers to the entity {str(entity.text)[:80]}, which is not read")
         else:
             yield row, _record(element, kind)
-        element.clear()
         while element.getprevious() is not None:
             del element.getparent()[0]
     if not row:

@@ -3,7 +3,7 @@
 A source is one file, or a folder of which every file of the source's format is read in sorted order, plain, gzip or
 zstandard, or inside tar archives. A bad row never stops a build and never vanishes: it is yielded as a `Fault`, and so is
 what damage makes unreadable. Only what no row can repair (no file, no row at all) is a BuildError. Memory is one row, or
-one file where a format has to be read as a whole (json, txt, html). jsonl 490 MB/s, jsonl.gz 150 a core.
+one file where a format has to be read as a whole (json, txt, html). jsonl 456 MB/s a core.
 """
 
 import io
@@ -13,18 +13,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, Self
 
-import polars as pl
 from pydantic import Field, field_validator, model_validator
 
 from stages.lib import archives, hub, markup, rows
 from stages.lib.archives import COMPRESSIONS, RawFile, is_archive, members, open_binary, printable, raw_files, whole
+from stages.lib.documents import Collection
 from stages.lib.encodings import utf8_stream, xml_encoding
 from stages.lib.faults import Fault, Record, Rows, Unreadable
 from stages.lib.privacy.screening import Phi
 from stages.lib.section import BuildError, Section
-
-Collection = Literal["clinical", "general", "instructions"]
-COLLECTIONS: tuple[Collection, ...] = ("clinical", "general", "instructions")
 
 SUFFIXES = {
     "jsonl": (".jsonl", ".ndjson", ".json"),
@@ -42,8 +39,6 @@ TEXT_FORMATS = ("jsonl", "json", "csv", "txt", "html")  # in any encoding; XML d
 ROLES = {"user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant", "system": "system"}
 
 READ_ERRORS = (*archives.ERRORS, *markup.ERRORS, *rows.ERRORS)
-
-BATCH_BYTES = 1 << 22  # of documents' text at a time: their words and hashes take about ten times as much
 
 
 class Template:
@@ -379,18 +374,3 @@ def raw_records(path: Path, source: Source) -> Iterator[tuple[str, Record | Faul
             yield found
     if empty:
         raise BuildError(f"{path}: has no rows; remove the source or correct `path`")
-
-
-def document_files(folder: Path) -> list[Path]:
-    """The parts of one source's documents, in document order."""
-    files = sorted(folder.glob("part-*.parquet"))
-    if not files:
-        raise BuildError(f"{folder}: has no part-*.parquet; run `dvc repro ingest`")
-    return files
-
-
-def document_batches(part: Path) -> Iterator[pl.DataFrame]:
-    """The doc_id and text of one part in document order, about BATCH_BYTES of text at a time."""
-    documents = pl.read_parquet(part, columns=["doc_id", "text"])
-    batch = documents["text"].str.len_bytes().cast(pl.Int64).cum_sum() // BATCH_BYTES
-    yield from documents.with_columns(batch.alias("batch")).partition_by("batch", include_key=False)

@@ -2,7 +2,7 @@
 
 A row that cannot be read is a Fault and the next one is read; what ends a file raises Unreadable, or what its library
 raises. jsonl and csv are read line by line and hold at most LINE_BYTES; json and txt are read as a whole. On one core
-jsonl 490 MB/s, csv 90.
+jsonl 456 MB/s, csv 111, parquet 381.
 """
 
 import csv
