@@ -72,7 +72,7 @@ PHONE = re.compile(
 SSN = re.compile(r"\d{3}([- ])\d\d\1\d{4}(?!\w|-[\dA-Z])")
 IP = re.compile(r"\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}(?::\d+|/\d+)?(?![\w.]\d)")
 HEXADECIMAL = re.compile(r":[0-9A-Fa-f]{0,4}:")
-HEXADECIMAL_TOKEN = re.compile(r"[0-9A-Fa-f:]{7,}(?:/\d+)?")
+HEXADECIMAL_TOKEN = re.compile(r"[0-9A-Fa-f:]{7,45}(?:/\d+)?")
 EMAIL_LEFT = re.compile(r"[\w.+'’-]+$")
 EMAIL_RIGHT = re.compile(r"[\w-]+(?:\.[\w-]+)+")
 URL = re.compile(r"(?:https?|ftp)://[^\s<>\"')\]]+|www\.[^\s<>\"')\]]+")
@@ -110,12 +110,19 @@ LABEL = re.compile(
     r"|security|via|machine|line|records?|the|results?|her|him|us|me)\b)*)(?:blue cross, id )?$",
     re.I,
 )
+LETTERS = re.compile(r"[a-z]+")
+LABEL_STARTS = word_set(  # of every word that a label may begin with, so that LABEL is tried on few windows
+    "fax f ssn ss soc fin voi iri ret pal fac bio dna pho pic ima mrn mr med cha hos uni pat rec mem pol ins sub ben hea pla gro"
+    " hic acc bil cre car ban iba gua dea npi lic dl cer dri vin veh reg tag ser s sn lot udi dev ime mac imp mod tel cel mob"
+    " pag bee cal con rea ext stu cas ord vis cla job doc enc spe emp pas dic req ref"
+)
 EXPLICIT = re.compile(r"#|:|\b(?:no|num|number|id)\b", re.I)
 WEAK = {"other", "photo", "record", "phone"}  # their labels are everyday words
 CODE_LEFT = re.compile(r"(?:[\w(./+-]|\)(?=\d))*$")
 LETTERS_LEFT = re.compile(r"(?<!\w)[A-Z]{1,4} $")
 CODE = re.compile(
-    r"[A-Za-z0-9(+][\w()+/-]*(?:[./-]\w+)*(?: [A-Z]{0,3}\d[\dA-Z-]*(?![\w/.,]*\d* ?(?:mg|mm|cm|mcg|mL|units?|years?|%)))*"
+    r"[A-Za-z0-9(+][\w()+/-]{0,40}(?:[./-]\w{1,40}){0,8}"
+    r"(?: [A-Z]{0,3}\d[\dA-Z-]{0,40}(?![\w/.,]*\d* ?(?:mg|mm|cm|mcg|mL|units?|years?|%))){0,6}"
 )
 TOKEN = re.compile(
     r"\d(?<!\d\d)(?!\d{0,2}(?:\.\d{1,2})?(?![\w/()-]|\.\d| ?[\d(])"  # no doses and readings,
@@ -213,7 +220,10 @@ def addresses(text: str) -> Iterator[Span]:
 def _labeled(text: str, start: int) -> tuple[Kind, bool] | None:
     """The class that the words before `start` give to what follows, and whether they say that it is a number."""
     window = text[max(0, start - 48) : start]
-    found = LABEL.search(window[window.rfind("\n") + 1 :])
+    window = window[window.rfind("\n") + 1 :]
+    if LABEL_STARTS.isdisjoint(word[:3] for word in LETTERS.findall(window.lower())):
+        return None
+    found = LABEL.search(window)
     if found is None:
         return None
     kind = next(kind for kind, _ in LABELS if found.group(kind) is not None)

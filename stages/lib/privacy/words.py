@@ -59,7 +59,7 @@ PLACEHOLDER = re.compile(
     r"(?:[A-Z]\.?|X{2,}\w*|XYZ\w?|A[Bb][Cc][Dd]?[Ee]?F?|Xyz|D[Ee][Ff]|Sample|Doe|DOE|Name|Doctor|Patient|Month)\b"
 )
 
-WORD = rf"[{UPPER}][\w'’]*[{LOWER}][\w'’]*(?:-[{UPPER}]?[\w'’]+)*"
+WORD = rf"[{UPPER}](?=[\w'’]*[{LOWER}])[\w'’]++(?:-[{UPPER}]?[\w'’]++){{0,3}}"
 PARTICLE = (
     r"(?:van|von|de|da|do|dos|das|del|della|degli|di|der|den|la|le|el|los|las|les|sur|sous|en|am|an|im|op|bei|aan|af|ter|ten"
     r"|bin|al|y|e|zu|zum|St\.|v\.)"
@@ -93,9 +93,9 @@ CREDENTIAL = re.compile(
 )
 INITIALS = re.compile(r"[A-Z]{2,3}(?<![A-Z]{4})(?=[/:][a-z]{2,3}\b)")
 BY_INITIALS = re.compile(r"y(?<=\b[Bb]y):? (?P<name>(?:[A-Z]\.){2,3}|(?!DR|MR|MS|MD)[A-Z]{2,3}(?=\s*(?:\n|$|\. )))")
-LEFT_RUN = re.compile(rf"(?:(?:{WORD}|[{UPPER}]\.|St\.|VA|\d+)(?: (?:of|and|the|&|{PARTICLE}))* )+$")
+LEFT_RUN = re.compile(rf"(?:(?:{WORD}|[{UPPER}]\.|St\.|VA|\d+)(?: (?:of|and|the|&|{PARTICLE})){{0,2}} ){{1,8}}$")
 RIGHT_RUN = re.compile(rf"(?:,? (?:of|at|in|for) (?:the )?{WORD}(?: {WORD}){{0,2}})")
-TOWN_RUN = re.compile(rf"(?:(?:{PARTICLE}|[{UPPER}]\.|{WORD})[ -])*{WORD}$")
+TOWN_RUN = re.compile(rf"(?:(?:{PARTICLE}|[{UPPER}]\.|{WORD})[ -]){{0,6}}{WORD}$")
 A_TOWN = re.compile(rf"(?:St\.? |Mt\.? |Ft\.? )?{WORD}(?:(?: {PARTICLE})? {WORD}|-\w+){{0,3}}")
 LIVING = re.compile(
     r"\b(?:[Oo]riginally|liv|resid|born|rais|mov|relocat|transfer|visit|grew|work|travel|return|home|originally|immigrat|hospitalized|native|teacher"
