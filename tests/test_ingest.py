@@ -16,7 +16,6 @@ from stages.lib.privacy.screening import key_id
 from stages.lib.records import Source
 from stages.lib.section import BuildError
 from stages.lib.store import Store
-from stages.lib.text import STEPS
 from tests.test_records import TURNS, section
 
 ROWS: list[dict[str, Any]] = [
@@ -172,7 +171,9 @@ def test_dates_and_long_documents(tmp_path: Path) -> None:
     ]
     documents, ledger = ingested(tmp_path, rows, section(date_field="year", document_limit_characters=10))
     assert documents.select("text", "date").rows() == [("short", "2021"), ("none", None)]
-    assert ledger.select("reason", "detail").rows() == [("too_long", "11 characters, the limit is 10")]
+    assert ledger.select("reason", "detail").rows() == [
+        ("too_long", "11 characters, more than `document_limit_characters`")
+    ]
 
 
 NOTE = "Seen by Dr. Okafor on 03/14/2021 and 03/24/2021."

@@ -31,7 +31,7 @@ class Phi(Section):
     def _consistent(self) -> Self:
         if self.classes and len(set(self.classes)) < len(self.classes):
             raise ValueError("`classes` names a class twice")
-        if (self.action == "surrogate") != (self.key_file is not None and self.key_id is not None):
+        if {self.key_file is not None, self.key_id is not None} != {self.action == "surrogate"}:
             raise ValueError("`key_file` and `key_id` belong to the action surrogate, and only to it")
         return self
 
