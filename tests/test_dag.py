@@ -119,7 +119,7 @@ def test_a_document_is_traced_to_the_rows_and_models_it_ended_in(project: Projec
     copy = ledger.filter(pl.col("reason") == "exact_duplicate").row(0, named=True)
     assert trace(project, copy["doc_id"])["not kept by select"] == f"exact_duplicate: {copy['detail']}"
     learned = pl.read_parquet(project.folder / "data/instructions/documents.parquet")["doc_id"][0]
-    assert trace(project, learned)["read by"] == "cpt-sft, 1 times"
+    assert trace(project, learned)["read by"] == "cpt-neftune, 1 times"
     assert "a doc_id starts with its source" in project.run(sys.executable, "-m", "stages.trace", "x/1", fails=True)
 
 

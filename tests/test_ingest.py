@@ -126,13 +126,12 @@ def test_an_id_of_an_earlier_file_is_in_the_ledger(tmp_path: Path) -> None:
         ("c.jsonl#1", "duplicate_id", "the id of b.jsonl#2"),
     ]
     counts = json.loads((tmp_path / "counts.json").read_text())
-    changes = dict.fromkeys((name for name, *_ in STEPS), 0)
     assert counts == {
         "documents": 3,
         "encodings": {"utf-8": 3},
         "files": 3,
         "rows": 5,
-        "changes": changes,
+        "changes": {},
         "identifiers": {},
     }
 
