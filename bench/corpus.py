@@ -44,7 +44,9 @@ JSONL: dict[str, Any] = {
     "collection": "clinical",
     "path": "corpus",
 }
-JSONL |= dict.fromkeys(("split", "id", "turns", "license_field"))
+JSONL |= dict.fromkeys(
+    ("split", "id", "turns", "turns_field", "license_field", "date_field", "phi", "document_limit_characters")
+)
 
 PEER_STEPS = ("filter", "signatures", "buckets", "clusters", "deduplicate", "decontaminate", "tokenize")
 PEER_ARMS: dict[str, dict[str, Any]] = {
@@ -124,7 +126,8 @@ def params_for_corpus(params: Mapping[str, Any], raw: Path) -> dict[str, Any]:
     """The profile with the one source `corpus` in the folder `raw`."""
     tokenizer = params["tokenizer"] | ({"sources": {"corpus": "clinical"}} if params["tokenizer"]["sources"] else {})
     changes = {"root": str(raw), "source": {"corpus": JSONL}, "corpus": {"corpus": "clinical"}, "tokenizer": tokenizer}
-    return {**params, **changes, "select": params["select"] | {"priority": ["corpus"]}}
+    select = params["select"] | {"priority": ["corpus"]}
+    return {**params, **changes, "select": select, "licenses": {"allow": ["any"], "outside": "stop"}}
 
 
 def prepared(folder: Path, params: Mapping[str, Any], root: Path, corpus: Path) -> list[str]:
@@ -139,7 +142,7 @@ def prepared(folder: Path, params: Mapping[str, Any], root: Path, corpus: Path) 
     ours = params_for_corpus(params, raw)
     (folder / "params.yaml").write_text(yaml.safe_dump(ours, sort_keys=False), encoding="utf-8")
     samples = ["sample@corpus"] if ours["tokenizer"]["sources"] else []
-    made = [*(f"benchmarks@{name}" for name in params["benchmark"]), COUNTED[0], *samples, "tokenizer"]
+    made = [*(f"benchmarks@{name}" for name in params["benchmark"]), COUNTED[0], "audit@corpus", *samples, "tokenizer"]
     return [*made, *COUNTED[1:]]
 
 

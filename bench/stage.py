@@ -16,9 +16,10 @@ from stages.lib.stage import PARAMS, bound, declarations, read_params
 def main(folder: Path, stage: str, core: int) -> None:
     """Run `stage` on `core` and write what it took to <folder>/costs/<stage>.json."""
     pinned(core)
-    declared = declarations(folder, read_params(folder / PARAMS))[stage]
+    params = read_params(folder / PARAMS)
+    declared = declarations(folder, params)[stage]
     module = importlib.import_module(f"stages.{stage.partition('@')[0]}")
-    values = bound(module.main, declared, folder)
+    values = bound(module.main, declared, folder, params)
     for path in declared.outs:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
     measured(lambda: module.main(**values), folder / "costs" / f"{stage}.json")

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import random
 from pathlib import Path
 
 import pytest
@@ -10,12 +11,17 @@ from bench import corpus
 from bench.corpus import COUNTED, Arm, Step, every_nth, table, write_corpus
 from stages.lib.stage import ROOT
 
+ENGLISH = """
+the a of and in with after before patient nurse doctor river garden morning evening house window letter table
+water walked looked found carried opened answered waited remembered small quiet long early late cold warm
+because while
+""".split()  # noqa: SIM905 - shorter to read than a list
 QUESTION = "which of these plants is brewed against the moon itch of the river people in spring"
 
 
 def words(number: int, count: int = 60) -> str:
     """A text of its own for each number."""
-    return " ".join(f"w{number}x{position}" for position in range(count))
+    return " ".join(random.Random(number).choices(ENGLISH, k=count))
 
 
 @pytest.fixture(scope="module")
