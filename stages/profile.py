@@ -21,7 +21,7 @@ from stages.lib.section import BuildError
 from stages.lib.stage import PARAMS, ROOT, declarations, param_name, read_params, validated
 
 NOT_BOUND = ("root", "corpus", "launch")  # used by dvc.yaml's templates or by stages.launch, declared by no stage
-EMPTY_ALLOWED = ("synthesize", "pretrain", "architecture")  # a stage for each entry, and there may be none
+EMPTY_ALLOWED = ("synthesize", "download", "pretrain", "architecture")  # a stage for each entry, and there may be none
 
 
 def check_sections(params: Mapping[str, Any], root: Path) -> None:
@@ -94,7 +94,7 @@ def check_references(params: Mapping[str, Any], root: Path) -> None:
                 f" pack.sequence_length_tokens {width}"
             )
     folder = root / params["root"]
-    made = [f"data/raw/{name}" for name in params["synthesize"]]
+    made = [f"data/raw/{name}" for name in (*params["synthesize"], *params["download"])]
     if params["root"] not in made or folder.exists():  # else the build makes it first
         for kind in ("source", "benchmark"):
             for name, section in params[kind].items():
