@@ -5,15 +5,13 @@ import gzip
 import hashlib
 import io
 import json
-import os
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 from stages.lib.privacy.spans import Span
 from stages.lib.stage import ROOT
+from tests.project import SHARED
 
-DATA = Path(os.environ.get("OSLER_SHARED_DATA") or ROOT.parent / "shared" / "data")
 LABELS = ROOT / "tests" / "data" / "phi_labels.jsonl"
 MTSAMPLES = "corpus/mtsamples/mtsamples.jsonl.gz"
 
@@ -40,7 +38,7 @@ class Label:
 
 @cache
 def _rows(file: str) -> list[dict[str, str]]:
-    with gzip.open(DATA / file, "rb") as stream:
+    with gzip.open(SHARED / file, "rb") as stream:
         if file.endswith(".jsonl.gz"):
             return [json.loads(line) for line in stream]
         return list(csv.DictReader(io.TextIOWrapper(stream, encoding="utf-8", newline="")))

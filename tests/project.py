@@ -9,6 +9,8 @@ from pathlib import Path
 
 from stages.lib.stage import ROOT
 
+SHARED = Path(os.environ.get("OSLER_SHARED_DATA") or ROOT.parent / "shared" / "data")  # real text, in no repository
+
 ENVIRONMENT = {
     **{name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "GIT_"))},
     "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",

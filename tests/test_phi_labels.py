@@ -3,7 +3,8 @@
 import pytest
 
 from stages.lib.privacy.spans import KINDS, disjoint
-from tests.phi_labels import DATA, MTSAMPLES, labels
+from tests.phi_labels import MTSAMPLES, labels
+from tests.project import SHARED
 
 
 def test_labels_are_three_hundred_spans_and_no_text() -> None:
@@ -15,7 +16,7 @@ def test_labels_are_three_hundred_spans_and_no_text() -> None:
     assert len({(label.file, label.row) for label in labels()}) == len(labels())
 
 
-@pytest.mark.skipif(not (DATA / MTSAMPLES).exists(), reason="the real notes are not here")
+@pytest.mark.skipif(not (SHARED / MTSAMPLES).exists(), reason="the real notes are not here")
 def test_the_notes_are_those_that_were_labeled() -> None:
     """A note that changed by one character has another hash, and its offsets mean nothing."""
     assert all(label.is_as_labeled for label in labels())

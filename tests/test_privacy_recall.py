@@ -13,13 +13,14 @@ from stages.lib.privacy.detector import identifiers_of
 from stages.lib.privacy.planter import planted
 from stages.lib.privacy.recall import exact_interval, false_alarms, is_covered, recall_by_class
 from stages.lib.privacy.spans import Span
-from tests.phi_labels import DATA, MTSAMPLES, labels, mtsamples
+from tests.phi_labels import MTSAMPLES, labels, mtsamples
+from tests.project import SHARED
 
 REPORTING_SEED = 2
 PER_DOCUMENT = 9
 NOTES = 600
 
-REAL = pytest.mark.skipif(not (DATA / MTSAMPLES).exists(), reason="the real notes are not here")
+REAL = pytest.mark.skipif(not (SHARED / MTSAMPLES).exists(), reason="the real notes are not here")
 
 INVENTED = [
     "HISTORY:\nThe patient is a 54-year-old woman with two days of cough. She denies fever or chills. Blood pressure is 120/80."

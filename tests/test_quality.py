@@ -1,7 +1,6 @@
 """Signals of quality, their thresholds, and planted junk."""
 
 import json
-import os
 import random
 from collections import Counter
 from collections.abc import Sequence
@@ -36,6 +35,7 @@ from stages.lib.quality import (
 from stages.lib.records import Source, raw_records
 from stages.lib.trigrams import ALPHABET, TRIGRAMS, character_classes, rare_trigrams
 from tests.junk import KINDS, LANGUAGES, SEVERITIES, furniture, genuine, junk, misread
+from tests.project import SHARED
 
 ROOT = Path(__file__).parents[1]
 REAL: dict[str, Any] = yaml.safe_load((ROOT / "profiles/real-small.yaml").read_text())["quality"]
@@ -392,7 +392,6 @@ def test_the_invented_corpus_is_kept(profile: str, seed: int) -> None:
     assert Counter(found.drop_nulls()) == Counter()
 
 
-SHARED = Path(os.environ.get("OSLER_SHARED_DATA", ROOT.parent / "shared/data"))
 PROFILE = yaml.safe_load((ROOT / "profiles/real-small.yaml").read_text())
 ELIGIBILITY = {**PROFILE["source"]["pmc_trials"], "path": "corpus/trial_eligibility", "id": None, "license_field": None}
 TEXTS_OF = {name: section for name, section in PROFILE["source"].items() if section["turns"] is None}

@@ -1,17 +1,13 @@
 """The real data beside the project, where it is there: every source can be read by some section."""
 
-import os
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from stages.lib.faults import Fault
 from stages.lib.records import contents, file_records, source_files
-from stages.lib.stage import ROOT
+from tests.project import SHARED
 from tests.test_records import section
-
-DATA = Path(os.environ.get("OSLER_SHARED_DATA", ROOT.parent / "shared/data"))
 
 
 def turns(user: str, assistant: str) -> dict[str, Any]:
@@ -46,7 +42,7 @@ SECTIONS: list[tuple[str, dict[str, Any], int, int]] = [
     ("instruct/aci_bench", {"format": "csv", "id": "encounter_id"} | turns("{dialogue}", "{note}"), 87, 87),
 ]  # fmt: skip
 
-pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="no data beside the project (OSLER_SHARED_DATA)")
+pytestmark = pytest.mark.skipif(not SHARED.is_dir(), reason="no data beside the project (OSLER_SHARED_DATA)")
 
 
 @pytest.mark.parametrize(("path", "changed", "rows", "documents"), SECTIONS, ids=[path for path, *_ in SECTIONS])
@@ -55,7 +51,7 @@ def test_a_source_can_be_read(path: str, changed: dict[str, Any], rows: int, doc
     source = section(**changed)
     templates = source.templates
     found, faults = 0, []
-    for file in source_files(DATA / path, source):
+    for file in source_files(SHARED / path, source):
         for _, record in file_records(file, source):
             made = record if isinstance(record, Fault) else contents(record, source, templates)
             found += 1
@@ -66,5 +62,5 @@ def test_a_source_can_be_read(path: str, changed: dict[str, Any], rows: int, doc
 
 def test_no_source_is_left_out() -> None:
     """Each folder of corpus, replay and instruct has its section."""
-    folders = {f"{part}/{one.name}" for part in ("corpus", "replay", "instruct") for one in (DATA / part).iterdir()}
+    folders = {f"{part}/{one.name}" for part in ("corpus", "replay", "instruct") for one in (SHARED / part).iterdir()}
     assert folders == {path for path, *_ in SECTIONS}

@@ -1,6 +1,5 @@
 """Tokenizers: trained ones are deterministic, Mistral's is Mistral's, and a fast encoder gives the ids of the slow one."""
 
-import os
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -19,7 +18,6 @@ from stages.lib import tokenization
 from stages.lib.files import folder_hash
 from stages.lib.records import Template, raw_records
 from stages.lib.section import BuildError
-from stages.lib.stage import ROOT
 from stages.lib.store import Store
 from stages.lib.tokenization import (
     PIECES,
@@ -36,9 +34,8 @@ from stages.lib.tokenization import (
     tokenizers_encoder,
     trained_bpe,
 )
+from tests.project import SHARED
 from tests.test_records import section
-
-SHARED = Path(os.environ.get("OSLER_SHARED_DATA", ROOT.parent / "shared" / "data"))
 
 HARD = [
     "The patient's BP was 120/80 mmHg;\n\n  no   change.",
