@@ -43,5 +43,5 @@ format: setup ## put the code into its format
 profile: setup ## make profiles/NAME.yaml the params, with ROOT as its data folder
 	@python -m stages.profile $(NAME) $(if $(ROOT),--root $(ROOT))
 
-campaign: setup ## three seeds of the default, printed (a quarter of an hour)
+campaign: setup ## three seeds of the default, printed, and 10,000 fuzzed files (a quarter of an hour)
 	python -m pytest -s -m campaign

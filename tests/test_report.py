@@ -70,7 +70,10 @@ def folder(tmp_path: Path) -> Path:
         )
     touched(tmp_path, [])
     (tmp_path / "plan").mkdir()
-    sources = {"notes": {"rows": 3, "tokens": 3000, "epochs": 1.5}, "towns": {"rows": 1, "tokens": 1000, "epochs": 0.5}}
+    sources = {
+        "notes": {"rows": 3, "tokens": 3000, "epochs": 1.5, "tokens_per_license": {"CC0-1.0": 3000}},
+        "towns": {"rows": 1, "tokens": 1000, "epochs": 0.5},
+    }
     (tmp_path / "plan/plan.json").write_text(json.dumps({"tokens": 4000, "sources": sources}))
     return tmp_path
 
@@ -135,6 +138,7 @@ def test_the_report_can_be_read_alone(folder: Path) -> None:
     assert "Guessing gives 25.0 %. At chance, marked `~`" in text
     assert "**supported on 1 seed** | +70.0 | [" in text
     assert "| notes | 3,000 | 75.0 % | 1.50 |" in text
+    assert "| CC0-1.0 | 3,000 | 100.0 % |" in text
     assert "No prompt was cut" in text
     assert "nan" not in text
 

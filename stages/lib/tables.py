@@ -1,6 +1,7 @@
 """The results as text: the report in Markdown, and a summary for a terminal."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -114,6 +115,16 @@ def mixture_table(plan: Mapping[str, Any]) -> str:
     return markdown_table(["source", "tokens", "share", "epochs"], rows)
 
 
+def license_table(plan: Mapping[str, Any]) -> str:
+    """The same by license of the documents."""
+    tokens = Counter[str]()
+    for source in plan.get("sources", {}).values():
+        tokens.update(source.get("tokens_per_license", {}))
+    total = tokens.total() or 1
+    rows = [[name, f"{count:,}", f"{100 * count / total:.1f} %"] for name, count in sorted(tokens.items())]
+    return markdown_table(["license", "tokens", "share"], rows)
+
+
 def contamination_parts(
     cells: Mapping[tuple[str, str, str], Accuracy],
     clean: Mapping[tuple[str, str, str], Accuracy],
@@ -211,7 +222,7 @@ def report_text(
         claims_table(claims),
     ]
     if plan.get("sources"):
-        parts += ["## Mixture", "What continued pretraining read.", mixture_table(plan)]
+        parts += ["## Mixture", "What continued pretraining read.", mixture_table(plan), license_table(plan)]
     parts += [
         "## Training",
         "![training loss](figures/training_loss.png)",
