@@ -19,6 +19,7 @@ import yaml
 
 from bench.measure import REPOSITORY, costs, measured
 from stages import screen, select
+from stages.lib import selection
 from stages.lib.ngrams import OVERLAPS
 from stages.lib.quality import Quality, signals
 from stages.lib.stage import validated
@@ -75,10 +76,10 @@ def run_select(folder: Path) -> None:
     outs = {name: folder / "out" / name for name in ("heldout", "keep")}
     files = {name: folder / "out" / f"{name}.json" for name in ("corpus", "contamination", "phi")}
     settings = {
-        "licenses": validated("licenses", params["licenses"], select.Licenses),
+        "licenses": validated("licenses", params["licenses"], selection.Licenses),
         "quality": validated("quality", params["quality"], Quality),
         "screen": validated("screen", params["screen"], screen.Screen),
-        "select": validated("select", chosen, select.Select),
+        "select": validated("select", chosen, selection.Select),
     }
     tables = {name: folder / "out" / f"{name}.parquet" for name in ("ledger", "touched")}
     measured(lambda: select.main(**inputs, **outs, **files, **settings, **tables), folder / "costs.json")

@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from stages.ingest import Draft, documents_frame, draft
 from stages.lib import quality as module
 from stages.lib.corpus import Synthesize, companions, render, town_documents
+from stages.lib.drafts import Draft, documents_frame, draft
 from stages.lib.knowledge import knowledge_base
 from stages.lib.language import languages
 from stages.lib.quality import (

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from stages import audit, benchmarks, ingest, overlap, screen, select
+from stages.lib import selection
 from stages.lib.quality import Quality
 from stages.lib.stage import ROOT, validated
 from stages.lib.store import Store
@@ -55,9 +56,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     names = [path.split("/")[1] for path, *_ in SECTIONS]
     select.main(
         **{kind: folder / kind for kind in ("audits", "counts", "documents", "overlaps", "screens", "heldout", "keep")},
-        licenses=select.Licenses(allow=("CC0-1.0", *PARAMS["licenses"]["allow"]), outside="ledger"),
+        licenses=selection.Licenses(allow=("CC0-1.0", *PARAMS["licenses"]["allow"]), outside="ledger"),
         quality=settings_of["quality"],
-        select=validated("select", PARAMS["select"] | {"priority": names}, select.Select),
+        select=validated("select", PARAMS["select"] | {"priority": names}, selection.Select),
         screen=settings_of["screen"],
         ledger=folder / "select.parquet",
         touched=folder / "touched.parquet",

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from stages import audit, benchmarks, ingest, overlap, screen, select
+from stages.lib import selection
 from stages.lib.quality import Quality
 from stages.lib.section import BuildError
 from stages.lib.store import Store
@@ -17,7 +18,7 @@ from tests.test_records import section
 
 COLLECTIONS = {"guides": "clinical", "notes": "clinical", "towns": "general"}
 SCREEN = screen.Screen(shingle_words=5, bands=20, rows_per_band=7)
-ANY_LICENSE = select.Licenses(allow=("CC0-1.0",), outside="stop")
+ANY_LICENSE = selection.Licenses(allow=("CC0-1.0",), outside="stop")
 QUALITY = Quality.model_validate_json(
     json.dumps(
         {name: 0.0 if name.startswith("minimum") else 1.0 for name in Quality.model_fields}
@@ -31,11 +32,11 @@ ITEMS = [
 ]
 
 
-def settings(**changed: Any) -> select.Select:
+def settings(**changed: Any) -> selection.Select:
     """The section of the tests; nothing is held out unless `changed` says so."""
     values: dict[str, Any] = {"priority": list(COLLECTIONS), "minimum_words": 5, "jaccard": 0.8}
     values |= {"contaminated_coverage": 0.5, "heldout_fraction": 0.0, "heldout_limit_documents": 99}
-    return select.Select.model_validate_json(json.dumps(values | changed))
+    return selection.Select.model_validate_json(json.dumps(values | changed))
 
 
 def prose(seed: int | str, words: int = 60) -> str:
@@ -91,7 +92,7 @@ def prepared(folder: Path, texts: Mapping[str, Mapping[str, str]]) -> Path:
     return folder
 
 
-def selected(folder: Path, config: select.Select, licenses: select.Licenses = ANY_LICENSE) -> dict[str, str]:
+def selected(folder: Path, config: selection.Select, licenses: selection.Licenses = ANY_LICENSE) -> dict[str, str]:
     """doc_id -> "keep", or reason and detail; asserts that every document is exactly one of these."""
     out = folder / "out"
     select.main(
@@ -251,14 +252,14 @@ def test_held_out_documents_are_a_share_of_each_domain_and_have_no_twin(tmp_path
 def test_a_document_is_held_out_whatever_else_is_there() -> None:
     """Without the towns, and with other guides, the same notes are held out."""
     ids = pl.Series([f"notes/{number}" for number in range(200)])
-    alone = set(select.heldout_documents(ids, 0.1, 999))
+    alone = set(selection.heldout_documents(ids, 0.1, 999))
     among = set(
-        select.heldout_documents(pl.concat([ids, pl.Series([f"g/{number}" for number in range(50)])]), 0.1, 999)
+        selection.heldout_documents(pl.concat([ids, pl.Series([f"g/{number}" for number in range(50)])]), 0.1, 999)
     )
     assert alone == {doc_id for doc_id in among if doc_id.startswith("notes")}
     assert 8 <= len(alone) <= 35
-    assert set(select.heldout_documents(ids.reverse(), 0.1, 5)) == set(select.heldout_documents(ids, 0.1, 5))
-    assert list(select.heldout_documents(ids, 0.0, 5)) == []
+    assert set(selection.heldout_documents(ids.reverse(), 0.1, 5)) == set(selection.heldout_documents(ids, 0.1, 5))
+    assert list(selection.heldout_documents(ids, 0.0, 5)) == []
 
 
 @pytest.mark.parametrize(
