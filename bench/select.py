@@ -12,6 +12,7 @@ import json
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -72,17 +73,17 @@ def run_select(folder: Path) -> None:
     """The stage on what `write_inputs` wrote."""
     params = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
     chosen = params["select"] | {"priority": ["notes"]}
-    inputs = {kind: folder / kind for kind in ("audits", "counts", "documents", "overlaps", "screens")}
-    outs = {name: folder / "out" / name for name in ("heldout", "keep")}
-    files = {name: folder / "out" / f"{name}.json" for name in ("corpus", "contamination", "phi")}
-    settings = {
+    values: dict[str, Any] = {kind: folder / kind for kind in ("audits", "counts", "documents", "overlaps", "screens")}
+    values |= {name: folder / "out" / name for name in ("heldout", "keep")}
+    values |= {name: folder / "out" / f"{name}.json" for name in ("corpus", "contamination", "phi")}
+    values |= {name: folder / "out" / f"{name}.parquet" for name in ("ledger", "touched")}
+    values |= {
         "licenses": validated("licenses", params["licenses"], selection.Licenses),
         "quality": validated("quality", params["quality"], Quality),
         "screen": validated("screen", params["screen"], screen.Screen),
         "select": validated("select", chosen, selection.Select),
     }
-    tables = {name: folder / "out" / f"{name}.parquet" for name in ("ledger", "touched")}
-    measured(lambda: select.main(**inputs, **outs, **files, **settings, **tables), folder / "costs.json")
+    measured(lambda: select.main(**values), folder / "costs.json")
 
 
 def main() -> None:
