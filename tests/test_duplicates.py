@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.lib.duplicates import NEIGHBORS, candidate_pairs, components, jaccard, nearest, shingle_sets
+from stages.lib.duplicates import (
+    NEIGHBORS,
+    candidate_pairs,
+    components,
+    jaccard,
+    joining_similarities,
+    nearest,
+    shingle_sets,
+)
 from stages.lib.minhash import band_hashes
 from stages.lib.shingles import I64, shingles, word_runs
 
@@ -56,6 +64,24 @@ def test_components_do_not_depend_on_the_order_of_pairs(pairs: list[tuple[int, i
     assert all(clusters[cluster] == cluster <= document for document, cluster in enumerate(clusters))
     linked = {document for pair in pairs for document in pair if pair[0] != pair[1]}
     assert all(clusters[document] == document for document in set(range(9)) - linked)
+
+
+@given(st.lists(st.sets(st.integers(0, 6), min_size=1), min_size=2, max_size=8))
+def test_skipped_comparisons_change_no_cluster(members: list[set[int]]) -> None:
+    """Clusters of the pairs that were compared are those of all pairs; what is not 0 is the true similarity."""
+    sets = [np.array(sorted(each), np.uint64) for each in members]
+    pairs = array(list(combinations(range(len(sets)), 2)))
+    every = np.array([jaccard(sets[one], sets[other]) for one, other in pairs.tolist()])
+    some = joining_similarities(pairs, sets, 0.5)
+    assert ((some == every) | (some == 0)).all()
+    clusters = [components(pairs[found >= 0.5], len(sets)) for found in (every, some)]
+    assert (clusters[0] == clusters[1]).all()
+
+
+def test_copies_of_one_template_are_compared_once_each() -> None:
+    """Of 100 equal sets 99 pairs are compared, not 4,950."""
+    sets = [np.arange(5, dtype=np.uint64)] * 100
+    assert (joining_similarities(array(list(combinations(range(100), 2))), sets, 0.8) > 0).sum() == 99
 
 
 def test_a_dropped_document_names_the_first_or_its_link_to_it() -> None:

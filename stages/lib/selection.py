@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from stages.lib.documents import BATCH_BYTES
-from stages.lib.duplicates import candidate_pairs, components, jaccard, nearest, shingle_sets
+from stages.lib.duplicates import candidate_pairs, components, joining_similarities, nearest, shingle_sets
 from stages.lib.progress import progress
 from stages.lib.quality import INSTRUCTION_RULES, RULES, Quality, reasons
 from stages.lib.section import Section
@@ -91,7 +91,7 @@ def first_of_equal(values: U64) -> I64:
 def verified_pairs(
     pairs: I64, sizes: I64, texts: Callable[[I64], list[str]], shingle_words: int, threshold: float
 ) -> tuple[I64, NDArray[np.float64]]:
-    """The candidate pairs whose different word n-grams have a Jaccard similarity of at least `threshold`.
+    """Candidate pairs whose different word n-grams have a Jaccard similarity of at least `threshold`: enough to join clusters.
 
     Documents that are compared with each other, directly or through others, are taken together, and as many such groups
     at a time as VERIFIED_BYTES allows, so that memory does not grow with the corpus.
@@ -105,11 +105,12 @@ def verified_pairs(
     Returns:
         (pairs, 2), and their similarities.
     """
-    groups = components(pairs, len(sizes))[pairs[:, 0]]
+    clusters = components(pairs, len(sizes))
+    groups = clusters[pairs[:, 0]]
     order = np.argsort(groups, kind="stable")
     pairs, groups = pairs[order], groups[order]
     involved = np.unique(pairs)
-    group_of = components(pairs, len(sizes))[involved]
+    group_of = clusters[involved]
     group_order = np.argsort(group_of, kind="stable")
     names, first = np.unique(group_of[group_order], return_index=True)
     weights = np.add.reduceat(sizes[involved[group_order]], first) if len(names) else np.zeros(0, np.int64)
@@ -120,9 +121,8 @@ def verified_pairs(
     for batch in shown:
         here = np.flatnonzero(batch_of_pair == batch)
         numbers = np.unique(pairs[here])
-        runs = shingle_sets_of(texts(numbers), shingle_words)
-        at = np.searchsorted(numbers, pairs[here])
-        similarities[here] = [jaccard(runs[one], runs[other]) for one, other in at.tolist()]
+        sets = shingle_sets_of(texts(numbers), shingle_words)
+        similarities[here] = joining_similarities(np.searchsorted(numbers, pairs[here]), sets, threshold)
     return pairs[similarities >= threshold], similarities[similarities >= threshold]
 
 
