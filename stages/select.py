@@ -14,7 +14,7 @@ import polars as pl
 from stages.lib.documents import COLLECTIONS, document_files
 from stages.lib.files import write_json, write_parquet
 from stages.lib.ledger import ledger as ledger_frame
-from stages.lib.quality import Quality
+from stages.lib.quality import INSTRUCTION_RULES, RULES, Quality, reasons
 from stages.lib.section import BuildError
 from stages.lib.selection import (
     HELDOUT_DOMAINS,
@@ -48,9 +48,9 @@ def sources(documents: Path, priority: tuple[str, ...]) -> dict[str, str]:
     return {name: found[name] for name in priority}
 
 
-def read_screened(documents: Path, screens: Path, collections: dict[str, str]) -> pl.DataFrame:
-    """All documents in order of preference: source, collection, doc_id, origin, license and the columns of their screens
-    except the bands.
+def read_screened(documents: Path, screens: Path, collections: dict[str, str], quality: Quality) -> pl.DataFrame:
+    """All documents in order of preference: source, collection, doc_id, origin, license, bytes, words, text_hash, and the
+    `reason` and `detail` of the first rule of quality that a document breaks; its signals are left behind.
 
     Raises:
         BuildError: a part's screen is not of its documents.
@@ -65,7 +65,9 @@ def read_screened(documents: Path, screens: Path, collections: dict[str, str]) -
             if not frame["doc_id"].equals(screen["doc_id"]):
                 raise BuildError(f"{screen_part}: does not fit the documents; run `dvc repro -f screen`")
             here = [pl.lit(name).alias("source"), pl.lit(collection).alias("collection")]
-            frames.append(pl.concat([frame.select(*here, pl.all()), screen.drop("doc_id")], how="horizontal"))
+            broken = reasons(screen, quality, INSTRUCTION_RULES if collection == "instructions" else RULES)
+            sizes = screen.select("bytes", "words", "text_hash")
+            frames.append(pl.concat([frame.select(*here, pl.all()), sizes, broken], how="horizontal"))
     return pl.concat(frames)
 
 
@@ -122,7 +124,7 @@ def main(
 ) -> None:
     """Write `keep`, `heldout`, `ledger`, the items still `touched`, and the metrics `corpus`, `contamination` and `phi`."""
     collections = sources(documents, select.priority)
-    screened = read_screened(documents, screens, collections)
+    screened = read_screened(documents, screens, collections, quality)
     refuse_licenses(screened, licenses)
     parts = [part for name in collections for part in document_files(overlaps / name)]
     overlap = pl.concat([pl.read_parquet(part) for part in parts])
@@ -130,17 +132,16 @@ def main(
     def texts(wanted: pl.DataFrame) -> list[str]:
         return texts_of(documents, collections, wanted)
 
-    reasons = decisions(
+    found = decisions(
         screened,
         leaks(overlap, select.contaminated_coverage),
         (band_of(screens, collections, band) for band in range(screen.bands)),
         texts,
         screen.shingle_words,
         select,
-        quality,
         licenses,
     )
-    decided = pl.concat([screened, reasons], how="horizontal")
+    decided = pl.concat([screened.drop("reason", "detail"), found], how="horizontal")
     metrics = counted(decided)
     for name, collection in collections.items():
         kept = decided.filter((pl.col("source") == name) & pl.col("reason").is_null())

@@ -29,7 +29,7 @@ from pydantic import Field
 from stages.lib.documents import BATCH_BYTES
 from stages.lib.duplicates import candidate_pairs, components, joining_similarities, nearest, shingle_sets
 from stages.lib.progress import progress
-from stages.lib.quality import INSTRUCTION_RULES, RULES, Quality, reasons
+from stages.lib.quality import RULES
 from stages.lib.section import Section
 from stages.lib.shingles import I64, U64, shingles, text_hashes, word_runs
 
@@ -178,7 +178,6 @@ def decisions(
     texts: Callable[[pl.DataFrame], list[str]],
     shingle_words: int,
     select: Select,
-    quality: Quality,
     licenses: Licenses,
 ) -> pl.DataFrame:
     """reason and detail for each document, null where it is kept.
@@ -189,7 +188,7 @@ def decisions(
         bands: for each band its hash of every document; one is held at a time.
         texts: rows of `documents` -> their texts.
         shingle_words: words in an n-gram that documents are compared by.
-        select, quality, licenses: the sections.
+        select, licenses: the sections.
     """
     decided = Decisions(documents["doc_id"])
     foreign = (~documents["license"].is_in(licenses.allow)).arg_true().to_numpy().astype(np.int64)
@@ -197,11 +196,8 @@ def decisions(
     short = (documents["words"] < select.minimum_words).arg_true()
     counts = documents["words"].gather(short).cast(pl.String) + " words"
     decided.drop(short.to_numpy().astype(np.int64), "too_short", counts)
-    conversation = documents["collection"] == "instructions"
-    for rules, which in ((RULES, ~conversation), (INSTRUCTION_RULES, conversation)):
-        numbers = which.arg_true()
-        poor = reasons(documents[numbers], quality, rules).with_columns(numbers.alias("number")).drop_nulls("reason")
-        decided.drop(poor["number"].to_numpy().astype(np.int64), poor["reason"], poor["detail"])
+    poor = documents["reason"].is_not_null().arg_true()
+    decided.drop(poor.to_numpy().astype(np.int64), documents["reason"].gather(poor), documents["detail"].gather(poor))
 
     leaks = documents.select("doc_id").with_row_index("number").join(contaminated, on="doc_id", maintain_order="left")
     leaking = leaks["number"].to_numpy().astype(np.int64)
