@@ -26,7 +26,7 @@ def shared_part(part: Path, folder: Path, items: pl.DataFrame, overlap: Overlap)
     """Write the hits of one part."""
     index, window = item_index(items, overlap.ngram_words), overlap.answer_window_words
     hits = [shared_ngrams(batch, items, index, window) for batch in document_batches(part)]
-    write_parquet(folder / part.name, pl.concat(hits))
+    write_parquet(folder / "overlaps.parquet", pl.concat(hits))
 
 
 def main(
@@ -44,7 +44,7 @@ def main(
         overlap=overlap.model_dump(),
     )
     for part, entry in zip(parts, done, strict=True):
-        link(entry / part.name, overlaps / part.name)
+        link(entry / "overlaps.parquet", overlaps / part.name)
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ def band_column(band: int) -> str:
 
 def screened_part(part: Path, folder: Path, screen: Screen) -> None:
     """Write the rows of one part, in document order."""
-    write_parquet(folder / part.name, pl.concat([screened(batch, screen) for batch in document_batches(part)]))
+    write_parquet(folder / "screen.parquet", pl.concat([screened(batch, screen) for batch in document_batches(part)]))
 
 
 def main(documents: Path, screen: Screen, screens: Path, store: Store) -> None:
@@ -65,7 +65,7 @@ def main(documents: Path, screen: Screen, screens: Path, store: Store) -> None:
     parts = document_files(documents)
     done = store.mapped(__file__, parts, partial(screened_part, screen=screen), screen=screen.model_dump())
     for part, entry in zip(parts, done, strict=True):
-        link(entry / part.name, screens / part.name)
+        link(entry / "screen.parquet", screens / part.name)
 
 
 if __name__ == "__main__":

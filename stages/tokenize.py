@@ -28,7 +28,7 @@ def tokenized_part(part: Path, folder: Path, tokenizer: Path) -> None:
     frame = pl.read_parquet(part, columns=["doc_id", "text", "license"])
     encode = encoder(described, frame["text"].gather_every(max(1, len(frame) // SAMPLE_DOCUMENTS)))
     lengths: list[int] = []
-    tokens = folder / f"{part.stem}.bin"
+    tokens = folder / "tokens.bin"
     with tokens.open("wb") as stream:
         for batch in frame["text"].to_frame().iter_slices(BATCH_DOCUMENTS):
             ids, ends = encode(batch["text"].to_list())
@@ -39,7 +39,7 @@ def tokenized_part(part: Path, folder: Path, tokenizer: Path) -> None:
             f"{part}: {len(lengths)} documents written of {len(frame)}, or a size that does not match them"
         )
     counted = frame.select("doc_id", "license", pl.Series("tokens", lengths, pl.UInt32))
-    write_parquet(folder / part.name, counted)
+    write_parquet(folder / "counts.parquet", counted)
 
 
 def main(documents: Path, tokenizer: Path, tokens: Path, store: Store) -> None:
@@ -51,8 +51,8 @@ def main(documents: Path, tokenizer: Path, tokens: Path, store: Store) -> None:
     work = partial(tokenized_part, tokenizer=tokenizer)
     done = store.mapped(__file__, parts, work, tokenizer=folder_hash(tokenizer))
     for part, entry in zip(parts, done, strict=True):
-        for name in (part.name, f"{part.stem}.bin"):
-            link(entry / name, tokens / name)
+        link(entry / "tokens.bin", tokens / f"{part.stem}.bin")
+        link(entry / "counts.parquet", tokens / part.name)
     counted = pl.read_parquet(tokens / "part-*.parquet", columns=["license", "tokens"])
     per_license = Counter[str]()
     for name, length in counted.iter_rows():

@@ -69,7 +69,10 @@ class Store:
     def mapped(
         self, module: str, inputs: Sequence[Path], work: Callable[[Path, Path], None], **settings: Any
     ) -> list[Path]:
-        """`entries` for a function `work(input file, folder)`; the key is the file's bytes and `settings`."""
+        """`entries` for a function `work(input file, folder)`; the key is the file's bytes and `settings`.
+
+        The input's name is no part of the key, so no file in the folder may be named after it.
+        """
         return self.entries(module, [({"input": file_hash(path), **settings}, _Call(work, path)) for path in inputs])
 
     def _making(self, missing: dict[Path, Callable[[Path], None]]) -> Iterator[Path]:
