@@ -5,6 +5,7 @@ One project is built once; each test changes it, reads which stages DVC ran, and
 
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -198,6 +199,33 @@ def test_two_processes_build_what_one_builds(project: Project) -> None:
         assert two["loss"].to_numpy() == pytest.approx(one[model]["loss"].to_numpy(), abs=1e-3)
 
 
+def letter(number: int) -> str:
+    """Thirty English words in an order of their own for each number."""
+    words = [
+        "the",
+        "patient",
+        "was",
+        "seen",
+        "in",
+        "clinic",
+        "with",
+        "mild",
+        "pain",
+        "after",
+        "a",
+        "long",
+        "walk",
+        "and",
+        "felt",
+        "better",
+        "when",
+        "resting",
+        "at",
+        "home",
+    ]
+    return f"Letter {number}: {' '.join(random.Random(number).choices(words, k=30))}."
+
+
 def test_a_new_source_runs_its_own_chain_and_what_reads_all_sources(project: Project) -> None:
     """Its ingest, screen, overlap, tokenize and pack; select, mix and below; taken out again, it leaves nothing behind."""
     text = (project.folder / "params.yaml").read_text()
@@ -206,10 +234,7 @@ def test_a_new_source_runs_its_own_chain_and_what_reads_all_sources(project: Pro
     extra = section.group().replace("notes:", "letters:").replace("corpus/notes", "corpus/letters.jsonl")
     letters = project.folder / "data/raw/letters.jsonl"
     letters.write_text(
-        "".join(
-            json.dumps({"id": str(n), "license": "CC0-1.0", "text": f"Letter {n} of words. " * (n + 3)}) + "\n"
-            for n in range(9)
-        )
+        "".join(json.dumps({"id": str(n), "license": "CC0-1.0", "text": letter(n)}) + "\n" for n in range(9))
     )
     extra = extra.replace("corpus/letters.jsonl", "../letters.jsonl")
     project.edit("params.yaml", section.group(), section.group() + extra)
@@ -217,7 +242,7 @@ def test_a_new_source_runs_its_own_chain_and_what_reads_all_sources(project: Pro
     project.edit("params.yaml", "  - notes\n", "  - notes\n  - letters\n")
     project.edit("params.yaml", "    notes: 0.3\n", "    notes: 0.3\n    letters: 0.05\n")
     output = project.run("dvc", "repro")
-    chain = {f"{stage}@letters" for stage in ("ingest", "screen", "overlap", "tokenize", "pack")}
+    chain = {f"{stage}@letters" for stage in ("ingest", "audit", "screen", "overlap", "tokenize", "pack")}
     assert ran(output) == chain | {"select", "mix"} | AFTER_CPT
     project.reset()
     letters.unlink()
