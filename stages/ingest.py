@@ -27,6 +27,8 @@ from stages.lib.stage import run
 from stages.lib.store import Store, link
 
 BATCH_BYTES = 1 << 24  # of text that is cleaned at a time
+HARMLESS = ("duplicate_id", "empty", "phi", "too_long")  # reasons whose details hold no text of the source
+HIDDEN = "not shown, since the source has a section `phi`"
 PART_BYTES = 1 << 28  # of text in one parquet file, before cleaning
 
 
@@ -76,7 +78,8 @@ def ingested_file(folder: Path, file: RawFile, name: str, source: Source) -> Non
 
     def drop(origin: str, doc_id: str | None, reason: str, detail: str) -> None:
         row = {"stage": "ingest", "source": name, "doc_id": doc_id, "origin": origin}
-        dropped.append(row | {"reason": reason, "detail": detail})
+        hidden = source.phi is not None and reason not in HARMLESS  # a detail may quote what could not be read
+        dropped.append(row | {"reason": reason, "detail": HIDDEN if hidden else detail})
 
     def drafts() -> Iterator[Draft]:
         nonlocal rows

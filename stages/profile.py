@@ -104,7 +104,7 @@ def check_references(params: Mapping[str, Any], root: Path) -> None:
 
 def _agree(key: str, given: Mapping[str, Any], expected: Mapping[str, Any], meaning: str) -> None:
     if dict(given) != dict(expected):
-        wrong = sorted({name for name, _ in set(given.items()) ^ set(expected.items())})
+        wrong = sorted({str(name) for name, _ in set(given.items()) ^ set(expected.items())})
         raise BuildError(f"{PARAMS}: {key}: must be {meaning}; check {', '.join(wrong)}")
 
 

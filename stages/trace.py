@@ -59,8 +59,10 @@ class Artifacts:
 
 
 def ledger_row(ledger: Path, doc_id: str) -> str | None:
-    """The reason and detail of a document in a ledger, if it is there."""
-    found = pl.scan_parquet(ledger).filter(pl.col("doc_id") == doc_id).collect()
+    """The reason and detail of a document in a ledger, if it is there; of a row without id by `<source>/<origin>`."""
+    _, _, origin = doc_id.partition("/")  # a row that gave no document has no other name
+    named = (pl.col("doc_id") == doc_id) | (pl.col("doc_id").is_null() & (pl.col("origin") == origin))
+    found = pl.scan_parquet(ledger).filter(named).collect()
     return None if found.is_empty() else "; ".join(f"{row['reason']}: {row['detail']}" for row in found.to_dicts())
 
 
@@ -151,7 +153,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m stages.trace", description="Where a document came from and where it went."
     )
-    parser.add_argument("doc_id", help="<source>/<id>, as in data/documents and the ledgers")
+    parser.add_argument(
+        "doc_id", help="<source>/<id>, as in data/documents and the ledgers; for a row that gave none <source>/<origin>"
+    )
     doc_id = parser.parse_args().doc_id
     try:
         artifacts = Artifacts(ROOT, declarations(ROOT, read_params(ROOT / PARAMS)))

@@ -198,6 +198,18 @@ def test_identifiers_are_gone_before_anything_is_written(tmp_path: Path) -> None
     assert not any(b"Okafor" in path.read_bytes() for path in written)
 
 
+def test_what_cannot_be_read_is_not_quoted(tmp_path: Path) -> None:
+    """A header that is none, or a row that is no JSON, may be a patient's: the ledger says where and why, not what."""
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw/a.csv").write_text("77,Patient: Dr. Okafor\n78,more\n")
+    (tmp_path / "raw/b.csv").write_text("text\nfine\n")
+    documents, ledger = ingested(tmp_path, None, section(format="csv", phi=phi()))
+    assert documents["text"].to_list() == ["fine"]
+    assert ledger.select("origin", "reason", "detail").rows() == [("a.csv#1", "missing_field", ingest.HIDDEN)]
+    _, ledger = ingested(tmp_path, None, section(format="csv"))
+    assert "Okafor" in ledger["detail"][0]
+
+
 def test_a_document_with_identifiers_can_be_dropped(tmp_path: Path) -> None:
     """The ledger has classes and counts, not the text."""
     documents, ledger = ingested(tmp_path, [{"text": NOTE}, {"text": "No cough."}], section(phi=phi(action="drop")))
