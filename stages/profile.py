@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from stages.launch import Launch, command
-from stages.lib.files import write_text
+from stages.lib.files import write_bytes, write_text
 from stages.lib.section import BuildError
 from stages.lib.stage import PARAMS, ROOT, declarations, param_name, read_params, validated
 
@@ -142,6 +142,22 @@ def filled(text: str, root: str | None) -> str:
     return "".join(lines)
 
 
+def put_in_force(text: str, root: str | None) -> None:
+    """Make the profile `text` the params; where it does not pass the check, they are what they were.
+
+    Raises:
+        BuildError: the first problem found.
+    """
+    before = (ROOT / PARAMS).read_bytes() if (ROOT / PARAMS).is_file() else None
+    write_text(ROOT / PARAMS, filled(text, root))
+    try:
+        check(ROOT)
+    except BuildError as error:
+        if before is not None:
+            write_bytes(ROOT / PARAMS, before)
+        raise BuildError(f"{error}; {PARAMS} is left as it was") from None
+
+
 def main() -> None:
     """Copy a profile over params.yaml, or check params.yaml."""
     parser = argparse.ArgumentParser(prog="python -m stages.profile", description="Change or check params.yaml.")
@@ -157,11 +173,12 @@ def main() -> None:
                 raise BuildError(f"profiles/{arguments.name}.yaml: no such profile; there are {names}")
             if arguments.root and not Path(arguments.root).is_dir():
                 raise BuildError(f"--root {arguments.root}: no such folder; {PARAMS} is left as it was")
-            write_text(ROOT / PARAMS, filled(source.read_text(encoding="utf-8"), arguments.root))
+            put_in_force(source.read_text(encoding="utf-8"), arguments.root)
             print(f"{PARAMS} is now profiles/{arguments.name}.yaml; `git checkout {PARAMS}` brings the default back")
-        elif not arguments.check:
+        elif arguments.check:
+            check(ROOT)
+        else:
             parser.error("name a profile, or --check")
-        check(ROOT)
     except BuildError as error:
         sys.exit(f"osler: {error}")
 

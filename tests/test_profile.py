@@ -1,11 +1,15 @@
 """Changing params.yaml for a profile, and what the check refuses."""
 
 import copy
+import shutil
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from stages import profile
 from stages.lib.section import BuildError
 from stages.lib.stage import ROOT
 from stages.profile import check_references, filled
@@ -54,3 +58,16 @@ def test_a_reference_that_points_nowhere_is_refused(path: tuple[str, ...], value
     with pytest.raises(BuildError, match=message) as caught:
         check_references(params, ROOT)
     assert "\n" not in str(caught.value)
+
+
+def test_a_profile_that_does_not_pass_leaves_the_params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Edited params are not lost to a wrong --root."""
+    shutil.copytree(ROOT / ".dvc", tmp_path / ".dvc", ignore=shutil.ignore_patterns("cache", "tmp"))
+    shutil.copy(ROOT / "dvc.yaml", tmp_path)
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    (tmp_path / "params.yaml").write_text("edited: 1\n")
+    monkeypatch.setattr(profile, "ROOT", tmp_path)
+    text = (ROOT / "profiles/real-small.yaml").read_text()
+    with pytest.raises(BuildError, match=r"does not exist; params.yaml is left as it was"):
+        profile.put_in_force(text, str(tmp_path))
+    assert (tmp_path / "params.yaml").read_text() == "edited: 1\n"
