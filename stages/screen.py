@@ -12,10 +12,9 @@ from stages.lib.files import write_parquet
 from stages.lib.minhash import band_hashes
 from stages.lib.quality import signals
 from stages.lib.section import Section
-from stages.lib.shingles import normalized_runs, shingles, text_hashes
+from stages.lib.shingles import run_hashes, shingles, word_runs
 from stages.lib.stage import run
 from stages.lib.store import Store, link
-from stages.lib.text import normalized_words
 
 
 class Screen(Section):
@@ -34,15 +33,14 @@ def screened(documents: pl.DataFrame, screen: Screen) -> pl.DataFrame:
         screen: the section.
     """
     texts = documents["text"]
-    normalized = normalized_words(texts)
-    words = normalized_runs(normalized)
+    words = word_runs(texts)
     bands = band_hashes(shingles(words, screen.shingle_words), screen.bands, screen.rows_per_band)
     sizes = pl.DataFrame(
         {
             "doc_id": documents["doc_id"],
             "bytes": texts.str.len_bytes(),
             "words": words.lengths.astype(np.uint32),
-            "text_hash": text_hashes(normalized),
+            "text_hash": run_hashes(words),
         },
         schema_overrides={"bytes": pl.UInt32},
     )

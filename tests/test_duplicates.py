@@ -19,7 +19,7 @@ from stages.lib.duplicates import (
     shingle_sets,
 )
 from stages.lib.minhash import band_hashes
-from stages.lib.shingles import I64, shingles, word_runs
+from stages.lib.shingles import I64, U64, Runs, shingles, word_runs
 
 
 def array(pairs: list[tuple[int, int]]) -> I64:
@@ -66,13 +66,18 @@ def test_components_do_not_depend_on_the_order_of_pairs(pairs: list[tuple[int, i
     assert all(clusters[document] == document for document in set(range(9)) - linked)
 
 
+def end_to_end(sets: list[U64]) -> Runs:
+    """Sets as `shingle_sets` gives them."""
+    return Runs(np.concatenate(sets), np.cumsum([len(members) for members in sets], dtype=np.int64))
+
+
 @given(st.lists(st.sets(st.integers(0, 6), min_size=1), min_size=2, max_size=8))
 def test_skipped_comparisons_change_no_cluster(members: list[set[int]]) -> None:
     """Clusters of the pairs that were compared are those of all pairs; what is not 0 is the true similarity."""
     sets = [np.array(sorted(each), np.uint64) for each in members]
     pairs = array(list(combinations(range(len(sets)), 2)))
     every = np.array([jaccard(sets[one], sets[other]) for one, other in pairs.tolist()])
-    some = joining_similarities(pairs, sets, 0.5)
+    some = joining_similarities(pairs, end_to_end(sets), 0.5)
     assert ((some == every) | (some == 0)).all()
     clusters = [components(pairs[found >= 0.5], len(sets)) for found in (every, some)]
     assert (clusters[0] == clusters[1]).all()
@@ -80,7 +85,7 @@ def test_skipped_comparisons_change_no_cluster(members: list[set[int]]) -> None:
 
 def test_copies_of_one_template_are_compared_once_each() -> None:
     """Of 100 equal sets 99 pairs are compared, not 4,950."""
-    sets = [np.arange(5, dtype=np.uint64)] * 100
+    sets = end_to_end([np.arange(5, dtype=np.uint64)] * 100)
     assert (joining_similarities(array(list(combinations(range(100), 2))), sets, 0.8) > 0).sum() == 99
 
 
@@ -103,7 +108,8 @@ def test_planted_near_duplicates_are_found_and_nothing_else(seed: int) -> None:
             words[place] = "changed"
         texts.append(" ".join(words))
     runs = shingles(word_runs(pl.Series(texts)), 5)
-    sets = shingle_sets(runs)
+    found_sets = shingle_sets(runs)
+    sets = [found_sets.hashes[start:end] for start, end in zip(found_sets.starts, found_sets.ends, strict=True)]
     candidates = candidate_pairs(band_hashes(runs, 20, 7).T, len(texts))
     found = {(one, other) for one, other in candidates.tolist() if jaccard(sets[one], sets[other]) >= 0.8}
     assert found == {(number, 200 + number) for number in range(40)}

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.lib.shingles import inside_documents, mixed, rolling_hashes, shingles, text_hashes, word_runs
+from stages.lib.shingles import inside_documents, mixed, rolling_hashes, run_hashes, shingles, text_hashes, word_runs
 
 DOCUMENTS = st.lists(st.lists(st.sampled_from("abc"), max_size=9).map(" ".join), min_size=1, max_size=6)
 
@@ -31,6 +31,33 @@ def test_no_run_crosses_from_one_document_to_the_next() -> None:
     """Of "a b" and "c d e" only a-b, c-d and d-e are pairs; b-c is none."""
     runs = word_runs(pl.Series(["a b", "", "c d e"]))
     assert inside_documents(runs, 2).tolist() == [0, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Drug-induced (0.5 mg)!", "drug induced 0 5 mg"),
+        ("  \n--\t", ""),
+        ("\ufb02uorosis", "fluorosis"),
+        ("CAFE\u0301 \u03b2-blocker", "caf\u00e9 \u03b2 blocker"),
+        ("\u039f\u0394\u039f\u03a3", "\u03bf\u03b4\u03bf\u03c2"),
+        ("\U0001d400 \U00020000\u2028x \U0001f600y", "a \U00020000 x y"),
+    ],
+)
+def test_words_are_runs_of_letters_marks_and_digits_without_case(text: str, words: str) -> None:
+    """Case, punctuation, white space and Unicode spelling do not tell two texts apart; digits do."""
+    one, other = (word_runs(pl.Series([spelled])) for spelled in (text, words))
+    assert one.hashes.tolist() == other.hashes.tolist()
+    assert one.lengths.tolist() == [len(words.split())]
+
+
+def test_a_run_hash_is_of_all_words_in_their_order() -> None:
+    """Texts of the same words are exact duplicates; one word more, or two in another order, and they are none."""
+    texts = ["a b c", "A, b: c", "a c b", "a b", "a b c c", "", "-"]
+    hashed = run_hashes(word_runs(pl.Series(texts))).tolist()
+    assert hashed[0] == hashed[1]
+    assert hashed[5] == hashed[6]
+    assert len(set(hashed)) == len(texts) - 2
 
 
 def test_word_order_matters() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.lib.text import STEPS, normalized_texts, normalized_words, without_end_markers
+from stages.lib.text import STEPS, normalized_texts, without_end_markers
 
 
 def normalized(text: str) -> str:
@@ -162,17 +162,3 @@ def test_each_step_counts_the_texts_it_changed() -> None:
 def test_end_markers_go_only_at_the_end(text: str, stripped: str) -> None:
     """A marker that something follows is content, and stays."""
     assert without_end_markers(pl.Series([text])).to_list() == [stripped]
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("Drug-induced (0.5 mg)!", "drug induced 0 5 mg"),
-        ("  \n--\t", ""),
-        ("\ufb02uorosis", "fluorosis"),
-        ("CAFE\u0301 \u03b2-blocker", "caf\u00e9 \u03b2 blocker"),
-    ],
-)
-def test_normalized_words_cases(text: str, words: str) -> None:
-    """Case, punctuation, white space and Unicode spelling do not tell two texts apart; digits do."""
-    assert normalized_words(pl.Series([text])).to_list() == [words]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from stages.lib.compiled import compiled
 from stages.lib.shingles import I64, U64, Runs
 
 NEIGHBORS = 64  # a document is compared with this many next ones of its band; more share a band only in boilerplate
@@ -39,27 +40,67 @@ def candidate_pairs(bands: Iterable[U64], documents: int) -> I64:
             if not len(equal):
                 break
             new.append(order[equal] * documents + order[equal + distance])
-        found = np.unique(np.concatenate(new))
+        found = np.sort(np.concatenate(new))
+        found = found[np.diff(found, prepend=-1) != 0]
     return np.stack([found // documents, found % documents], axis=1) if documents else np.zeros((0, 2), np.int64)
 
 
-def shingle_sets(shingles: Runs) -> list[U64]:
+def shingle_sets(shingles: Runs) -> Runs:
     """The different shingles of each document, sorted."""
-    return [np.unique(shingles.hashes[start:end]) for start, end in zip(shingles.starts, shingles.ends, strict=True)]
+    return Runs(*_different(shingles.hashes.copy(), shingles.starts, shingles.ends))
 
 
+@compiled
+def _different(hashes: U64, starts: I64, ends: I64) -> tuple[U64, I64]:
+    new_ends, count = np.empty(len(ends), np.int64), 0
+    for document in range(len(ends)):
+        members = hashes[starts[document] : ends[document]]
+        members.sort()
+        for place in range(len(members)):
+            if place == 0 or members[place] != members[place - 1]:
+                hashes[count] = members[place]
+                count += 1
+        new_ends[document] = count
+    return hashes[:count].copy(), new_ends
+
+
+@compiled
 def jaccard(one: U64, other: U64) -> float:
-    """Intersection over union of two sorted sets; 1 for two empty ones."""
-    small, large = (one, other) if len(one) < len(other) else (other, one)
-    if not len(large):
-        return 1.0
-    if not len(small):
-        return 0.0
-    shared = int(np.count_nonzero(large.take(large.searchsorted(small), mode="clip") == small))
-    return shared / (len(one) + len(other) - shared)
+    """Intersection over union of two sets, sorted; 1 for two empty ones."""
+    shared, at, there = 0, 0, 0
+    while at < len(one) and there < len(other):
+        if one[at] == other[there]:
+            shared, at, there = shared + 1, at + 1, there + 1
+        elif one[at] < other[there]:
+            at += 1
+        else:
+            there += 1
+    union = len(one) + len(other) - shared
+    return shared / union if union else 1.0
 
 
-def joining_similarities(pairs: I64, sets: list[U64], threshold: float) -> NDArray[np.float64]:
+@compiled
+def _root(parent: I64, member: int) -> int:
+    while parent[member] != member:
+        parent[member] = parent[parent[member]]
+        member = parent[member]
+    return member
+
+
+@compiled
+def _joining(pairs: I64, hashes: U64, starts: I64, ends: I64, threshold: float) -> NDArray[np.float64]:
+    similarities, parent = np.zeros(len(pairs)), np.arange(len(ends))
+    for number in range(len(pairs)):
+        one, other = pairs[number]
+        first, second = _root(parent, one), _root(parent, other)
+        if first != second:
+            similarities[number] = jaccard(hashes[starts[one] : ends[one]], hashes[starts[other] : ends[other]])
+            if similarities[number] >= threshold:
+                parent[max(first, second)] = min(first, second)
+    return similarities
+
+
+def joining_similarities(pairs: I64, sets: Runs, threshold: float) -> NDArray[np.float64]:
     """The Jaccard similarity of each pair that can still join two clusters, 0 of the others.
 
     A pair that earlier ones of at least `threshold` have joined, directly or through others, changes no cluster and is not
@@ -70,23 +111,7 @@ def joining_similarities(pairs: I64, sets: list[U64], threshold: float) -> NDArr
         sets: result of `shingle_sets`.
         threshold: from which on a pair joins.
     """
-    parent = list(range(len(sets)))
-
-    def root(member: int) -> int:
-        while parent[member] != member:
-            parent[member] = parent[parent[member]]
-            member = parent[member]
-        return member
-
-    similarities = np.zeros(len(pairs), np.float64)
-    for number, (one, other) in enumerate(pairs.tolist()):
-        first, second = root(one), root(other)
-        if first == second:
-            continue
-        similarities[number] = jaccard(sets[one], sets[other])
-        if similarities[number] >= threshold:
-            parent[max(first, second)] = min(first, second)
-    return similarities
+    return _joining(pairs, sets.hashes, sets.starts, sets.ends, threshold)
 
 
 def components(pairs: I64, documents: int) -> I64:

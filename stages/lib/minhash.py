@@ -11,10 +11,10 @@ Source: Broder 1997, On the resemblance and containment of documents; Leskovec e
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.lib.shingles import BASE, U64, Runs, mixed
+from stages.lib.compiled import compiled
+from stages.lib.shingles import BASE, I64, U64, Runs, mixed
 
 SEED = 0x6F736C6572  # of the permutations; another seed gives other bands and the same duplicates
-BLOCK_SHINGLES = 1 << 15  # worked on at once, so that they stay in the processor's cache
 
 
 def permutations(count: int) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
@@ -37,19 +37,22 @@ def signatures(shingles: Runs, count: int) -> NDArray[np.uint32]:
         (documents, count).
     """
     multipliers, offsets = permutations(count)
-    upper = (shingles.hashes >> np.uint64(32)).astype(np.uint32)
-    starts, ends = shingles.starts, shingles.ends
-    smallest = np.empty((len(ends), count), np.uint32)
-    first = 0
-    while first < len(ends):
-        last = max(first + 1, int(np.searchsorted(ends, starts[first] + BLOCK_SHINGLES, "right")))
-        block = upper[starts[first] : ends[last - 1]]
-        block_starts = starts[first:last] - starts[first]
-        for column in range(count):
-            permuted = block * multipliers[column]
-            permuted += offsets[column]
-            smallest[first:last, column] = np.minimum.reduceat(permuted, block_starts)
-        first = last
+    return _signatures(shingles.hashes, shingles.ends, multipliers, offsets)
+
+
+@compiled
+def _signatures(
+    hashes: U64, ends: I64, multipliers: NDArray[np.uint32], offsets: NDArray[np.uint32]
+) -> NDArray[np.uint32]:
+    smallest = np.full((len(ends), len(offsets)), np.uint32(0xFFFFFFFF), np.uint32)
+    start = 0
+    for document in range(len(ends)):
+        row = smallest[document]
+        for at in range(start, ends[document]):
+            upper = np.uint32(hashes[at] >> np.uint64(32))
+            for column in range(len(offsets)):
+                row[column] = min(row[column], np.uint32(multipliers[column] * upper + offsets[column]))
+        start = ends[document]
     return smallest
 
 

@@ -22,17 +22,20 @@ Source: Rae et al. 2021, Scaling Language Models, table A1, arXiv 2112.11446.
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
+from stages.lib.compiled import compiled, inlined
+from stages.lib.keys import Keys, find, keys
 from stages.lib.language import UNKNOWN, languages
 from stages.lib.section import Section
-from stages.lib.shingles import BASE, I64, U64, growing_hashes, mixed
+from stages.lib.shingles import BASE, I64, NO_WORDS, U64, Runs, characters, mix, mixed, run_hashes
 from stages.lib.trigrams import (
+    ALPHABET,
     DIGIT,
     LAST_LETTER,
     OTHER_LETTER,
@@ -41,7 +44,6 @@ from stages.lib.trigrams import (
     SYMBOL,
     character_classes,
     rare_trigrams,
-    trigram_numbers,
 )
 
 STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
@@ -70,22 +72,20 @@ BOILERPLATE = (
 )  # fmt: skip
 
 
-class Tokens(NamedTuple):
-    """Documents as one run of characters, words and lines; a word lies in one line, a line in one document.
+# What is counted in a document; a signal is a ratio of two. "characters" are those of words.
+COUNTS = (
+    "words", "characters", "alphabetic_words", "stop_words", "boilerplate_words", "symbols", "digits", "letters",
+    "rare_trigrams", "lines", "bullet_lines", "ellipsis_lines", "repeated_lines", "repeated_line_characters",
+    "top_2gram", "top_3gram", "top_4gram", "repeated_5gram", "repeated_10gram",
+)  # fmt: skip
+(
+    WORDS, CHARACTERS, ALPHABETIC_WORDS, STOPS, BOILERPLATE_WORDS, SYMBOLS, DIGITS, LETTERS,
+    RARE_TRIGRAMS, LINES, BULLET_LINES, ELLIPSIS_LINES, REPEATED_LINES, REPEATED_LINE_CHARACTERS, FIRST_NGRAM,
+) = range(15)  # fmt: skip
+_NGRAMS = np.array(TOP_WORDS + REPEATED_WORDS)
 
-    Shapes: C characters (a line end before the first document and after each), W words between white space, L lines that
-    have a word, D documents.
-    """
-
-    codes_C: NDArray[np.uint32]
-    classes_C: NDArray[np.uint8]
-    starts_D: I64
-    word_starts_W: I64
-    word_ends_W: I64
-    hashes_W: U64
-    first_words_D1: I64  # of each document, and the number of words
-    documents_W: I64
-    first_words_L1: I64  # of each line, and the number of words
+_ELLIPSIS, _FULL_STOP, _NUMBER_SIGN, _LINE_END = (np.uint32(ord(character)) for character in "….#\n")
+_BULLET_CODES = np.array([ord(bullet) for bullet in BULLETS], np.uint32)
 
 
 @lru_cache(maxsize=1)
@@ -97,210 +97,259 @@ def _letter_values() -> U64:
     return values
 
 
-@lru_cache(maxsize=1)
-def _powers(count: int) -> tuple[U64, U64]:
-    """The first `count` powers of BASE and of its inverse, modulo 2^64."""
-    inverse = pow(int(BASE), -1, 1 << 64)
-    powers, inverses = (np.full(count, base, np.uint64).cumprod(dtype=np.uint64) for base in (int(BASE), inverse))
-    return powers, inverses
+class Words(NamedTuple):
+    """The words of one document; room for more than it has.
 
-
-def word_hashes(codes_C: NDArray[np.uint32], starts_W: I64, ends_W: I64) -> U64:
-    """A hash of each word's letters and digits, without case: "The" is "the" and "end." is "end", but not "(end".
-
-    A polynomial in BASE modulo 2^64 with the position in the whole text as the exponent, divided by the word's first.
+    Of a word: its hash, which is that of its letters and digits, without case ("The" is "the" and "end." is "end", but not
+    "(end"), the place of its first character and the one after its last, and the line that it is in.
     """
-    powers, inverses = _powers(1 << max(20, len(codes_C).bit_length()))
-    running = np.zeros(len(codes_C) + 1, np.uint64)
-    np.multiply(_letter_values().take(codes_C, mode="clip"), powers[: len(codes_C)], out=running[1:])
-    np.cumsum(running, out=running)
-    return mixed((running[ends_W] - running[starts_W]) * inverses[starts_W])
+
+    hashes: U64
+    starts: I64
+    ends: I64
+    lines: I64
 
 
-def tokens(texts: pl.Series) -> Tokens:
-    """Characters, words and lines of `texts`, which are not null."""
-    joined = "\n".join(["", *texts.to_list(), ""])
-    codes_C = np.frombuffer(joined.encode("utf-32-le"), np.uint32)
-    classes_C = character_classes().take(codes_C, mode="clip")
-    starts_D = np.ones(len(texts), np.int64)
-    starts_D[1:] += np.cumsum(texts.str.len_chars().to_numpy().astype(np.int64) + 1)[:-1]
-    is_word_C = classes_C != SPACE
-    bounds = np.flatnonzero(is_word_C[1:] != is_word_C[:-1]) + 1
-    starts_W, ends_W = bounds[::2], bounds[1::2]
-    first_words_D1 = np.append(np.searchsorted(starts_W, starts_D), len(starts_W))
-    line_ends = np.flatnonzero(codes_C == ord("\n"))
-    first_words_L1 = np.unique(np.append(np.searchsorted(starts_W, line_ends), len(starts_W)))
-    return Tokens(
-        codes_C,
-        classes_C,
-        starts_D,
-        starts_W,
-        ends_W,
-        word_hashes(codes_C, starts_W, ends_W),
-        first_words_D1,
-        np.repeat(np.arange(len(texts)), np.diff(first_words_D1)),
-        first_words_L1,
-    )
+@compiled
+def _room(words: int) -> Words:
+    hashes, ints = np.empty(words, np.uint64), np.empty((3, words), np.int64)
+    return Words(hashes, ints[0], ints[1], ints[2])
 
 
-def sums(values: NDArray[Any], firsts: I64) -> I64:
-    """The sum of `values` from each of `firsts` to the next, 0 where they are equal; the last of `firsts` only ends."""
-    running = np.zeros(len(values) + 1, np.int64)
-    running[1:] = values
-    return np.diff(running.cumsum()[firsts])
+class Table(NamedTuple):
+    """A hash table with open addressing, of which a part as large as its entries need is used; a key of 0 is a free place."""
+
+    keys: U64
+    sums: I64
+    firsts: I64
 
 
-def ratio(part_D: NDArray[Any], whole_D: NDArray[Any]) -> NDArray[np.float32]:
+@inlined
+def _place(keys: U64, key: np.uint64, mask: int) -> int:
+    """Where `key` is in a table, or the free place where it belongs."""
+    at = int(key ^ (key >> np.uint64(32))) & mask
+    while keys[at] != key and keys[at] != 0:
+        at = (at + 1) & mask
+    return at
+
+
+@compiled
+def _read_words(
+    codes: NDArray[np.uint32],
+    start: int,
+    end: int,
+    classes: NDArray[np.uint8],
+    letter_values: U64,
+    rare: NDArray[np.bool_],
+    words: Words,
+    counts: I64,
+) -> None:
+    """Fill `words`, and the counts of characters, from one document, which a line end precedes and follows."""
+    hashes, starts, ends, lines = words
+    inside, line, dots = False, 0, 0
+    value, power = np.uint64(0), np.uint64(1)
+    letters, rare_trigrams, alphabetic = 0, 0, False
+    before = SPACE
+    here = SPACE
+    after = classes[min(codes[start], np.uint32(0xFFFF))]
+    for at in range(start, end + 1):
+        code = codes[at]
+        before, here = here, after
+        after = classes[min(codes[at + 1], np.uint32(0xFFFF))] if at < end else SPACE
+        dots = dots + 1 if code == _FULL_STOP else 0
+        if dots == 3 or code in (_ELLIPSIS, _NUMBER_SIGN):
+            counts[SYMBOLS] += 1
+        if here != SPACE:
+            word = counts[WORDS]
+            if not inside:
+                inside, starts[word], lines[word] = True, at, line
+                value, power, letters, rare_trigrams, alphabetic = np.uint64(0), np.uint64(1), 0, 0, False
+            value += letter_values[min(code, np.uint32(0xFFFF))] * power
+            power *= BASE
+            if here <= LAST_LETTER:
+                letters += 1
+                alphabetic = True
+                rare_trigrams += rare[(before * len(ALPHABET) + here) * len(ALPHABET) + after]
+            elif here == OTHER_LETTER:
+                alphabetic = True
+            elif here == DIGIT:
+                counts[DIGITS] += 1
+        elif inside:
+            inside = False
+            word = counts[WORDS]
+            hashes[word], ends[word] = mix(value), at
+            length = at - starts[word]
+            counts[WORDS] += 1
+            counts[CHARACTERS] += length
+            counts[ALPHABETIC_WORDS] += alphabetic
+            if length <= ADDRESS_CHARACTERS:
+                counts[LETTERS] += letters
+                counts[RARE_TRIGRAMS] += rare_trigrams
+        if code == _LINE_END:
+            line += 1
+
+
+@compiled
+def _read_lines(codes: NDArray[np.uint32], words: Words, table: Table, mask: int, counts: I64) -> None:
+    """Count the lines that have a word, and those of them that stood earlier."""
+    (hashes, starts, ends, lines), (keys, _, _) = words, table
+    keys[: mask + 1] = 0
+    first = 0
+    while first < counts[WORDS]:
+        last, value = first, np.uint64(0)
+        while last < counts[WORDS] and lines[last] == lines[first]:
+            value += hashes[last] * mix(np.uint64(last - first + 1))
+            last += 1
+        counts[LINES] += 1
+        for bullet in _BULLET_CODES:
+            counts[BULLET_LINES] += codes[starts[first]] == bullet
+        end = ends[last - 1]
+        dots = codes[end - 1] == _FULL_STOP and codes[end - 2] == _FULL_STOP and codes[end - 3] == _FULL_STOP
+        counts[ELLIPSIS_LINES] += codes[end - 1] == _ELLIPSIS or dots
+        value |= np.uint64(1)
+        at = _place(keys, value, mask)
+        if keys[at]:
+            counts[REPEATED_LINES] += 1
+            for word in range(first, last):
+                counts[REPEATED_LINE_CHARACTERS] += ends[word] - starts[word]
+        keys[at] = value
+        first = last
+
+
+@compiled
+def _read_ngrams(words: Words, table: Table, mask: int, repeated: NDArray[np.uint8], counts: I64) -> None:
+    """For each length of n-gram, the characters of the top one, or of those that stood earlier.
+
+    What stands once as an n-gram does as a longer one: `repeated` says of a word how many of the lengths stand more often.
+    """
+    (hashes, starts, ends, _), (keys, sums, firsts) = words, table
+    repeated[: counts[WORDS]] = 0
+    for number in range(len(_NGRAMS)):
+        length, top, covered, span, covered_to = _NGRAMS[number], 0, 0, 0, 0
+        keys[: mask + 1] = 0
+        for word in range(min(length - 1, counts[WORDS])):
+            span += ends[word] - starts[word]
+        for first in range(counts[WORDS] - length + 1):
+            last = first + length - 1
+            span += ends[last] - starts[last]
+            if repeated[first] == number:
+                value = np.uint64(0)
+                for word in range(first, first + length):
+                    value = value * BASE + hashes[word]
+                value |= np.uint64(1)
+                at = _place(keys, value, mask)
+                if keys[at]:
+                    repeated[first] = repeated[firsts[at]] = number + 1
+                    sums[at] += span
+                    top = max(top, sums[at])
+                    for word in range(max(covered_to, first), first + length):
+                        covered += ends[word] - starts[word]
+                    covered_to = first + length
+                else:
+                    keys[at], sums[at], firsts[at] = value, span, first
+            span -= ends[first] - starts[first]
+        counts[FIRST_NGRAM + number] = top if number < len(TOP_WORDS) else covered
+
+
+@compiled
+def _read_phrases(words: Words, stops: Keys, openings: Keys, phrases: U64, phrase_words: int, counts: I64) -> None:
+    """Count the different stop words, and the words in one of the `phrases`.
+
+    Args:
+        words: of a document.
+        stops: hashes of words.
+        openings: hashes of the words that a phrase begins with.
+        phrases: results of `run_hashes`.
+        phrase_words: in the longest.
+        counts: of the document.
+    """
+    hashes, _, _, _ = words
+    seen, covered_to = 0, 0
+    for first in range(counts[WORDS]):
+        word = hashes[first]
+        stop = find(stops.hashes, word) if stops.table[word >> stops.shift] else -1
+        if stop >= 0 and not seen >> stop & 1:
+            seen |= 1 << stop
+            counts[STOPS] += 1
+        if openings.table[word >> openings.shift] and find(openings.hashes, word) >= 0:
+            value = NO_WORDS
+            for last in range(first, min(first + phrase_words, counts[WORDS])):
+                value = mix(value * BASE + hashes[last])
+                if find(phrases, value) >= 0:
+                    counts[BOILERPLATE_WORDS] += max(0, last + 1 - max(covered_to, first))
+                    covered_to = max(covered_to, last + 1)
+
+
+@compiled
+def _counts(
+    codes: NDArray[np.uint32],
+    starts_D: I64,
+    ends_D: I64,
+    classes: NDArray[np.uint8],
+    letter_values: U64,
+    rare: NDArray[np.bool_],
+    stops: Keys,
+    openings: Keys,
+    phrases: U64,
+    phrase_words: int,
+) -> I64:
+    """(D, COUNTS) of each document."""
+    counts_DK = np.zeros((len(starts_D), FIRST_NGRAM + len(_NGRAMS)), np.int64)
+    room = (ends_D - starts_D).max() // 2 + 1 if len(starts_D) else 1
+    words = _room(room)
+    size = 4
+    while size < 2 * room:
+        size *= 2
+    table = Table(np.empty(size, np.uint64), np.empty(size, np.int64), np.empty(size, np.int64))
+    repeated = np.empty(room, np.uint8)
+    for document in range(len(starts_D)):
+        counts = counts_DK[document]
+        _read_words(codes, starts_D[document], ends_D[document], classes, letter_values, rare, words, counts)
+        mask = 4
+        while mask < 2 * counts[WORDS]:
+            mask *= 2
+        _read_lines(codes, words, table, mask - 1, counts)
+        _read_ngrams(words, table, mask - 1, repeated, counts)
+        _read_phrases(words, stops, openings, phrases, phrase_words, counts)
+    return counts_DK
+
+
+def word_hashes(text: str) -> U64:
+    """The hashes of the words of `text`, as in `Words`."""
+    words = _room(len(text))
+    counts = np.zeros(len(COUNTS), np.int64)
+    codes = characters([text])
+    _read_words(codes, 1, len(text) + 1, character_classes(), _letter_values(), rare_trigrams(), words, counts)
+    return words.hashes[: counts[WORDS]]
+
+
+@lru_cache(maxsize=1)
+def _stop_words() -> Keys:
+    return keys(np.concatenate([word_hashes(word) for word in STOP_WORDS]))
+
+
+@lru_cache(maxsize=1)
+def _phrases() -> tuple[Keys, U64, int]:
+    """Of BOILERPLATE: the first words, the phrases, and the number of words in the longest."""
+    found = [word_hashes(phrase) for phrase in BOILERPLATE]
+    lengths = np.array([len(words) for words in found])
+    phrases = run_hashes(Runs(np.concatenate(found), lengths.cumsum()))
+    return keys(np.array([words[0] for words in found])), np.unique(phrases), int(lengths.max())
+
+
+def counts(texts: pl.Series) -> dict[str, I64]:
+    """COUNTS of each text."""
+    plain = texts.to_list()
+    ends_D = np.cumsum([len(text) + 1 for text in plain], dtype=np.int64)
+    starts_D = np.append(np.int64(1), ends_D[:-1] + 1)[: len(plain)]
+    tables = (character_classes(), _letter_values(), rare_trigrams(), _stop_words(), *_phrases())
+    return dict(zip(COUNTS, _counts(characters(plain), starts_D, ends_D, *tables).T, strict=True))
+
+
+def ratio(part_D: I64, whole_D: I64) -> NDArray[np.float32]:
     """Their ratio, 0 where there is nothing to divide by."""
     fractions: NDArray[np.float32] = (part_D / np.maximum(whole_D, 1)).astype(np.float32)
     return fractions
-
-
-def occurrences(keys: U64, positions: I64) -> tuple[I64, NDArray[np.bool_]]:
-    """`positions` with equal keys side by side, lower ones first, and whether each is the first of its key.
-
-    The position is put into the lower bits of its key and the sum sorted, six times as fast as a group-by; what is left of
-    the key has 64 bits less those of the largest position, 44 for a million words.
-    """
-    bits = np.uint64(int(positions[-1]).bit_length() if len(positions) else 0)
-    merged = keys >> bits << bits | positions.astype(np.uint64)
-    merged.sort()
-    groups = merged >> bits
-    is_first = np.ones(len(groups), np.bool_)
-    is_first[1:] = groups[1:] != groups[:-1]
-    return (merged ^ (groups << bits)).astype(np.int64), is_first
-
-
-def top_ngram_characters(found: Tokens, spans_W: I64, positions: I64, is_first: NDArray[np.bool_]) -> I64:
-    """(D,) characters in the occurrences of the n-gram that covers most of a document, 0 where none occurs twice.
-
-    Args:
-        found: documents.
-        spans_W: characters in the n-gram that starts at a word.
-        positions: result of `occurrences`, as is `is_first`.
-    """
-    characters = np.zeros(len(found.starts_D), np.int64)
-    firsts = np.flatnonzero(is_first)
-    covered = sums(spans_W[positions], np.append(firsts, len(positions)))
-    several = np.diff(firsts, append=len(positions)) > 1
-    np.maximum.at(characters, found.documents_W[positions[firsts[several]]], covered[several])
-    return characters
-
-
-def covered_words(starts: I64, words: int, count: int) -> NDArray[np.bool_]:
-    """(count,) whether a word is in one of the runs of `words` words from the different `starts` on."""
-    change = np.zeros(count + 1, np.int64)
-    change[starts] += 1
-    change[starts + words] -= 1
-    return change.cumsum()[:-1] > 0
-
-
-def line_signals(found: Tokens) -> dict[str, NDArray[np.float32]]:
-    """Bullets, ellipses and repetitions among the lines that have a word."""
-    lengths_W = found.word_ends_W - found.word_starts_W
-    first_L, last_L = found.first_words_L1[:-1], found.first_words_L1[1:] - 1
-    documents_L = found.documents_W[first_L]
-    first_lines_D1 = np.searchsorted(documents_L, np.arange(len(found.starts_D) + 1))
-    lines_D = np.diff(first_lines_D1)
-    starts_L, ends_L = found.word_starts_W[first_L], found.word_ends_W[last_L]
-    bullet_L = np.isin(found.codes_C[starts_L], [ord(bullet) for bullet in BULLETS])
-    ellipsis_L = found.codes_C[ends_L - 1] == ELLIPSIS
-    dots_L = np.logical_and.reduce([found.codes_C[np.maximum(ends_L - back, 0)] == FULL_STOP for back in (1, 2, 3)])
-    place_W = np.arange(len(lengths_W)) - np.repeat(first_L, np.diff(found.first_words_L1))
-    terms_W = found.hashes_W * mixed(place_W.astype(np.uint64) + np.uint64(1))
-    hashes_L = np.add.reduceat(terms_W, first_L) if len(first_L) else terms_W
-    lines, is_first = occurrences(hashes_L + mixed(documents_L.astype(np.uint64)), np.arange(len(first_L)))
-    repeated_L = np.zeros(len(first_L), np.bool_)
-    repeated_L[lines] = ~is_first
-    characters_L = sums(lengths_W, found.first_words_L1)
-    return {
-        "bullet_line_fraction": ratio(sums(bullet_L, first_lines_D1), lines_D),
-        "ellipsis_line_fraction": ratio(sums(ellipsis_L | dots_L, first_lines_D1), lines_D),
-        "repeated_line_fraction": ratio(sums(repeated_L, first_lines_D1), lines_D),
-        "repeated_line_character_fraction": ratio(
-            sums(characters_L * repeated_L, first_lines_D1), sums(characters_L, first_lines_D1)
-        ),
-    }
-
-
-@lru_cache(maxsize=1)
-def _stop_words() -> U64:
-    return tokens(pl.Series(STOP_WORDS)).hashes_W
-
-
-@lru_cache(maxsize=1)
-def _phrase_hashes() -> dict[int, pl.Series]:
-    """Number of words -> the hashes that `growing_hashes` gives BOILERPLATE's phrases of so many."""
-    phrases: dict[int, list[int]] = {}
-    for phrase in BOILERPLATE:
-        words = tokens(pl.Series([phrase])).hashes_W
-        *_, whole = growing_hashes(words, len(words))
-        phrases.setdefault(len(words), []).append(int(whole[0]))
-    return {words: pl.Series(hashes, dtype=pl.UInt64) for words, hashes in phrases.items()}
-
-
-def word_signals(found: Tokens) -> dict[str, NDArray[Any]]:
-    """Kinds of words, runs of words that come again, and phrases of websites."""
-    firsts_D1, lengths_W = found.first_words_D1, found.word_ends_W - found.word_starts_W
-    words_D, characters_D = np.diff(firsts_D1), sums(lengths_W, firsts_D1)
-    letters_C1 = np.zeros(len(found.codes_C) + 1, np.int32)
-    np.cumsum(_IS_LETTER.take(found.classes_C), out=letters_C1[1:])
-    alphabetic_W = letters_C1[found.word_ends_W] > letters_C1[found.word_starts_W]
-    signals: dict[str, NDArray[Any]] = {
-        "whitespace_words": words_D.astype(np.uint32),
-        "mean_word_characters": ratio(characters_D, words_D),
-        "alphabetic_word_fraction": ratio(sums(alphabetic_W, firsts_D1), words_D),
-        "stop_words": np.array([sums(found.hashes_W == word, firsts_D1) > 0 for word in _stop_words()]).sum(
-            0, np.uint8
-        ),
-    }
-    boilerplate_W = np.zeros(len(lengths_W), np.bool_)
-    ends_W = np.append(0, lengths_W.cumsum())
-    salts_W = mixed(found.documents_W.astype(np.uint64))
-    for words, hashes in enumerate(growing_hashes(found.hashes_W, max(REPEATED_WORDS)), 1):
-        inside = found.documents_W[: len(hashes)] == found.documents_W[words - 1 :]
-        if words in _phrase_hashes():
-            starts = np.flatnonzero(inside & pl.Series(hashes).is_in(_phrase_hashes()[words].implode()).to_numpy())
-            boilerplate_W |= covered_words(starts, words, len(lengths_W))
-        if words not in TOP_WORDS + REPEATED_WORDS:
-            continue
-        starts = np.flatnonzero(inside)
-        positions, is_first = occurrences(hashes[starts] + salts_W[starts], starts)
-        if words in TOP_WORDS:
-            characters = top_ngram_characters(found, ends_W[words:] - ends_W[:-words], positions, is_first)
-            signals[f"top_{words}gram_fraction"] = np.minimum(ratio(characters, characters_D), 1)
-        else:
-            repeated_W = covered_words(positions[~is_first], words, len(lengths_W))
-            signals[f"repeated_{words}gram_fraction"] = ratio(sums(lengths_W * repeated_W, firsts_D1), characters_D)
-    signals["boilerplate_word_fraction"] = ratio(sums(boilerplate_W, firsts_D1), words_D)
-    return signals
-
-
-def character_signals(found: Tokens) -> dict[str, NDArray[np.float32]]:
-    """Shares of digits, symbols and rare trigrams."""
-
-    def counts(which_C: NDArray[np.bool_]) -> I64:
-        counted: I64 = np.add.reduceat(which_C, found.starts_D, dtype=np.int64)
-        return counted
-
-    classes, codes = found.classes_C, found.codes_C
-    dots = (
-        (codes[:-3] != FULL_STOP) & (codes[1:-2] == FULL_STOP) & (codes[2:-1] == FULL_STOP) & (codes[3:] == FULL_STOP)
-    )
-    symbols = (codes == ELLIPSIS) | (codes == ord("#"))
-    symbols[1 : 1 + len(dots)] |= dots
-    rare = np.zeros(len(codes), np.bool_)
-    rare[1:-1] = rare_trigrams().take(trigram_numbers(classes))
-    letters = (classes > SPACE) & (classes <= LAST_LETTER)
-    for word in np.flatnonzero(found.word_ends_W - found.word_starts_W > ADDRESS_CHARACTERS):
-        address = slice(found.word_starts_W[word], found.word_ends_W[word])
-        rare[address] = letters[address] = False
-    words_D = np.diff(found.first_words_D1)
-    return {
-        "symbol_word_ratio": ratio(counts(symbols), words_D),
-        "digit_fraction": ratio(counts(classes == DIGIT), counts(classes != SPACE)),
-        "rare_trigram_fraction": ratio(counts(rare), counts(letters)),
-    }
 
 
 def signals(texts: pl.Series) -> pl.DataFrame:
@@ -329,13 +378,31 @@ def signals(texts: pl.Series) -> pl.DataFrame:
         repeated_5gram_fraction, repeated_10gram_: of characters of words, those in n-grams that stood earlier.
         language, language_fraction: as in stages/lib/language.py.
     """
-    block = (texts.str.len_bytes().cast(pl.Int64).cum_sum() // BLOCK_BYTES).alias("block")
-    blocks = pl.DataFrame({"text": texts, "block": block}).partition_by("block", maintain_order=True)
-    columns = []
-    for rows in blocks or [texts.to_frame("text")]:
-        found = tokens(rows["text"])
-        columns.append(pl.DataFrame(word_signals(found) | line_signals(found) | character_signals(found)))
-    return pl.concat([pl.concat(columns), languages(texts)], how="horizontal")
+    of = counts(texts)
+    fractions = {
+        "mean_word_characters": (of["characters"], of["words"]),
+        "alphabetic_word_fraction": (of["alphabetic_words"], of["words"]),
+        "symbol_word_ratio": (of["symbols"], of["words"]),
+        "digit_fraction": (of["digits"], of["characters"]),
+        "rare_trigram_fraction": (of["rare_trigrams"], of["letters"]),
+        "boilerplate_word_fraction": (of["boilerplate_words"], of["words"]),
+        **{f"{kind}_line_fraction": (of[f"{kind}_lines"], of["lines"]) for kind in ("bullet", "ellipsis", "repeated")},
+        "repeated_line_character_fraction": (of["repeated_line_characters"], of["characters"]),
+        **{
+            f"top_{words}gram_fraction": (np.minimum(of[f"top_{words}gram"], of["characters"]), of["characters"])
+            for words in TOP_WORDS
+        },
+        **{
+            f"repeated_{words}gram_fraction": (of[f"repeated_{words}gram"], of["characters"])
+            for words in REPEATED_WORDS
+        },
+    }
+    columns = {
+        "whitespace_words": of["words"].astype(np.uint32),
+        "stop_words": of["stop_words"].astype(np.uint8),
+        **{name: ratio(part, whole) for name, (part, whole) in fractions.items()},
+    }
+    return pl.concat([pl.DataFrame(columns), languages(texts)], how="horizontal")
 
 
 class Quality(Section):

@@ -31,7 +31,7 @@ from stages.lib.duplicates import candidate_pairs, components, joining_similarit
 from stages.lib.progress import progress
 from stages.lib.quality import RULES
 from stages.lib.section import Section
-from stages.lib.shingles import I64, U64, shingles, text_hashes, word_runs
+from stages.lib.shingles import I64, U64, Runs, shingles, text_hashes, word_runs
 
 REASONS = (
     *("license", "too_short", *(rule.name for rule in RULES)),
@@ -126,15 +126,15 @@ def verified_pairs(
     return pairs[similarities >= threshold], similarities[similarities >= threshold]
 
 
-def shingle_sets_of(texts: list[str], shingle_words: int) -> list[U64]:
+def shingle_sets_of(texts: list[str], shingle_words: int) -> Runs:
     """The different shingles of each text, made about BATCH_BYTES of text at a time."""
-    sets: list[U64] = []
+    made = [Runs(np.zeros(0, np.uint64), np.zeros(0, np.int64))]
     batches = np.cumsum([len(text) for text in texts]) // BATCH_BYTES
     for batch in np.unique(batches):
         first, last = np.searchsorted(batches, [batch, batch + 1])
-        runs = word_runs(pl.Series(texts[first:last], dtype=pl.String))
-        sets += shingle_sets(shingles(runs, shingle_words))
-    return sets
+        made.append(shingle_sets(shingles(word_runs(pl.Series(texts[first:last], dtype=pl.String)), shingle_words)))
+    lengths = np.concatenate([runs.lengths for runs in made])
+    return Runs(np.concatenate([runs.hashes for runs in made]), lengths.cumsum())
 
 
 def heldout_documents(doc_ids: pl.Series, fraction: float, limit: int) -> pl.Series:

@@ -19,13 +19,15 @@
   are two, and what is at both ends goes
 
 A search finds the texts that a step can change, so that clean text costs little. On one core abstracts 77 MB/s, notes 80, full
-articles 38 (NFC), PDF text with pages 10; `normalized_words` 28 MB/s, ASCII 70.
+articles 38 (NFC), PDF text with pages 10.
 """
 
 import html
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Collection
+from functools import partial
 
 import polars as pl
 
@@ -144,7 +146,7 @@ STEPS: tuple[tuple[str, str, Callable[[pl.Series], pl.Series]], ...] = (
     ),
     ("invisible_characters", INVISIBLE, lambda texts: texts.str.replace_all(INVISIBLE, "")),
     ("spaces", SPACES, lambda texts: texts.str.replace_all(SPACES, " ")),
-    ("unicode_nfc", "[^\x00-\x7f]", lambda texts: texts.str.normalize("NFC")),
+    ("unicode_nfc", "[^\x00-\x7f]", _each(partial(unicodedata.normalize, "NFC"))),
     ("markup", MARKUP, without_markup),
     ("page_furniture", "(?s)\f.*\f", _each(without_page_furniture)),
     (
@@ -179,19 +181,3 @@ def normalized_texts(texts: pl.Series, without: Collection[str] = ()) -> tuple[p
 def without_end_markers(texts: pl.Series) -> pl.Series:
     """The texts without END_MARKERS (and the white space around them) at their end; inside a text they stay."""
     return texts.str.replace(rf"\s*(?:(?:{'|'.join(END_MARKERS)})\s*)+$", "")
-
-
-def normalized_words(texts: pl.Series) -> pl.Series:
-    """The texts in NFKC and lower case with everything but letters, marks and digits turned into single spaces.
-
-    Two texts with the same normalized words count as exact duplicates; shingles and n-grams are made of these words.
-    NFKC makes one word of the ligature in a PDF's or a benchmark's "\ufb02uorosis" and of "fluorosis".
-    """
-    not_ascii = (texts.str.len_bytes() != texts.str.len_chars()).arg_true()
-    return (
-        texts.clone()  # a scatter writes into the series it is called on
-        .scatter(not_ascii, texts.gather(not_ascii).str.normalize("NFKC"))
-        .str.to_lowercase()
-        .str.replace_all(r"[^\p{L}\p{M}\p{N}]+", " ")
-        .str.strip_chars(" ")
-    )
