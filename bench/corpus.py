@@ -30,6 +30,7 @@ import orjson
 import polars as pl
 import yaml
 
+from bench.beside import PARTS, sample
 from bench.measure import REPOSITORY, costs
 from stages.lib.faults import Fault
 from stages.lib.records import Source, raw_records
@@ -76,6 +77,7 @@ class Arm:
     tokens: int
     steps: dict[str, Step]
     dropped: dict[str, int] = field(default_factory=dict)
+    beside: dict[str, float] = field(default_factory=dict)  # megabytes a CPU second of parts that are timed alone
 
     @property
     def cpu_seconds(self) -> float:
@@ -160,7 +162,12 @@ def own_arm(name: str, folder: Path, stages: Iterable[str], megabytes: float, co
     for step, documents in (("ingest", totals["documents"]), ("select", totals["kept"])):
         steps[step] = Step(**asdict(steps[step]) | {"documents": documents})
     dropped = {reason: count for reason, count in totals["sources"][0]["dropped"].items() if count}
-    return Arm(name, megabytes, packed["documents"], packed["tokens"], steps, dropped)
+    beside = {}
+    for part in PARTS:
+        command = [sys.executable, "-m", "bench.beside", str(folder), part, str(core)]
+        taken = costs(command, folder / "costs" / f"{part}.json", folder / "log")
+        beside[part] = sample(folder).str.len_bytes().sum() / 1e6 / taken["cpu_seconds"]
+    return Arm(name, megabytes, packed["documents"], packed["tokens"], steps, dropped, beside)
 
 
 def _lines(folder: Path) -> int | None:
@@ -211,6 +218,7 @@ def table(arms: list[Arm], compared: Arm | None) -> str:
             rate = arm.megabytes / step.cpu_seconds if step.cpu_seconds else 0.0
             left = "" if step.documents is None else f"{step.documents:,}"
             lines.append(f"| | {name} | {step.cpu_seconds:.1f} | {rate:.1f} | {step.peak_megabytes:.0f} | {left} | |")
+        lines += [f"| | ({part}, alone) | | {rate:.1f} | | | |" for part, rate in arm.beside.items()]
         ratio = "" if compared is None or arm.megabytes != compared.megabytes else f"{compared.rate / arm.rate:.1f}"
         lines.append(
             f"| **{arm.name}** | all, {arm.megabytes:.1f} MB | **{arm.cpu_seconds:.1f}** | **{arm.rate:.2f}** |"

@@ -16,7 +16,7 @@ from stages.lib.store import Store, link
 from stages.lib.tokenization import encoder
 
 BATCH_DOCUMENTS = 1000
-SAMPLE_DOCUMENTS = 500  # spread over the part, to compare encoders on
+SAMPLE_DOCUMENTS = 200  # spread over the part, to compare encoders on
 
 
 def tokenized_part(part: Path, folder: Path, tokenizer: Path) -> None:

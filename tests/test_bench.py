@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench import corpus
+from bench.beside import PARTS
 from bench.corpus import COUNTED, Arm, Step, every_nth, table, write_corpus
 from stages.lib.stage import ROOT
 
@@ -45,6 +46,8 @@ def test_every_counted_stage_runs_and_is_measured(measured: tuple[Arm, Path]) ->
     arm, _ = measured
     assert list(arm.steps) == [stage.partition("@")[0] for stage in COUNTED]
     assert all(step.cpu_seconds > 0 and step.peak_megabytes > 10 for step in arm.steps.values())
+    assert set(arm.beside) == set(PARTS)
+    assert min(arm.beside.values()) > 0
 
 
 def test_documents_are_filtered_deduplicated_and_decontaminated(measured: tuple[Arm, Path]) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.lib.text import STEPS, normalized_texts, without_end_markers
+from stages.lib.text import CHARACTER_STEPS, LAYOUT_STEPS, UNUSUAL, normalized_texts, without_end_markers
 
 
 def normalized(text: str) -> str:
@@ -147,7 +147,7 @@ def test_each_step_counts_the_texts_it_changed() -> None:
     """A text that two steps change counts in both, one that none changes in none."""
     counts = normalized_texts(pl.Series(["a\r\n<b>b</b>", "c\r\nd", "e  f", "clean <5 mg"]))[1]
     assert {name: count for name, count in counts.items() if count} == {"line_ends": 2, "markup": 1, "white_space": 1}
-    assert list(counts) == [name for name, _, _ in STEPS]
+    assert list(counts) == [name for name, _, _ in CHARACTER_STEPS + LAYOUT_STEPS]
 
 
 @pytest.mark.parametrize(
@@ -162,3 +162,11 @@ def test_each_step_counts_the_texts_it_changed() -> None:
 def test_end_markers_go_only_at_the_end(text: str, stripped: str) -> None:
     """A marker that something follows is content, and stays."""
     assert without_end_markers(pl.Series([text])).to_list() == [stripped]
+
+
+@given(st.text(max_size=5))
+def test_a_text_without_unusual_characters_is_changed_by_no_step_of_characters(text: str) -> None:
+    """The search that spares most texts those steps spares none that one of them can change."""
+    if pl.Series([text]).str.contains(UNUSUAL).any():
+        return
+    assert all(change(pl.Series([text])).to_list() == [text] for _, _, change in CHARACTER_STEPS)

@@ -14,7 +14,7 @@ import tokenize
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.metadata import packages_distributions, version
+from importlib.metadata import PackageNotFoundError, distribution, packages_distributions, version
 from pathlib import Path
 
 
@@ -119,10 +119,16 @@ def _providers() -> Mapping[str, list[str]]:
     return packages_distributions()  # reads the metadata of every installed package: half a second
 
 
+def _distributions(package: str) -> list[str]:
+    try:
+        return [str(distribution(package).metadata["Name"])]  # most are named after what they provide
+    except PackageNotFoundError:
+        return list(_providers().get(package, []))
+
+
 def package_versions(packages: set[str]) -> dict[str, str]:
     """Installed public versions (no `+cpu`) of the distributions that provide these import names."""
-    providers = _providers()
-    names = {provider for package in packages for provider in providers.get(package, [])}
+    names = {name for package in packages for name in _distributions(package)}
     return {name: version(name).split("+")[0] for name in sorted(names)}
 
 

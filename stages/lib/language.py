@@ -15,7 +15,7 @@ Source: Sites 2013, Compact Language Detector 2, github.com/CLD2Owners/cld2.
 import polars as pl
 import pycld2  # type: ignore[import-untyped]
 
-SAMPLE_CHARACTERS = 4000  # from the beginning: a document that changes its language later counts as its beginning
+SAMPLE_CHARACTERS = 2000  # from the beginning: a document that changes its language later counts as its beginning
 UNKNOWN = "un"
 
 # What CLD2 calls invalid UTF-8 though it is not: controls but \t \n \f \r, and noncharacters, two in each plane

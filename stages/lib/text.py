@@ -26,7 +26,7 @@ import html
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 
 import polars as pl
@@ -135,8 +135,10 @@ def _tidied(texts: pl.Series) -> pl.Series:
     )
 
 
+UNUSUAL = "[^\\t\\n\\f -~]"  # what every text has that one of CHARACTER_STEPS can change
+
 # Name, a pattern that every text has which the step can change, and the step.
-STEPS: tuple[tuple[str, str, Callable[[pl.Series], pl.Series]], ...] = (
+CHARACTER_STEPS: tuple[tuple[str, str, Callable[[pl.Series], pl.Series]], ...] = (
     (
         "line_ends",
         "[\r\x0b\x85\u2028\u2029]",
@@ -147,6 +149,8 @@ STEPS: tuple[tuple[str, str, Callable[[pl.Series], pl.Series]], ...] = (
     ("invisible_characters", INVISIBLE, lambda texts: texts.str.replace_all(INVISIBLE, "")),
     ("spaces", SPACES, lambda texts: texts.str.replace_all(SPACES, " ")),
     ("unicode_nfc", "[^\x00-\x7f]", _each(partial(unicodedata.normalize, "NFC"))),
+)
+LAYOUT_STEPS: tuple[tuple[str, str, Callable[[pl.Series], pl.Series]], ...] = (
     ("markup", MARKUP, without_markup),
     ("page_furniture", "(?s)\f.*\f", _each(without_page_furniture)),
     (
@@ -165,17 +169,24 @@ def normalized_texts(texts: pl.Series, without: Collection[str] = ()) -> tuple[p
         texts: no nulls.
         without: steps to leave out: "markup" for instructions, whose answers may be markup.
     """
-    counts, texts = {}, texts.clone()  # a scatter writes into the series it is called on
-    for name, pattern, change in STEPS:
-        if name in without:
-            continue
-        rows = texts.str.contains(pattern).arg_true()
-        before = texts.gather(rows)
-        after = change(before)
-        counts[name] = int((before != after).sum())
-        if counts[name]:
-            texts = texts.scatter(rows, after)
-    return texts, counts
+    counts: dict[str, int] = {}
+
+    def stepped(texts: pl.Series, steps: Iterable[tuple[str, str, Callable[[pl.Series], pl.Series]]]) -> pl.Series:
+        texts = texts.clone()  # a scatter writes into the series it is called on
+        for name, pattern, change in steps:
+            if name in without:
+                continue
+            rows = texts.str.contains(pattern).arg_true()
+            before = texts.gather(rows)
+            after = change(before)
+            counts[name] = int((before != after).sum())
+            if counts[name]:
+                texts = texts.scatter(rows, after)
+        return texts
+
+    unusual = texts.str.contains(UNUSUAL).arg_true()
+    texts = texts.clone().scatter(unusual, stepped(texts.gather(unusual), CHARACTER_STEPS))
+    return stepped(texts, LAYOUT_STEPS), counts
 
 
 def without_end_markers(texts: pl.Series) -> pl.Series:
