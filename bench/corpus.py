@@ -166,7 +166,7 @@ def own_arm(name: str, folder: Path, stages: Iterable[str], megabytes: float, co
     for part in PARTS:
         command = [sys.executable, "-m", "bench.beside", str(folder), part, str(core)]
         taken = costs(command, folder / "costs" / f"{part}.json", folder / "log")
-        beside[part] = sample(folder).str.len_bytes().sum() / 1e6 / taken["cpu_seconds"]
+        beside[part] = int(sample(folder).str.len_bytes().sum()) / 1e6 / taken["cpu_seconds"]
     return Arm(name, megabytes, packed["documents"], packed["tokens"], steps, dropped, beside)
 
 
