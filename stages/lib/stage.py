@@ -254,6 +254,8 @@ def run(main: Callable[..., None]) -> None:
         absent = [path for path in declared.outs if not (ROOT / path).exists()] if first_process else []
         if absent:
             raise BuildError(f"finished without writing {', '.join(absent)}")
+        if "store" in values:
+            values["store"].prune()
     except Exception as error:
         if first_process:
             _restore(address)
