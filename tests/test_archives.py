@@ -182,18 +182,19 @@ def test_every_file_of_a_folder_is_listed(tmp_path: Path) -> None:
     }
 
 
-@pytest.mark.parametrize("outer", [bytes, gzip.compress])
-def test_the_streams_of_an_archive_share_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outer: Any) -> None:
+@pytest.mark.parametrize(("name", "pack"), [("a.tar", bytes), ("a.tgz", gzip.compress)])
+def test_the_streams_of_an_archive_share_a_bound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, pack: Any
+) -> None:
     """Members that each unpack to less than the limit stop together there, and those that are not packed are read."""
     row = b'{"text": "%s"}\n' % (b"a" * 3000)
     packed = [(f"{number}.jsonl.gz", gzip.compress(row)) for number in range(20)]
-    raw = outer(tar(*packed, ("z.jsonl", ROWS)))
-    (tmp_path / "a.tar").with_suffix(".tar" if outer is bytes else ".tgz").write_bytes(raw)
+    (tmp_path / name).write_bytes(pack(tar(*packed, ("z.jsonl", ROWS))))
     assert len([what for _, what in outcome(tmp_path, section()) if len(what) == 3000]) == 20
     monkeypatch.setattr(archives, "RATIO", 0)
     monkeypatch.setattr(archives, "RATIO_FREE_BYTES", 40_000)
     found = [what for _, what in outcome(tmp_path, section())]
-    if outer is bytes:
+    if name == "a.tar":
         assert [len(what) for what in found[:13]] == [3000] * 13
         assert found[13:] == ["unreadable_file"] * 7 + ["a", "b"]
     else:

