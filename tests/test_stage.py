@@ -1,13 +1,16 @@
 """Binding names, strict values, orphans."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import pytest
 from pydantic import Field
 
+from stages.lib import stage
 from stages.lib.section import BuildError, Section
-from stages.lib.stage import artifact_name, orphans, param_name, read_params, validated
+from stages.lib.stage import Declaration, artifact_name, orphans, param_name, read_params, validated
+from stages.lib.store import Store
 
 
 @pytest.mark.parametrize(
@@ -117,3 +120,29 @@ def test_orphans_are_entries_that_no_stage_makes(tmp_path: Path) -> None:
     assert orphans(screens, outs) == [screens / "old.parquet"]
     assert orphans(documents, outs) == [documents / "x/old"]
     assert orphans(documents / "x/a", outs) == []
+
+
+def test_a_store_is_pruned_when_its_stage_succeeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error after all shards were made leaves those of the run before, too."""
+    monkeypatch.setenv("DVC_STAGE", "x")
+    for name, value in {
+        "read_params": {}, "declarations": {"x": Declaration("x", (), (), {})}, "_prepare": None, "_restore": None
+    }.items():  # fmt: skip
+        monkeypatch.setattr(stage, name, lambda *_, value=value: value)
+    (tmp_path / "old").mkdir()
+
+    def made(folder: Path) -> None:
+        (folder / "out").touch()
+
+    def main(store: Store, failing: bool) -> None:
+        store.entries(stage.__file__, [({}, made)])
+        if failing:
+            raise BuildError("later")
+
+    monkeypatch.setattr(stage, "bound", lambda *_: {"store": Store(tmp_path, 1)})
+    with pytest.raises(SystemExit, match="x: later"):
+        stage.run(partial(main, failing=True))
+    assert len(list(tmp_path.iterdir())) == 2
+    stage.run(partial(main, failing=False))
+    assert len(list(tmp_path.iterdir())) == 1
+    assert not (tmp_path / "old").exists()
