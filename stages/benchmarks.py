@@ -12,7 +12,7 @@ from typing import Any, Literal
 import orjson
 from pydantic import Field
 
-from stages.lib.archives import open_binary
+from stages.lib.archives import REFUSED, RawFile, open_binary
 from stages.lib.files import write_parquet
 from stages.lib.items import Item, items_frame, jsonl_item, medmcqa_item, mmlu_item, pubmedqa_item
 from stages.lib.records import files_of_format
@@ -27,8 +27,16 @@ class Benchmark(Section):
     format: Literal["jsonl", "pubmedqa", "medmcqa", "mmlu"]
 
 
+def _files(path: Path, form: str) -> Iterator[RawFile]:
+    for file in files_of_format(path, form):
+        if file.fault and file.fault.reason in REFUSED:
+            raise BuildError(f"{path / file.name}: {file.fault.detail}; take it out of the folder")
+        if not file.fault:
+            yield file
+
+
 def _json_objects(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
-    for file in files_of_format(path, "jsonl"):
+    for file in _files(path, "jsonl"):
         with open_binary(file.path) as stream:
             for number, line in enumerate(stream, 1):
                 if line.strip():
@@ -66,7 +74,7 @@ def _pubmedqa_items(folder: Path) -> Iterator[Item]:
 
 def _mmlu_items(folder: Path) -> Iterator[Item]:
     for split in ("dev", "val", "test"):
-        for file in files_of_format(folder / split, "csv"):
+        for file in _files(folder / split, "csv"):
             subject = file.name.split(".")[0].removesuffix(f"_{split}")
             with open_binary(file.path) as stream:
                 rows = csv.reader((line.decode() for line in stream), strict=True)

@@ -15,19 +15,20 @@ from typing import Any
 
 import polars as pl
 
-from stages.lib.archives import RawFile
+from stages.lib.archives import SKIPPED, RawFile
 from stages.lib.drafts import Draft, documents_frame, draft, private
 from stages.lib.faults import Fault
 from stages.lib.files import file_hash, write_json, write_parquet
 from stages.lib.ledger import ledger as ledger_frame
 from stages.lib.privacy.screening import Phi, key_id
 from stages.lib.records import Source, file_records, source_files
+from stages.lib.rows import has_field
 from stages.lib.section import BuildError
 from stages.lib.stage import run
 from stages.lib.store import Store, link
 
 BATCH_BYTES = 1 << 24  # of text that is cleaned at a time
-HARMLESS = ("duplicate_id", "empty", "phi", "too_long")  # reasons whose details hold no text of the source
+HARMLESS = ("duplicate_id", "empty", "link", "phi", "too_long", *SKIPPED)  # their details hold no text of the source
 HIDDEN = "not shown, since the source has a section `phi`"
 PART_BYTES = 1 << 28  # of text in one parquet file, before cleaning
 
@@ -74,6 +75,8 @@ def ingested_file(folder: Path, file: RawFile, name: str, source: Source) -> Non
     encodings: set[str] = set()
     changes, identifiers = Counter[str](), Counter[str]()
     rows = written = number = size = 0
+    silent = source.silent_fields
+    unseen: list[str] | None = None  # None until there is a record that could have the fields
     key = secret(source.phi, name) if source.phi else b""
 
     def drop(origin: str, doc_id: str | None, reason: str, detail: str) -> None:
@@ -82,12 +85,15 @@ def ingested_file(folder: Path, file: RawFile, name: str, source: Source) -> Non
         dropped.append(row | {"reason": reason, "detail": HIDDEN if hidden else detail})
 
     def drafts() -> Iterator[Draft]:
-        nonlocal rows
+        nonlocal rows, unseen
         templates, origins = source.templates, dict[str, str]()
         records = file_records(file, source)
         for origin, record in records:
             rows += 1
-            encodings.add(records.encoding)
+            if not file.fault:
+                encodings.add(records.encoding)
+            if unseen != [] and not isinstance(record, Fault):
+                unseen = [field for field in unseen or silent if not has_field(record, field)]
             found = record if isinstance(record, Fault) else draft(record, origin, name, source, templates)
             if isinstance(found, Fault):
                 drop(origin, None, found.reason, found.detail)
@@ -127,7 +133,7 @@ def ingested_file(folder: Path, file: RawFile, name: str, source: Source) -> Non
         raise AssertionError(f"{file.name}: {rows} rows, but {written} documents and {len(dropped)} ledger rows")
     write_parquet(folder / "ledger.parquet", ledger_frame(dropped))
     counts = {"rows": rows, "encodings": sorted(encodings), "changes": changes, "identifiers": identifiers}
-    write_json(folder / "counts.json", counts)
+    write_json(folder / "counts.json", counts | {"unseen": unseen})
 
 
 def without_repeats(parts: list[Path]) -> Iterator[tuple[Path | pl.DataFrame, pl.DataFrame]]:
@@ -156,7 +162,7 @@ def main(raw: Path, source: Source, name: str, documents: Path, ledger: Path, co
         __file__,
         [
             (
-                {"file": file.name, "input": None if file.fault else file_hash(file.path), "source": section},
+                {"file": file.name, "input": str(file.fault or file_hash(file.path)), "source": section},
                 partial(ingested_file, file=file, name=name, source=source),
             )
             for file in files
@@ -166,10 +172,16 @@ def main(raw: Path, source: Source, name: str, documents: Path, ledger: Path, co
     dropped = [pl.read_parquet(entry / "ledger.parquet") for entry in entries]
     written, rows = 0, sum(fact["rows"] for fact in facts)
     made = [part for entry in entries for part in sorted(entry.glob("part-*.parquet"))]
+    unseen = [set(fact["unseen"]) for fact in facts if fact["unseen"] is not None]
+    if unseen and (misspelled := sorted(set.intersection(*unseen))):
+        raise BuildError(
+            f"params.yaml: source.{name}: '{misspelled[0]}' is in none of {rows} rows; correct the field's name in"
+            " `text`, `turns` or `date_field`, or take it out"
+        )
     if not made:
         if not rows:
             raise BuildError(f"{raw}: has no rows; remove the source or correct `path`")
-        first = pl.concat(dropped).row(0, named=True)
+        first = pl.concat(dropped).sort(pl.col("reason").is_in(SKIPPED), maintain_order=True).row(0, named=True)
         raise BuildError(
             f"{raw}: none of {rows} rows gives a document{listed(dropped)}; {first['origin']}: {first['detail']}"
         )
@@ -199,7 +211,9 @@ def main(raw: Path, source: Source, name: str, documents: Path, ledger: Path, co
         name: sum((Counter[str](fact[name]) for fact in facts), Counter[str]())
         for name in ("changes", "encodings", "identifiers")
     }
-    write_json(counts, totals | {"documents": in_documents, "files": len(files), "rows": rows})
+    write_json(
+        counts, totals | {"documents": in_documents, "files": sum(not file.fault for file in files), "rows": rows}
+    )
     print(f"{name}: {rows} rows, {in_documents} documents, {len(in_ledger)} in the ledger{listed(dropped)}")
 
 

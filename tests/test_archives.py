@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import os
 import tarfile
 from collections import deque
 from pathlib import Path
@@ -11,8 +12,9 @@ import pytest
 import zstandard
 
 from stages.lib import archives
-from stages.lib.archives import members, open_binary, raw_files
+from stages.lib.archives import Allowance, members, open_binary, raw_files
 from stages.lib.faults import Fault, Unreadable
+from stages.lib.records import raw_records
 from tests.test_records import outcome, section
 
 ROWS = b'{"text": "a"}\n{"text": "b"}\n'
@@ -55,11 +57,15 @@ def test_compression_changes_no_row(tmp_path: Path, name: str, content: bytes) -
     [("a.tar", bytes), ("a.tar.gz", gzip.compress), ("a.tgz", gzip.compress), ("a.tar.zst", zstandard.compress)],
 )
 def test_the_members_of_an_archive_are_files_of_the_source(tmp_path: Path, name: str, pack: Any) -> None:
-    """In the archive's order, compressed or not; those of other formats and hidden ones are left."""
-    entries = [("d/b.jsonl", ROWS), ("d/a.jsonl.gz", gzip.compress(ROWS)), ("README", b"x"), ("d/._b.jsonl", b"x")]
+    """In the archive's order, compressed or not; those of other formats and hidden ones are counted, a row a reason."""
+    entries = [("./d/b.jsonl", ROWS), ("d/a.jsonl.GZ", gzip.compress(ROWS)), ("README", b"x"), ("d/._b.jsonl", b"x")]
+    entries += [("d/c.pdf", b"x"), ("d/.gitignore", b"x")]
     (tmp_path / name).write_bytes(pack(tar(*entries, ("d", {"type": tarfile.DIRTYPE}))))
-    names = ("d/b.jsonl#1", "d/b.jsonl#2", "d/a.jsonl.gz#1", "d/a.jsonl.gz#2")
-    assert outcome(tmp_path, section()) == [(f"{name}!{one}", text) for one, text in zip(names, "abab", strict=True)]
+    names = ("./d/b.jsonl#1", "./d/b.jsonl#2", "d/a.jsonl.GZ#1", "d/a.jsonl.GZ#2")
+    read = [(f"{name}!{one}", text) for one, text in zip(names, "abab", strict=True)]
+    assert outcome(tmp_path, section()) == [*read, (f"{name}#7", "other_suffix"), (f"{name}#8", "hidden")]
+    details = [row.detail for _, row in raw_records(tmp_path, section()) if isinstance(row, Fault)]
+    assert [detail.split(":")[0] for detail in details] == ["2 members", "1 members"]
 
 
 @pytest.mark.parametrize(
@@ -76,7 +82,7 @@ def test_the_members_of_an_archive_are_files_of_the_source(tmp_path: Path, name:
 )
 def test_an_unsafe_member_is_a_fault_and_the_next_is_read(entry: tuple[str, bytes | dict[str, Any]]) -> None:
     """Names that lead out of the archive, links, devices and pipes."""
-    found = list(members(io.BytesIO(tar(entry, ("good.jsonl", ROWS))), (".jsonl",)))
+    found = list(members(io.BytesIO(tar(entry, ("good.jsonl", ROWS))), (".jsonl",), Allowance(1)))
     assert [member.reason if isinstance(member, Fault) else name for name, member in found] == [
         "unsafe_member",
         "good.jsonl",
@@ -150,7 +156,46 @@ def test_links_out_of_the_folder_are_not_followed(tmp_path: Path) -> None:
     (source / "e.jsonl").symlink_to("nothing")
     (source / "f").symlink_to("sub")
     (source / "g.txt").symlink_to(tmp_path / "outside/canary.jsonl")
-    expected = [("a.jsonl#1", "a"), ("b.jsonl#1", "a"), ("c.jsonl#1", "link"), ("d#1", "link")]
-    assert outcome(source, section()) == [*expected, ("e.jsonl#1", "unreadable_file"), ("f#1", "link")]
+    (source / "h.jsonl").symlink_to("h.jsonl")
+    found = outcome(source, section())
+    assert found[:4] == [("a.jsonl#1", "a"), ("b.jsonl#1", "a"), ("c.jsonl#1", "link"), ("d#1", "link")]
+    assert found[4:7] == [("e.jsonl#1", "unreadable_file"), ("f#1", "link"), ("g.txt#1", "link")]
+    assert found[7:] == [("h.jsonl#1", "unreadable_file")]
     assert [file.name for file in raw_files(source / "c.jsonl", (".jsonl",))] == ["c.jsonl"]
     assert outcome(source / "c.jsonl", section()) == [("c.jsonl#1", "canary")]
+
+
+def test_every_file_of_a_folder_is_listed(tmp_path: Path) -> None:
+    """What is not read says why, a pipe is not opened, and a suffix may be in capitals; .gitignore, which DVC leaves, is left."""
+    for name in ("a.JSONL", "b.txt", ".c.jsonl", ".git/d.jsonl", "e/.gitignore", "e/f.jsonl"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(ROWS)
+    os.mkfifo(tmp_path / ".git/pipe")
+    found = {file.name: file.fault and file.fault.reason for file in raw_files(tmp_path, (".jsonl",))}
+    assert found == {
+        ".c.jsonl": "hidden",
+        ".git/d.jsonl": "hidden",
+        ".git/pipe": "unreadable_file",
+        "a.JSONL": None,
+        "b.txt": "other_suffix",
+        "e/f.jsonl": None,
+    }
+
+
+@pytest.mark.parametrize(("name", "pack"), [("a.tar", bytes), ("a.tgz", gzip.compress)])
+def test_the_streams_of_an_archive_share_a_bound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, pack: Any
+) -> None:
+    """Members that each unpack to less than the limit stop together there, and those that are not packed are read."""
+    row = b'{"text": "%s"}\n' % (b"a" * 3000)
+    packed = [(f"{number}.jsonl.gz", gzip.compress(row)) for number in range(20)]
+    (tmp_path / name).write_bytes(pack(tar(*packed, ("z.jsonl", ROWS))))
+    assert len([what for _, what in outcome(tmp_path, section()) if len(what) == 3000]) == 20
+    monkeypatch.setattr(archives, "RATIO", 0)
+    monkeypatch.setattr(archives, "RATIO_FREE_BYTES", 40_000)
+    found = [what for _, what in outcome(tmp_path, section())]
+    if name == "a.tar":
+        assert [len(what) for what in found[:13]] == [3000] * 13
+        assert found[13:] == ["unreadable_file"] * 7 + ["a", "b"]
+    else:
+        assert 0 < sum(len(what) == 3000 for what in found) < 13

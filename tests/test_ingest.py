@@ -90,6 +90,44 @@ def test_a_source_without_any_document_is_an_error(tmp_path: Path) -> None:
         ingested(tmp_path, ROWS, section(text="{txet}"))
 
 
+@pytest.mark.parametrize("changed", [{"text": "{text}{txet?}"}, {"text": "{txet?}"}, {"date_field": "txet"}])
+def test_an_optional_field_that_no_row_has_is_an_error(tmp_path: Path, changed: dict[str, Any]) -> None:
+    """Misspelled it would silently be nothing; one row of any file that has it, be it null, is enough."""
+    (tmp_path / "raw").mkdir()
+    for number in range(3):
+        (tmp_path / f"raw/{number}.jsonl").write_text(json.dumps({"text": f"a {number}"}) + "\n")
+    (tmp_path / "raw/z.jsonl").write_text("broken\n")
+    with pytest.raises(BuildError, match=r"source.notes: 'txet' is in none of 4 rows; correct the field's name"):
+        ingested(tmp_path, None, section(**changed))
+    (tmp_path / "raw/1.jsonl").write_text(
+        json.dumps({"text": "a", "txet": "b" if "?" in str(changed) else None}) + "\n"
+    )
+    assert len(ingested(tmp_path, None, section(**changed))[0]) == (1 if changed == {"text": "{txet?}"} else 3)
+
+
+def test_files_that_are_not_read_are_in_the_ledger(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A row for each, which counts as a row in; with `phi` too the reason is shown, since it quotes nothing."""
+    (tmp_path / "raw").mkdir()
+    for name, content in {
+        "a.jsonl": '{"text": "a"}',
+        "b.jsonl": "",
+        "c.txt": "c",
+        ".d.jsonl": "d",
+        ".gitignore": "",
+    }.items():
+        (tmp_path / "raw" / name).write_text(content)
+    for source in (section(), section(phi=phi())):
+        documents, ledger = ingested(tmp_path, None, source)
+        assert len(documents) == 1
+        assert dict(ledger.select("origin", "reason").rows()) == {
+            ".d.jsonl#1": "hidden", "b.jsonl#1": "empty_file", "c.txt#1": "other_suffix"
+        }  # fmt: skip
+        assert ingest.HIDDEN not in ledger["detail"]
+    counts = json.loads((tmp_path / "counts.json").read_text())
+    assert (counts["files"], counts["rows"], counts["encodings"]) == (2, 4, {"utf-8": 2})
+    assert "4 rows, 1 documents, 3 in the ledger (1 empty_file, 1 hidden, 1 other_suffix)" in capsys.readouterr().out
+
+
 def test_parts_do_not_change_the_documents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Documents in parts of 10 characters are those of one part, in the same order, ids unique across parts."""
     rows = [{"id": number % 7, "text": f"text {number}"} for number in range(10)]
@@ -205,7 +243,7 @@ def test_what_cannot_be_read_is_not_quoted(tmp_path: Path) -> None:
     (tmp_path / "raw/b.csv").write_text("text\nfine\n")
     documents, ledger = ingested(tmp_path, None, section(format="csv", phi=phi()))
     assert documents["text"].to_list() == ["fine"]
-    assert ledger.select("origin", "reason", "detail").rows() == [("a.csv#1", "missing_field", ingest.HIDDEN)]
+    assert ledger.select("origin", "reason", "detail").rows() == [("a.csv#1", "missing_header", ingest.HIDDEN)]
     _, ledger = ingested(tmp_path, None, section(format="csv"))
     assert "Okafor" in ledger["detail"][0]
 

@@ -130,3 +130,15 @@ def test_a_bad_mmlu_row_is_an_error(tmp_path: Path, row: str) -> None:
     """A column too few shifts the letter, and E is no option of four."""
     with pytest.raises(BuildError, match=r"anatomy_test\.csv#1: not question, 4 options and a letter"):
         items(mmlu(tmp_path, row), "mmlu")
+
+
+def test_of_a_benchmark_folder_only_files_of_its_format_are_read(tmp_path: Path) -> None:
+    """A note beside the items is no item; a link out of the folder is an error, as a bad item is."""
+    (tmp_path / "quiz").mkdir()
+    row = {"id": "a", "question": "Why?", "options": ["x", "y"], "answer": 0}
+    (tmp_path / "quiz/a.jsonl").write_text(json.dumps(row))
+    (tmp_path / "quiz/README.md").write_text("About the quiz")
+    assert len(list(benchmarks.read_items(tmp_path / "quiz", benchmarks.Benchmark(path="quiz", format="jsonl")))) == 1
+    (tmp_path / "quiz/b.jsonl").symlink_to("/etc/passwd")
+    with pytest.raises(BuildError, match="quiz/b.jsonl: a link that leads out .*; take it out of the folder"):
+        list(benchmarks.read_items(tmp_path / "quiz", benchmarks.Benchmark(path="quiz", format="jsonl")))

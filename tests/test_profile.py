@@ -1,8 +1,10 @@
 """Changing params.yaml for a profile, and what the check refuses."""
 
 import copy
+import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,20 @@ import yaml
 
 from stages import profile
 from stages.lib.section import BuildError
-from stages.lib.stage import ROOT
-from stages.profile import check_references, filled
+from stages.lib.stage import ROOT, Declaration
+from stages.profile import check_files, check_names, check_outs, check_references, filled
 
-PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
+PARAMS: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text())
+
+
+def changed(path: tuple[Any, ...], value: Any) -> dict[str, Any]:
+    """The default params with another value at a path of keys."""
+    params = copy.deepcopy(PARAMS)
+    section = params
+    for key in path[:-1]:
+        section = section[key]
+    section[path[-1]] = value
+    return params
 
 
 def test_only_the_root_line_changes() -> None:
@@ -38,11 +50,20 @@ def test_a_profile_without_a_usable_root_is_refused(root: str | None, message: s
         (("root",), None, "root: must be a folder"),
         (("corpus",), [], "corpus: must be a mapping"),
         (("corpus",), {"notes": "general"}, "corpus: must be the text sources"),
-        (("benchmark",), {}, "benchmark: empty"),
         (("mix", "weights"), {"nots": 1.0}, "mix.weights: nots: not among"),
         (("instruct", "weights"), {"notes": 1.0}, "instruct.weights: notes: not among"),
         (("pretrain", "base", "weights"), {"notes": 1.0}, "pretrain.base.weights: notes: not among towns"),
         (("select", "priority"), ["notes"], "select.priority: must be every source once"),
+        (("select", "priority"), ["notes", "towns", "notes"], "select.priority: notes: named twice"),
+        (("mix", "weights"), {"notes": 0.0}, "mix.weights: no weight above 0"),
+        (("instruct", "weights"), {}, "instruct.weights: no weight above 0"),
+        (("pretrain", "base", "weights"), {"towns": 0}, "pretrain.base.weights: no weight above 0"),
+        (
+            ("tokenizer", "sources"),
+            {"notes": "general"},
+            "tokenizer.sources: notes: general: not among abstracts: clin",
+        ),
+        (("licenses", "allow"), ["MIT"], "source.guidelines.license: CC0-1.0: not in `licenses.allow`"),
         (("sft", "batch_tokens"), 100, "sft.batch_tokens: 100 is no multiple"),
         (("architecture", "maximum_positions"), 64, "architecture.maximum_positions: 64, below"),
         (("root",), "/nowhere", "source.guidelines.path: /nowhere/.* does not exist"),
@@ -50,14 +71,117 @@ def test_a_profile_without_a_usable_root_is_refused(root: str | None, message: s
 )
 def test_a_reference_that_points_nowhere_is_refused(path: tuple[str, ...], value: Any, message: str) -> None:
     """One line that names the key, before anything is built."""
-    params = copy.deepcopy(PARAMS)
-    section = params
-    for key in path[:-1]:
-        section = section[key]
-    section[path[-1]] = value
     with pytest.raises(BuildError, match=message) as caught:
-        check_references(params, ROOT)
+        check_references(changed(path, value), ROOT)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (("source",), {}, "source: empty"),
+        (("source",), None, "source: must be a mapping"),
+        (("benchmark",), {}, "benchmark: empty"),
+        (("tokenizer", "sources"), ["notes"], "tokenizer.sources: must be a mapping"),
+        *(
+            (("source", name), {}, "source: .* cannot be a name")
+            for name in ("a/b", "..", ".a", "a b", "", "-a", "a.b", 7)
+        ),
+        (("benchmark", "../a"), {}, "benchmark: '../a' cannot be a name"),
+        (("pretrain", "a/b"), {}, "pretrain: 'a/b' cannot be a name"),
+        (("source", "notes"), None, "source.notes: Input should be an object"),
+        (("source", "notes", "path"), "/etc", "source.notes.path: must be relative to `root`"),
+        (("source", "notes", "licence"), "x", "source.notes.licence: unknown key, take it out"),
+        (
+            ("source", "notes", "text"),
+            {"text": None},
+            "source.notes.text: Input should be a valid string; put it in quotes",
+        ),
+    ],
+)
+def test_what_dvc_makes_stages_from_is_checked_before_it_does(path: tuple[Any, ...], value: Any, message: str) -> None:
+    """DVC's own words for such sections name its templates, not the key at fault."""
+    with pytest.raises(BuildError, match=message) as caught:
+        check_names(changed(path, value), ROOT)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_section_is_looked_for_among_those_there_are() -> None:
+    """What is written in its place is named."""
+    params = {("sources" if key == "source" else key): value for key, value in PARAMS.items()}
+    with pytest.raises(BuildError, match="source: missing, but there is sources;"):
+        check_names(params, ROOT)
+
+
+def test_no_two_stages_make_one_thing_and_every_model_is_made() -> None:
+    """A model of pretraining named after one of fine-tuning, and none named `base`."""
+    base, cpt = (
+        Declaration("pretrain@x", (), ("models/x",), {}),
+        Declaration("cpt", ("models/base",), ("models/cpt",), {}),
+    )
+    with pytest.raises(BuildError, match="no stage makes models/base, which cpt reads"):
+        check_outs([base, cpt])
+    with pytest.raises(BuildError, match="cpt, cpt: all would make models/cpt"):
+        check_outs([cpt, cpt])
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> dict[str, Any]:
+    """Params with one source, a folder of one file, and one benchmark."""
+    (tmp_path / "raw/notes").mkdir(parents=True)
+    for name in ("notes/a.jsonl", "items.jsonl"):
+        (tmp_path / "raw" / name).write_text("{}\n")
+    own = copy.deepcopy(PARAMS) | {"root": "raw", "synthesize": {}}
+    own["source"] = {"notes": PARAMS["source"]["notes"] | {"path": "notes"}}
+    own["benchmark"] = {"items": {"path": "items.jsonl", "format": "jsonl"}}
+    return own
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda notes: os.mkfifo(notes / ".git/pipe"), ".git/pipe: a pipe, a socket or a device"),
+        (lambda notes: (notes / "b.jsonl").symlink_to("nothing"), "notes/b.jsonl: a link to nothing"),
+        (lambda notes: (notes / "b.jsonl").symlink_to("b.jsonl"), "notes/b.jsonl: a link to nothing"),
+        (lambda notes: (notes / "b.txt").symlink_to("/etc/passwd"), "notes/b.txt: a link that leads out"),
+        (lambda notes: (notes / "b").symlink_to("/etc"), "notes/b: a link to a folder"),
+        (lambda notes: Path(os.fsdecode(bytes(notes) + b"/\xff.jsonl")).touch(), "a name that is no UTF-8"),
+        (lambda notes: (notes / "a.jsonl").rename(notes / "a.docx"), "has no file of `format` jsonl .*; it has a.docx"),
+    ],
+)
+def test_what_would_hang_or_stop_dvc_is_refused(
+    own: dict[str, Any], tmp_path: Path, make: Callable[[Path], None], message: str
+) -> None:
+    """One line with key, file and what to do; the same folder without it passes."""
+    (tmp_path / "raw/notes/.git").mkdir()
+    (tmp_path / "raw/notes/README.md").touch()
+    (tmp_path / "raw/notes/c.jsonl").symlink_to("a.jsonl")
+    if "format" in message:
+        (tmp_path / "raw/notes/c.jsonl").unlink()
+        (tmp_path / "raw/notes/README.md").unlink()
+    check_files(own, tmp_path)
+    make(tmp_path / "raw/notes")
+    with pytest.raises(BuildError, match=f"params.yaml: source.notes.path: .*{message}") as caught:
+        check_files(own, tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_pipe_in_place_of_a_benchmark_is_refused(own: dict[str, Any], tmp_path: Path) -> None:
+    """A path itself, not only what is below one."""
+    (tmp_path / "raw/items.jsonl").unlink()
+    os.mkfifo(tmp_path / "raw/items.jsonl")
+    with pytest.raises(BuildError, match="benchmark.items.path: .*items.jsonl: is neither a file nor a folder"):
+        check_files(own, tmp_path)
+
+
+def test_the_key_of_surrogates_must_be_there(own: dict[str, Any], tmp_path: Path) -> None:
+    """It is read before the build, not in the middle."""
+    own["source"]["notes"]["phi"] = {
+        "action": "surrogate", "required": False, "minimum_recall": 0.0, "classes": None,
+        "key_file": "/nowhere/key", "key_id": "00000000",
+    }  # fmt: skip
+    with pytest.raises(BuildError, match="source.notes.phi.key_file: No such file"):
+        check_files(own, tmp_path)
 
 
 def test_a_profile_that_does_not_pass_leaves_the_params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

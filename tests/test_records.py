@@ -90,29 +90,66 @@ def test_a_txt_file_splits_where_the_pattern_says(tmp_path: Path) -> None:
 
 
 def test_a_folder_is_read_in_sorted_order_and_other_formats_are_left(tmp_path: Path) -> None:
-    """Files of the format in the folder and below it, sorted by name, each with its own row numbers."""
+    """Files of the format in the folder and below it, sorted by name, each with its own row numbers; the others say so."""
     (tmp_path / "sub").mkdir()
     names = [f"{letter}.jsonl" for letter in "abcdefghijklmnop"] + ["q.json", "sub/c.jsonl"]
     for name in ("README.md", ".hidden.jsonl", *reversed(names)):
         (tmp_path / name).write_text(json.dumps({"text": name}) + "\n")
-    assert outcome(tmp_path, section()) == [(f"{name}#1", name) for name in names]
+    left = [(".hidden.jsonl#1", "hidden"), ("README.md#1", "other_suffix")]
+    assert outcome(tmp_path, section()) == [*left, *((f"{name}#1", name) for name in names)]
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "source", "message"),
+    ("name", "content", "source"),
     [
-        ("a.jsonl", b"\n\n", section(), "a.jsonl: has no rows"),
-        ("a.csv", b"text\n", section(format="csv"), "has no rows"),
-        ("a.txt", b" \n", section(format="txt"), "has no rows"),
+        ("a.jsonl", b"", section()),
+        ("a.jsonl", b"\n\n", section()),
+        ("a.jsonl.gz", gzip.compress(b""), section()),
+        ("a.json", b"[]", section(format="json")),
+        ("a.csv", b"text\n", section(format="csv")),
+        ("a.txt", b" \n", section(format="txt")),
+        ("a.html", b"", section(format="html")),
+        ("a.tar", bytes(10240), section()),
     ],
 )
-def test_what_no_row_can_repair_is_an_error(
-    tmp_path: Path, name: str, content: bytes, source: Source, message: str
-) -> None:
-    """An empty or unreadable file, or a column that is not there, stops the build and names file and key."""
+def test_a_file_without_a_row_says_so(tmp_path: Path, name: str, content: bytes, source: Source) -> None:
+    """One fault stands for a file in which there is nothing, so that it is not mistaken for one that was read."""
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(BuildError, match=message):
-        list(raw_records(tmp_path / name, source))
+    assert outcome(tmp_path, source) == [(f"{name}#1", "empty_file")]
+
+
+@pytest.mark.parametrize(
+    ("first", "reason"),
+    [
+        ("77,Seen today.", "missing_header"),
+        ("no,", "missing_header"),
+        ("id,one that is a sentence and so is hardly what anybody calls a column of a file", "missing_header"),
+        ("a,a", "missing_header"),
+        ("id,label", "missing_field"),
+        ("text,7", "Seen again."),
+    ],
+)
+def test_a_first_line_that_is_a_row_is_told_from_a_wrong_header(tmp_path: Path, first: str, reason: str) -> None:
+    """Where no named column is there and the line holds a number, nothing, a sentence or a repeat; no row of it is read."""
+    (tmp_path / "a.csv").write_text(f"{first}\nSeen again.,x\n")
+    assert outcome(tmp_path, section(format="csv")) == [("a.csv#1", reason)]
+
+
+def test_a_fault_that_ends_a_file_says_what_is_lost(tmp_path: Path) -> None:
+    """The number of the last row, or of the archive's last member, that was read."""
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(b'{"text": "a"}\n' * 9)[:-5])
+    (tmp_path / "b.jsonl.gz").write_bytes(b"no gzip")
+    details = [row.detail for _, row in raw_records(tmp_path, section()) if isinstance(row, Fault)]
+    assert [detail.rpartition("; ")[2] for detail in details] == ["all after row 9 is lost", "no row of it is read"]
+
+
+@pytest.mark.parametrize(
+    ("field", "present"),
+    [("a", True), ("n", True), ("b.c", True), ("b.l.0", True), ("b.l.1", False), ("b.x", False), ("x", False)],
+)
+def test_a_field_is_there_though_it_is_null(field: str, present: bool) -> None:
+    """A name in the row, or a path that ends in a key or a position, whatever stands there."""
+    assert rows.has_field({"a": 1, "n": None, "b": {"c": None, "l": [None]}}, field) == present
 
 
 @pytest.mark.parametrize(
@@ -138,6 +175,11 @@ def test_a_missing_path_and_a_folder_without_files_are_errors(tmp_path: Path) ->
         list(raw_records(tmp_path / "gone", section()))
     with pytest.raises(BuildError, match="has no file of `format` jsonl"):
         list(raw_records(tmp_path, section()))
+    (tmp_path / "b.pdf").touch()
+    with pytest.raises(BuildError, match=r"has no file of `format` jsonl .*; it has b.pdf$"):
+        list(raw_records(tmp_path, section()))
+    with pytest.raises(BuildError, match="b.pdf: is no file of `format` jsonl"):
+        list(raw_records(tmp_path / "b.pdf", section()))
 
 
 @pytest.mark.parametrize("text", ["{a.b}x{c}", "{a}{a}", "{{{a}}}"])
@@ -326,6 +368,8 @@ TURNS = [{"role": "user", "text": "{q}"}, {"role": "assistant", "text": "{a}"}]
         {"format": "txt", "split": "("},
         {"format": "txt", "split": "(a)"},
         {"format": "txt", "text": "{title}"},
+        {"format": "jats", "text": "{title} {boddy?}"},
+        {"format": "pubmed", "text": "{body}"},
         {"format": "txt", "id": "id"},
         {"unknown": 1},
     ],

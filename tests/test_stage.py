@@ -1,13 +1,16 @@
 """Binding names, strict values, orphans."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import pytest
 from pydantic import Field
 
+from stages.lib import stage
 from stages.lib.section import BuildError, Section
-from stages.lib.stage import artifact_name, orphans, param_name, read_params, validated
+from stages.lib.stage import Declaration, artifact_name, orphans, param_name, read_params, validated
+from stages.lib.store import Store
 
 
 @pytest.mark.parametrize(
@@ -47,7 +50,17 @@ class Example(Section):
     ("value", "message"),
     [
         ({"alpha": 5}, "params.yaml: neftune.betas: Field required"),
-        ({"alpha": 5, "betas": [0.1, 0.2], "beta": 1}, "params.yaml: neftune.beta: Extra inputs are not permitted"),
+        ({"alpha": 5, "betas": [0.1, 0.2], "beta": 1}, "params.yaml: neftune.beta: unknown key, take it out"),
+        (
+            {"alpha": 5, "beta": [0.1, 0.2]},
+            "neftune.betas: Field required; neftune.beta: unknown key, did you mean betas?",
+        ),
+        (
+            {"alpha": "5" * 999, "betas": [0.1, 0.2]},
+            r"neftune.alpha: Input should be a valid number \(it is '5{79}\.\.\.\)$",
+        ),
+        ({"alpha": [5], "betas": [0.1, 0.2]}, "neftune.alpha: Input should be a valid number$"),
+        ({str(number): 1 for number in range(9)}, "; and 6 more$"),
         (
             {"alpha": "5", "betas": [0.1, 0.2]},
             r"params.yaml: neftune.alpha: Input should be a valid number \(it is '5'\)",
@@ -71,13 +84,24 @@ def test_a_list_in_yaml_is_a_tuple_and_an_integer_a_number() -> None:
         validated("seed", 1.5, Annotated[int, Field(ge=0)])
 
 
-def test_unreadable_params_name_the_file(tmp_path: Path) -> None:
-    """Broken YAML and a repeated key are one-line errors."""
-    for text in ("a: [1\n", "a: 1\na: 2\n", ""):
-        (tmp_path / "params.yaml").write_text(text)
-        with pytest.raises(BuildError, match=r"params\.yaml: ") as caught:
-            read_params(tmp_path / "params.yaml")
-        assert "\n" not in str(caught.value)
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"a: [1\n", "line 2: .*; correct the line or the one before"),
+        (b"a: 1\na: {b: 2}\n", 'line 2: found duplicate key "a"; take one of the two out'),
+        (b"a: 1\nb: c: d\n", "line 2: mapping values are not allowed here; put a value with a colon in quotes"),
+        (b"a:\n\tb: 1\n", "line 2: .*; indent with blanks, not with tabs"),
+        (b"a: 1\nb: \xe9\n", "line 2: no UTF-8; save the file as UTF-8"),
+        (b"- a\n", "no mapping of sections"),
+        (b"", "empty"),
+    ],
+)
+def test_unreadable_params_name_file_and_line(tmp_path: Path, text: bytes, message: str) -> None:
+    """Broken YAML and a repeated key are one-line errors that say where and what to do."""
+    (tmp_path / "params.yaml").write_bytes(text)
+    with pytest.raises(BuildError, match=rf"params\.yaml: {message}") as caught:
+        read_params(tmp_path / "params.yaml")
+    assert "\n" not in str(caught.value)
 
 
 def test_orphans_are_entries_that_no_stage_makes(tmp_path: Path) -> None:
@@ -96,3 +120,29 @@ def test_orphans_are_entries_that_no_stage_makes(tmp_path: Path) -> None:
     assert orphans(screens, outs) == [screens / "old.parquet"]
     assert orphans(documents, outs) == [documents / "x/old"]
     assert orphans(documents / "x/a", outs) == []
+
+
+def test_a_store_is_pruned_when_its_stage_succeeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error after all shards were made leaves those of the run before, too."""
+    monkeypatch.setenv("DVC_STAGE", "x")
+    for name, value in {
+        "read_params": {}, "declarations": {"x": Declaration("x", (), (), {})}, "_prepare": None, "_restore": None
+    }.items():  # fmt: skip
+        monkeypatch.setattr(stage, name, lambda *_, value=value: value)
+    (tmp_path / "old").mkdir()
+
+    def made(folder: Path) -> None:
+        (folder / "out").touch()
+
+    def main(store: Store, failing: bool) -> None:
+        store.entries(stage.__file__, [({}, made)])
+        if failing:
+            raise BuildError("later")
+
+    monkeypatch.setattr(stage, "bound", lambda *_: {"store": Store(tmp_path, 1)})
+    with pytest.raises(SystemExit, match="x: later"):
+        stage.run(partial(main, failing=True))
+    assert len(list(tmp_path.iterdir())) == 2
+    stage.run(partial(main, failing=False))
+    assert len(list(tmp_path.iterdir())) == 1
+    assert not (tmp_path / "old").exists()

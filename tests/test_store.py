@@ -26,7 +26,9 @@ def built(folder: Path, jobs: int = 1, times: int = 2) -> tuple[dict[str, str], 
     inputs = sorted((folder / "inputs").iterdir())
     (folder / "marks").mkdir(exist_ok=True)
     before = len(list((folder / "marks").iterdir()))
-    done = Store(folder / "store", jobs).mapped(__file__, inputs, partial(doubled, times=times), times=times)
+    store = Store(folder / "store", jobs)
+    done = store.mapped(__file__, inputs, partial(doubled, times=times), times=times)
+    store.prune()
     results = {path.name: (entry / "out.txt").read_text() for path, entry in zip(inputs, done, strict=True)}
     return results, len(list((folder / "marks").iterdir())) - before
 
@@ -82,6 +84,22 @@ def test_a_failing_shard_leaves_the_finished_ones(shards: Path) -> None:
     (shards / "inputs/100").write_text("good")
     assert built(shards)[1] == 100
     assert not list((shards / "store").glob(".*"))
+
+
+def test_a_failed_run_costs_the_store_nothing(shards: Path) -> None:
+    """A setting that fails midway and is taken back makes no shard again; one that is mended makes only the failed ones."""
+    built(shards)
+    (shards / "inputs/100").write_text("bad")
+    with pytest.raises(BuildError, match="100: bad"):
+        built(shards, times=3)
+    (shards / "inputs/100").write_text("text 100 ")
+    assert built(shards, times=3)[1] == 100
+    assert len(list((shards / "store").iterdir())) == 200
+    (shards / "inputs/100").write_text("bad")
+    with pytest.raises(BuildError, match="100: bad"):
+        built(shards, times=2)
+    (shards / "inputs/100").write_text("text 100 ")
+    assert built(shards, times=3)[1] == 0
 
 
 def test_an_entry_left_half_is_made_again(shards: Path) -> None:

@@ -20,7 +20,7 @@ FORMATS |= {"tsv": "csv", "txt": "txt"}
 
 def file_format(name: str) -> str:
     """The format of a data file by its name, or "" for one that is none."""
-    return FORMATS.get(name.removesuffix(".gz").removesuffix(".zst").rpartition(".")[2], "")
+    return FORMATS.get(name.lower().removesuffix(".gz").removesuffix(".zst").rpartition(".")[2], "")
 
 
 def split_files(folder: Path, split: str | None) -> list[RawFile]:

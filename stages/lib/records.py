@@ -2,13 +2,15 @@
 
 A source is one file, or a folder of which every file of the source's format is read in sorted order, plain, gzip or
 zstandard, or inside tar archives. A bad row never stops a build and never vanishes: it is yielded as a `Fault`, and so is
-what damage makes unreadable. Only what no row can repair (no file, no row at all) is a BuildError. Memory is one row, or
-one file where a format has to be read as a whole (json, txt, html). jsonl 456 MB/s a core.
+what damage makes unreadable, a file without a row, and one that is not of the format; of an archive's members that are
+not, one `Fault` for each reason counts them. Only what no row can repair (no file of the format) is a BuildError. Memory
+is one row, or one file where a format has to be read as a whole (json, txt, html). jsonl 456 MB/s a core.
 """
 
 import io
 import re
 import string
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, Self
@@ -16,7 +18,18 @@ from typing import Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from stages.lib import archives, hub, markup, rows
-from stages.lib.archives import COMPRESSIONS, RawFile, is_archive, members, open_binary, printable, raw_files, whole
+from stages.lib.archives import (
+    COMPRESSIONS,
+    SKIPPED,
+    Allowance,
+    RawFile,
+    is_archive,
+    members,
+    open_binary,
+    printable,
+    raw_files,
+    whole,
+)
 from stages.lib.documents import Collection
 from stages.lib.encodings import utf8_stream, xml_encoding
 from stages.lib.faults import Fault, Record, Rows, Unreadable
@@ -33,12 +46,17 @@ SUFFIXES = {
     "pubmed": (".xml",),
     "html": (".html", ".htm", ".xhtml"),
 }
+FIELDS = {  # of the formats that have no others
+    "jats": ("title", "abstract", "body", "id", "pmid", "doi", "journal", "date", "license"),
+    "pubmed": ("title", "abstract", "pmid", "doi", "journal", "date"),
+    "html": ("title", "text"),
+}
 TEXT_FORMATS = ("jsonl", "json", "csv", "txt", "html")  # in any encoding; XML declares its own
 
 # Who speaks, in the names of the message lists in use (OpenAI's and ShareGPT's).
 ROLES = {"user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant", "system": "system"}
 
-READ_ERRORS = (*archives.ERRORS, *markup.ERRORS, *rows.ERRORS)
+READ_ERRORS = (Unreadable, *archives.ERRORS, *markup.ERRORS, *rows.ERRORS)
 
 
 class Template:
@@ -181,6 +199,9 @@ class Source(Section):
             raise ValueError("`turns` has no assistant, so there is nothing to learn")
         if self.split is not None and self.format not in ("txt", "hub"):
             raise ValueError(f"`split` is for formats txt and hub, not {self.format}")
+        known = FIELDS.get(self.format)
+        if known and (wrong := [name for name in (*self.fields, *self.optional_fields) if name not in known]):
+            raise ValueError(f"`format` {self.format} has no field '{wrong[0]}'; its fields are {', '.join(known)}")
         if self.format == "txt" and {*self.fields, *self.optional_fields} != {"text"}:
             raise ValueError("a txt file has the one field {text}, and neither id, license_field nor date_field")
         return self
@@ -203,6 +224,13 @@ class Source(Section):
         """The fields that a row may lack, without their `?`."""
         names = [field for template in self.templates for field in template.fields if field.endswith("?")]
         return list(dict.fromkeys(name.removesuffix("?") for name in names))
+
+    @property
+    def silent_fields(self) -> list[str]:
+        """The fields whose absence costs a row nothing, so that a misspelled one shows only if no row has it."""
+        if self.format in FIELDS:  # known by name, and absent where a record has none
+            return []
+        return [*self.optional_fields, *([] if self.date_field is None else [self.date_field])]
 
 
 def contents(record: Record, source: Source, templates: list[Template]) -> list[tuple[str, str]] | Fault:
@@ -254,9 +282,12 @@ def files_of_format(path: Path, source_format: str) -> list[RawFile]:
         BuildError: nothing is there, or a folder has no file of the format.
     """
     files = raw_files(path, (*suffixes(source_format), *archives.ARCHIVES))
-    if not files:
+    skipped = [file for file in files if file.fault and file.fault.reason in SKIPPED]
+    if len(skipped) == len(files):
+        there = f"; it has {', '.join(file.name for file in skipped[:3])}" if path.is_dir() and files else ""
         raise BuildError(
-            f"{path}: has no file of `format` {source_format} ({', '.join(SUFFIXES[source_format])}; .gz, .zst, .tar)"
+            f"{path}: {'has' if path.is_dir() else 'is'} no file of `format` {source_format}"
+            f" ({', '.join(SUFFIXES[source_format])}; .gz, .zst, .tar){there}{' ...' if len(skipped) > 3 else ''}"
         )
     return files
 
@@ -282,22 +313,27 @@ class FileRecords(Iterator[tuple[str, Record | Fault]]):
         if file.fault:
             yield f"{file.name}#1", file.fault
             return
-        count = 0
+        count, skipped = 0, Counter[Fault]()
         try:
-            with open_binary(file.path) as stream:
+            allowance = Allowance(file.path.stat().st_size)
+            with open_binary(file.path, allowance) as stream:
                 if not is_archive(file.path.name):
                     yield from self._numbered(file.name, stream, file.path)
                     return
-                for name, member in members(stream, suffixes(self._source.format)):
+                for name, member in members(stream, suffixes(self._source.format), allowance):
                     count += 1
-                    if isinstance(member, Fault):
-                        yield f"{file.name}!{name}#1", member
-                    else:
+                    if not isinstance(member, Fault):
                         yield from self._numbered(f"{file.name}!{name}", member, None)
-        except Unreadable as error:
-            yield f"{file.name}#{count + 1}", error.fault
+                    elif member.reason in SKIPPED:
+                        skipped[member] += 1
+                    else:
+                        yield f"{file.name}!{name}#1", member
+            if not count:
+                yield f"{file.name}#1", Fault("empty_file", "an archive without files")
         except READ_ERRORS as error:
-            yield f"{file.name}#{count + 1}", _damage(error)
+            yield f"{file.name}#{count + 1}", _damage(error, "member", count)
+        for number, (fault, times) in enumerate(skipped.items(), count + 2):
+            yield f"{file.name}#{number}", Fault(fault.reason, f"{times} members: {fault.detail}")
 
     def _numbered(
         self, name: str, stream: io.BufferedReader, path: Path | None
@@ -306,10 +342,10 @@ class FileRecords(Iterator[tuple[str, Record | Fault]]):
         try:
             for row, record in self._rows(name, stream, path):
                 yield f"{name}#{row}", record
-        except Unreadable as error:
-            yield f"{name}#{row + 1}", error.fault
+            if not row:
+                yield f"{name}#1", Fault("empty_file", "holds no row")
         except READ_ERRORS as error:
-            yield f"{name}#{row + 1}", _damage(error)
+            yield f"{name}#{row + 1}", _damage(error, "row", row)
 
     def _rows(self, name: str, stream: io.BufferedReader, path: Path | None) -> Rows:
         source, fields, optional = self._source, self._source.fields, self._source.optional_fields
@@ -326,7 +362,7 @@ class FileRecords(Iterator[tuple[str, Record | Fault]]):
             case "json":
                 return rows.json_rows(stream, source.id)
             case "csv":
-                return rows.csv_rows(stream, "\t" if ".tsv" in name else ",", fields)
+                return rows.csv_rows(stream, "\t" if ".tsv" in name.lower() else ",", fields)
             case "txt":
                 return rows.txt_rows(stream, source.split)
             case "html":
@@ -336,20 +372,25 @@ class FileRecords(Iterator[tuple[str, Record | Fault]]):
             case "arrow" if path:
                 return rows.arrow_rows(path)
             case "parquet":
-                plain = path is not None and path.suffix == ".parquet"
+                plain = path is not None and path.suffix.lower() == ".parquet"
                 return rows.frame_rows(path if path and plain else whole(stream, rows.WHOLE_BYTES), fields, optional)
         raise Unreadable("unreadable_file", f"a file of a kind that `format` {source.format} does not read")
 
 
-def _damage(error: BaseException) -> Fault:
-    return Fault("unreadable_file", printable(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"))
+def _damage(error: BaseException, unit: str, count: int) -> Fault:
+    """Why reading ended, and that all after the `count` rows or members before it is lost."""
+    found = error.fault if isinstance(error, Unreadable) else None
+    reason = found.reason if found else "unreadable_file"
+    detail = found.detail if found else f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    lost = f"all after {unit} {count} is lost" if count else f"no {unit} of it is read"
+    return Fault(reason, printable(f"{detail}; {lost}"))
 
 
 def file_records(file: RawFile, source: Source) -> FileRecords:
     """Every row of one file, in order.
 
     Blank lines, and pieces of a split text with nothing but white space, are no rows. What is damaged gives one Fault,
-    numbered as the row at which reading ended; the rows before it stay.
+    numbered as the row at which reading ended; the rows before it stay. A file without a row gives one Fault.
 
     Yields:
         "<file>#<row>", or "<file>!<member>#<row>" in an archive, rows counted from 1 (jsonl: line; csv: record after the
@@ -365,12 +406,7 @@ def raw_records(path: Path, source: Source) -> Iterator[tuple[str, Record | Faul
         path: the file or folder.
         source: its section.
     Raises:
-        BuildError: no file, or not one row in the whole source.
+        BuildError: no file.
     """
-    empty = True
     for file in source_files(path, source):
-        for found in file_records(file, source):
-            empty = False
-            yield found
-    if empty:
-        raise BuildError(f"{path}: has no rows; remove the source or correct `path`")
+        yield from file_records(file, source)

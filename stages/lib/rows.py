@@ -22,6 +22,7 @@ from stages.lib.faults import Fault, Record, Rows, Unreadable
 LINE_BYTES = 1 << 28  # of a line of jsonl, and of a record of csv
 WHOLE_BYTES = 1 << 30  # of a file that is read as a whole
 BATCH_ROWS = 1 << 10
+LONGEST_NAME_CHARACTERS = 60  # of a column
 
 # A parquet file that is damaged in the right place makes the Rust library panic, which is no Exception.
 ERRORS = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
@@ -91,6 +92,14 @@ def _without_columns(columns: Sequence[str], fields: Sequence[str]) -> Unreadabl
     return None
 
 
+def _reads_as_data(header: Sequence[str]) -> bool:
+    """Whether a csv file's first record has a value that hardly names a column: a number, nothing, a sentence, one twice."""
+    return len(set(header)) < len(header) or any(
+        not cell.strip() or len(cell) > LONGEST_NAME_CHARACTERS or re.fullmatch(r"[-+\d.,/: ]+", cell)
+        for cell in header
+    )
+
+
 def csv_rows(stream: BinaryIO, delimiter: str, fields: Sequence[str]) -> Rows:
     """A record that is no CSV costs its first line; reading goes on at the next, so a stray quote swallows nothing.
 
@@ -127,6 +136,9 @@ def csv_rows(stream: BinaryIO, delimiter: str, fields: Sequence[str]) -> Rows:
     if fault := _undecodable(",".join(header).encode("utf-8", "surrogateescape")):
         raise Unreadable(fault.reason, f"the header: {fault.detail}")
     if missing := _without_columns(header, fields):
+        if not set(fields) & set(header) and _reads_as_data(header):
+            message = f"the first line reads as data and not as names of columns; add a header with {', '.join(fields)}"
+            raise Unreadable("missing_header", f"{message}; it is {', '.join(header)[:200]}")
         raise missing
     number, line = 0, 1
     while True:
@@ -195,6 +207,17 @@ def arrow_rows(path: Path) -> Rows:
         yield from enumerate(Dataset.from_file(str(path)), 1)
     except ValueError as error:  # pyarrow's
         raise Unreadable("unreadable_file", f"no arrow stream: {error}") from None
+
+
+def has_field(record: Record, field: str) -> bool:
+    """Whether `record` has the field that `value_of` looks up, be it null."""
+    if field in record:
+        return True
+    above, _, last = field.rpartition(".")
+    inside = value_of(record, above) if above else None
+    return last in (
+        map(str, range(len(inside))) if isinstance(inside, list) else inside if isinstance(inside, Mapping) else ()
+    )
 
 
 def value_of(record: Record, field: str) -> Any:

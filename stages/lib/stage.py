@@ -24,17 +24,23 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 from pydantic import Field, TypeAdapter, ValidationError
 
 from stages.lib.section import BuildError
 from stages.lib.store import Store
 
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
 ROOT = Path(__file__).resolve().parents[2]
 PARAMS = "params.yaml"
 MISSING = object()
+SHOWN_CHARACTERS = 80  # of a wrong value
+SHOWN_PROBLEMS = 5  # in one line
 FOLDERS = ("data", "results", "metrics", "build")
 Jobs = Annotated[int, Field(ge=1, description="processes of a stage that treats its input file by file")]
 ACCEPT_CODE_CHANGE = "OSLER_ACCEPT_CODE_CHANGE"  # `launch` tells the trainer; no declared param, so not bound
@@ -78,14 +84,34 @@ def validated(key: str, value: Any, annotation: Any, file: str = PARAMS) -> Any:
     try:
         return TypeAdapter(annotation).validate_json(json.dumps(value), strict=True)
     except ValidationError as error:
-        problems = [
-            f"{'.'.join([key, *(str(part) for part in problem['loc'])])}: {problem['msg']}"
-            + ("" if problem["type"] in ("missing", "extra_forbidden") else f" (it is {problem['input']!r})")
-            for problem in error.errors()
-        ]
-        raise BuildError(f"{file}: " + "; ".join(problems)) from None
+        problems = error.errors()
+        missing = {problem["loc"] for problem in problems if problem["type"] == "missing"}
+        lines = [_problem(key, problem, missing) for problem in problems]
+        more = f"; and {len(lines) - SHOWN_PROBLEMS} more" if len(lines) > SHOWN_PROBLEMS else ""
+        raise BuildError(f"{file}: {'; '.join(lines[:SHOWN_PROBLEMS])}{more}") from None
     except (TypeError, ValueError) as error:
         raise BuildError(f"{file}: {key}: {error}") from None
+
+
+def _problem(key: str, problem: "ErrorDetails", missing: set[tuple[int | str, ...]]) -> str:
+    """One of pydantic's errors as "key: what is wrong (what it is)"; a mapping is not repeated, a long value is cut."""
+    *above, last = problem["loc"] or ("",)
+    where, message = ".".join([key, *map(str, problem["loc"])]), problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "extra_forbidden":
+        meant = suggestion(str(last), [str(loc[-1]) for loc in missing if list(loc[:-1]) == above])
+        return f"{where}: unknown key{meant or ', take it out'}"
+    if problem["type"] == "missing":
+        return f"{where}: {message}"
+    if isinstance(problem["input"], dict | list) and problem["input"]:
+        return f"{where}: {message}" + ("; put it in quotes" if problem["type"] == "string_type" else "")
+    shown = repr(problem["input"])
+    return f"{where}: {message} (it is {shown if len(shown) <= SHOWN_CHARACTERS else shown[:SHOWN_CHARACTERS] + '...'})"
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """ ", did you mean ...?" where one of `known` is much like `name`, else nothing."""
+    alike = get_close_matches(name, list(known), n=1)
+    return f", did you mean {alike[0]}?" if alike else ""
 
 
 def bound(main: Callable[..., None], declared: Declaration, root: Path, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -158,10 +184,29 @@ def read_params(path: Path) -> dict[str, Any]:
     try:
         value = load_yaml(str(path))
     except (OSError, ParseError) as error:
-        raise BuildError(f"{path.name}: {' '.join(str(error.__cause__ or error).split())}") from None
+        raise BuildError(f"{path.name}: {_yaml_problem(error.__cause__ or error)}") from None
     if not isinstance(value, dict) or not value:
-        raise BuildError(f"{path.name}: empty; `git checkout {path.name}` brings the default back")
+        what = "no mapping of sections" if value else "empty"
+        raise BuildError(f"{path.name}: {what}; `git checkout {path.name}` brings the default back")
     return value
+
+
+YAML_ADVICE = {
+    "mapping values are not allowed here": "put a value with a colon in quotes, or correct the indentation",
+    "found character '\\t' that cannot start any token": "indent with blanks, not with tabs",
+}
+
+
+def _yaml_problem(error: BaseException) -> str:
+    """Line, problem and advice for what keeps a file from being YAML, without the excerpt of the text."""
+    if isinstance(error, UnicodeDecodeError):
+        return f"line {error.object[: error.start].count(10) + 1}: no UTF-8; save the file as UTF-8"
+    problem, mark = getattr(error, "problem", None), getattr(error, "problem_mark", None)
+    if not problem or not mark:
+        return " ".join(str(error).split())
+    problem, repeated, _ = " ".join(problem.split()).partition(' with value "')
+    advice = "take one of the two out" if repeated else YAML_ADVICE.get(problem, "correct the line or the one before")
+    return f"line {mark.line + 1}: {problem}; {advice}"
 
 
 def declarations(root: Path, params: Mapping[str, Any]) -> dict[str, Declaration]:
@@ -254,6 +299,8 @@ def run(main: Callable[..., None]) -> None:
         absent = [path for path in declared.outs if not (ROOT / path).exists()] if first_process else []
         if absent:
             raise BuildError(f"finished without writing {', '.join(absent)}")
+        if "store" in values:
+            values["store"].prune()
     except Exception as error:
         if first_process:
             _restore(address)

@@ -3,7 +3,9 @@
 A stage that treats its input file by file keeps the result of each in `scratch/shards/<stage>/<key>/`, outside DVC's outs.
 The key hashes all that the result depends on (the input's bytes, the settings, the code), so the bytes are those of a
 clean build and deleting the store costs time only. An entry is written under another name and renamed: a killed build
-leaves no half one. The store holds the latest run's entries, hard-linked into the outs where the file system can.
+leaves no half one. The store holds the entries of the last run that succeeded, hard-linked into the outs where the file
+system can, and those of runs that failed since: only a success removes what is nobody's, so that going back from a
+mistake costs nothing. Until then old and new entries need the disk together; deleting the store is always safe.
 
 Reading an input to hash it costs 1 GB/s. joblib starts the processes, so that another of its backends (Ray, Dask) can
 take over without a change to the functions; with one job all runs in the calling process.
@@ -14,7 +16,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +47,10 @@ class Store:
 
     folder: Path
     jobs: int
+    _used: set[Path] = field(default_factory=set, init=False, compare=False)
 
     def entries(self, module: str, tasks: Sequence[tuple[dict[str, Any], Callable[[Path], None]]]) -> list[Path]:
-        """The finished entry of each task, in order; entries that are nobody's are removed.
+        """The finished entry of each task, in order.
 
         Args:
             module: the stage's `__file__`; its running code and packages are part of every key.
@@ -57,9 +60,7 @@ class Store:
         paths = [self.folder / content_key(code=code, **parts)[:32] for parts, _ in tasks]
         missing = {path: work for path, (_, work) in zip(paths, tasks, strict=True) if not path.is_dir()}
         self.folder.mkdir(parents=True, exist_ok=True)
-        for entry in self.folder.iterdir():  # before the work: the disk may need the room
-            if entry not in paths:
-                shutil.rmtree(entry)
+        self._used.update(paths)
         for _ in progress(self._making(missing), len(missing), self.folder.name, "shards"):
             pass
         if len(tasks) > 1 and len(missing) < len(tasks):
@@ -74,6 +75,12 @@ class Store:
         The input's name is no part of the key, so no file in the folder may be named after it.
         """
         return self.entries(module, [({"input": file_hash(path), **settings}, _Call(work, path)) for path in inputs])
+
+    def prune(self) -> None:
+        """Remove the entries that this run did not ask for; for the end of a run that succeeded."""
+        for entry in self.folder.iterdir() if self._used else ():
+            if entry not in self._used:
+                shutil.rmtree(entry)
 
     def _making(self, missing: dict[Path, Callable[[Path], None]]) -> Iterator[Path]:
         if self.jobs == 1 or len(missing) < 2:
