@@ -17,8 +17,8 @@ from functools import cache
 from itertools import groupby
 from typing import Literal
 
+from stages.lib.privacy.lexicon import COMMON, EPONYM, FIRST, SURNAME, TOWN, lexicon
 from stages.lib.privacy.spans import Span, word_set
-from stages.lib.privacy.words import COMMON, EPONYM, FIRST, SURNAME, TOWN, lexicon
 
 Replacement = Literal["surrogate", "redact"]
 
