@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from functools import cache
 
+from stages.lib.privacy.hasty import hurried, is_last_first, is_person, is_upper_name
 from stages.lib.privacy.lexicon import (
     COMMON,
     CUE,
@@ -94,6 +95,7 @@ SENT = re.compile(
     r" (?:to|at|from|by|in) (?:the )?$"
 )
 ZIP_AFTER = re.compile(r",? ?\d{5}(?:-\d{4})?\b")
+BELOW = re.compile(r",?[ \t]*\n[ \t]*")
 BOX = re.compile(r"Box \d+")
 BOX_LEFT = re.compile(r"P\.? ?O\.? $")
 SPECIALTY = re.compile(r"(?:logy|surgery|iatry|iatrics|edics|therapy|rics)$", re.I)
@@ -290,7 +292,10 @@ def worded(text: str) -> list[Span]:
             done = found.end
     spans += [Span(hit.start(), hit.end(), "name") for hit in INITIALS.finditer(text)]
     spans += [Span(*hit.span("name"), "name") for hit in BY_INITIALS.finditer(text)]
-    spans += [Span(hit.start(), hit.end(), "place") for hit in _street().finditer(text)]
+    spans += hurried(text)
+    for hit in _street().finditer(text):
+        spans.append(Span(hit.start(), hit.end(), "place"))
+        spans += _town_below(text, hit.end())
     for hit in BOX.finditer(text):
         post = BOX_LEFT.search(text, max(0, hit.start() - 6), hit.start())
         spans.append(Span(post.start() if post else hit.start(), hit.end(), "place"))
@@ -311,6 +316,8 @@ def _upper(text: str, start: int, word: str) -> list[Span]:
         if all(kind & (FIRST | SURNAME) and not kind & (COMMON | TOWN) for kind in kinds):
             return [Span(start, run.end(), "name")]
     name = AN_UPPER_NAME.match(text, start)
+    if name and is_upper_name([part for part in name.group().split(" ") if len(part.rstrip(".")) > 1]):
+        return [Span(start, name.end(), "name")]
     if name and " " in name.group() and CREDENTIAL.match(text, name.end()):
         kinds = [flags.get(part.capitalize(), 0) for part in name.group().split(" ") if len(part) > 2]
         if (
@@ -347,6 +354,9 @@ def _found(text: str, start: int, end: int, word: str, kind: int) -> Span | None
             and not one_kind & TOWN
         ):
             return Span(start, last_first.end("first"), "name")
+        abroad = re.match(rf",? (?:{COUNTRIES})\b", text[last_first.end() : last_first.end() + 12])
+        if is_last_first(one, bare(other)) and not abroad:
+            return Span(start, last_first.end("first"), "name")
     previous = _previous(text, begin)
     while " " in whole:
         if _is_pair(text, whole, begin + len(whole)):
@@ -354,6 +364,8 @@ def _found(text: str, start: int, end: int, word: str, kind: int) -> Span | None
             town = previous in THERE and kind & TOWN and LIVING.search(text[max(0, begin - 50) : begin].rstrip())
             return Span(begin, stop, "place" if town else "name")
         whole = whole.rpartition(" ")[0]
+    if is_person(text, begin, end, word, previous):
+        return Span(begin, start + len(word), "name")
     if " " in run.group() and previous in ("with", "to", "by") and SPOKEN.search(text, max(0, begin - 28), begin - 1):
         kinds = [flags.get(bare(part), 0) for part in run.group().split(" ") if len(part) > 2]
         if len(kinds) > 1 and not any(k & (COMMON | CUE) and not k & (FIRST | SURNAME) for k in kinds):
@@ -413,6 +425,19 @@ def _town(text: str, start: int, end: int) -> Span | None:
     if " ".join(words) in STATES:
         return None
     return Span(start, start + len(bare(" ".join(words))), "place")
+
+
+def _town_below(text: str, street_end: int) -> list[Span]:
+    """The town at the beginning of the line after a street."""
+    line = BELOW.match(text, street_end)
+    town = A_TOWN.match(text, line.end()) if line else None
+    if town is None or text[town.end() : town.end() + 1] == ":":
+        return []
+    first = lexicon().get(bare(town.group().split(" ")[0]), 0)
+    if first & CUE or (first & COMMON and not first & TOWN):
+        return []
+    found = _town(text, town.start(), town.end())
+    return [found] if found else []
 
 
 def _again(text: str, spans: list[Span]) -> Iterator[Span]:
