@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from stages.lib.privacy.lexicon import COMMON, CUE, EPONYM, FIRST, LOWER, SURNAME, TOWN, UPPER, lexicon
 from stages.lib.privacy.spans import Span, word_set
 
-AGED = re.compile(r"\d(?<![\w./-]\d)\d? ?-?(?:[MmFf]\b|[Yy]/?[Oo]\b|yr|[Yy]ear|YEAR)")
+AGED = re.compile(r"\d(?=\d? ?-?[MmFfYy])(?<= \d)\d? ?-?(?:[MmFf]\b|[Yy]/?[Oo]\b|yr|[Yy]ear|YEAR)")
 LETTERS = rf"[{UPPER}{LOWER}][\w'’.-]*"
 BEFORE_AGE = re.compile(
     rf"(?:^|(?<=[\n.:;(]))\s{{0,2}}(?:[Pp][Tt]\.? |[Pp]atient )?(?P<run>{LETTERS},?(?: {LETTERS},?){{0,3}}?)"
     r"(?:,| -)?(?: [Ii][Ss] [Aa][Nn]?)? $"
 )
 KINSHIP = re.compile(
-    r"\b(?:p(?:t|atient|artner)|wife|h(?:usband)|s(?:on|ister|pouse)|d(?:aughter|ad)|m(?:other|om)|f(?:ather|iancee?)|brother"
+    r"\b(?:p(?:t|atient|artner)|wife|husband|s(?:on|ister|pouse)|d(?:aughter|ad)|m(?:other|om)|f(?:ather|iancee?)|brother"
     rf"|girlfriend|boyfriend)\.?,? (?P<run>[{LOWER}][{LOWER}'’-]+(?: [{LOWER}][{LOWER}'’-]+){{0,3}})"
 )
 SPOKE = re.compile(
@@ -27,20 +27,21 @@ SPOKE = re.compile(
     re.I,
 )
 ACTS = re.compile(
-    r" (?:will (?:follow|see|call|evaluate|operate|round)|advise[sd]|recommend(?:s|ed)|agree[sd]|concur(?:s|red)|dictated|saw"
-    r"|examined|called|spoke|suggest(?:s|ed)|requested)(?!\w)"
+    r" (?:will (?:follow|see|call|evaluate|operate|round)|advise[sd]|recommend(?:s|ed)|agree[sd]|concur(?:s|red)|dictated"
+    r"|saw (?!was)|examined|called|spoke|suggest(?:s|ed)|requested)(?!\w)"
 )
 OWNS = re.compile(
     r"['’]s (?:mother|father|wife|husband|son|daughter|sister|brother|family|parents|spouse|partner|films|chart|records|labs|care"
     r"|office|opinion|recommendations?|requests?|notes?|patient|team|advice|plan|mom|dad|aunt|uncle|caregiver|behalf)\b"
 )
 ARTICLE = word_set("a an the this our their his her")
+REPORTS = word_set("is was has had seen here came called presents reports states denies at in")
 NO_PERSON = re.compile(
     r"(?:logy|surgery|iatry|iatrics|edics|therapy|rics|ists?|ians?|[a-z]+ese|ish)$|(?:Neuro|Ortho|Cardio|Anesthesia|Abc|Xyz|Doe|Mom"
     r"|Dad|Medicare|Medicaid|Monday|Tuesday|Wednesday|Thursday|Friday|Saturday|Sunday|January|February|August|September|October"
     r"|November|December)$"
 )
-NO_SURNAME = re.compile(r"(?:ed|ing|ly|ions?|ous|ive|[ai]ble|ic|al|es|ia|itis|osis)$")
+NO_SURNAME = re.compile(r"(?:ed|ing|ly|ity|ions?|ous|ive|[ai]ble|ic|al|es|ia|itis|osis)$")
 
 
 def _kind(word: str) -> int:
@@ -69,7 +70,10 @@ def before_an_age(text: str) -> Iterator[Span]:
         if left is None:
             continue
         long = [word for word in re.split(r"[ ,]+", left["run"]) if len(word.strip(".")) > 1]
-        if len(long) > 1 and any(map(_is_listed, long)) and all(map(_may_be_name, long)):
+        named = any(_kind(word) & (FIRST | SURNAME) for word in long) or not any(
+            len(word) < 4 or NO_SURNAME.search(word.lower()) for word in long
+        )
+        if len(long) > 1 and named and all(map(_may_be_name, long)):
             yield Span(left.start("run"), left.end("run") - left["run"].endswith(","), "name")
 
 
@@ -80,6 +84,8 @@ def in_lower_case(text: str) -> Iterator[Span]:
         if not _is_listed(words[0]):
             continue
         count = 1
+        if len(words) > 2 and _kind(words[0]) & FIRST and _kind(words[1]) & SURNAME and words[2] in REPORTS:
+            count = 2  # pt john bond seen
         while count < len(words) and (
             _is_listed(words[count]) or (count == 1 and not _kind(words[1]) and not NO_SURNAME.search(words[1]))
         ):
@@ -99,18 +105,24 @@ def is_person(text: str, start: int, end: int, word: str, previous: str) -> bool
         word: the last of the name, without 's.
         previous: the word before the name, in lower case.
     """
-    if _kind(word) & (COMMON | EPONYM | CUE) or NO_PERSON.search(word) or text[end : end + 1] == "-":
+    kind, next_to = _kind(word), text[end : end + 1]
+    if len(word) < 3 or "'" in word[1:-2] or kind & CUE or NO_PERSON.search(word) or next_to == "-":
         return False
+    if not kind and NO_SURNAME.search(word):
+        return False
+    named = bool(kind & SURNAME)
     if previous in ("by", "with", "to", "per") and SPOKE.search(text, max(0, start - 32), start):
-        return True
-    if previous in ARTICLE:
+        return not kind & (COMMON | EPONYM)
+    if previous in ARTICLE or (kind & (COMMON | EPONYM) and not named):
         return False
-    return bool(OWNS.match(text, end - 2) or OWNS.match(text, end) or ACTS.match(text, end))
+    return bool(
+        OWNS.match(text, start + len(text[start:end].removesuffix("'s").removesuffix("’s"))) or ACTS.match(text, end)
+    )
 
 
-def is_last_first(last: str, first: str) -> bool:
-    """Whether "last, first" is a person: a first name after a word that is no other, or two names of which one is listed."""
-    known = bool(_kind(first) & FIRST)
+def is_last_first(last: str, first: str, asked: bool) -> bool:
+    """Whether "last, first" is a person: no other words, and a first name, or a surname where a person is `asked` for."""
+    known = bool(_kind(first) & FIRST or (asked and _kind(last) & SURNAME))
     return known and not (_kind(last) | _kind(first)) & (COMMON | EPONYM | CUE | TOWN) and not NO_PERSON.search(last)
 
 

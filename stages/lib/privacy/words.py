@@ -355,7 +355,8 @@ def _found(text: str, start: int, end: int, word: str, kind: int) -> Span | None
         ):
             return Span(start, last_first.end("first"), "name")
         abroad = re.match(rf",? (?:{COUNTRIES})\b", text[last_first.end() : last_first.end() + 12])
-        if is_last_first(one, bare(other)) and not abroad:
+        asked = _previous(text, start) in ("with", "by", "to", "from") or bool(REPORTED.match(text, last_first.end()))
+        if is_last_first(one, bare(other), asked) and not abroad:
             return Span(start, last_first.end("first"), "name")
     previous = _previous(text, begin)
     while " " in whole:
@@ -434,7 +435,11 @@ def _town_below(text: str, street_end: int) -> list[Span]:
     if town is None or text[town.end() : town.end() + 1] == ":":
         return []
     first = lexicon().get(bare(town.group().split(" ")[0]), 0)
-    if first & CUE or (first & COMMON and not first & TOWN):
+    if (
+        first & CUE
+        or town.group().startswith(("Suite", "Apt", "Unit", "Floor"))
+        or (first & COMMON and not first & TOWN)
+    ):
         return []
     found = _town(text, town.start(), town.end())
     return [found] if found else []
