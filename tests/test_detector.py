@@ -136,7 +136,7 @@ def test_dates(date: str) -> None:
         ("accession # S21-12345", [("other", "S21-12345")]),
         ("at 12 Oak Hill Street, Austin, TX", [("place", "12 Oak Hill Street"), ("place", "Austin")]),
         ("12 Oak Hill Street\nZwolle\n", [("place", "12 Oak Hill Street"), ("place", "Zwolle")]),
-        ("12 Oak Hill Street\nPlan: rest", [("place", "12 Oak Hill Street")]),
+        ("12 Oak Hill Street\nLipitor: 5 mg", [("place", "12 Oak Hill Street")]),
         ("TX 78701.", [("place", "78701")]),
         ("She was born in Zwolle.", [("place", "Zwolle")]),
         ("at Tolvanen Delta Hospital for", [("place", "Tolvanen Delta Hospital")]),
