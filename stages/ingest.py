@@ -16,10 +16,11 @@ from typing import Any
 import polars as pl
 
 from stages.lib.archives import SKIPPED, RawFile
-from stages.lib.drafts import Draft, documents_frame, draft, private
+from stages.lib.drafts import Draft, documents_frame, draft, private, private_draft
 from stages.lib.faults import Fault
 from stages.lib.files import file_hash, write_json, write_parquet
 from stages.lib.ledger import ledger as ledger_frame
+from stages.lib.privacy.pseudonyms import private_origin
 from stages.lib.privacy.screening import Phi, key_id
 from stages.lib.records import Source, file_records, source_files
 from stages.lib.rows import has_field
@@ -34,7 +35,7 @@ PART_BYTES = 1 << 28  # of text in one parquet file, before cleaning
 
 
 def secret(phi: Phi, name: str) -> bytes:
-    """The key of a source's surrogates; empty where none is needed.
+    """The key of a source's surrogates and pseudonyms; empty where `key_file` is null.
 
     Raises:
         BuildError: the file cannot be read, is too short, or is not the one that `key_id` tells.
@@ -53,6 +54,12 @@ def secret(phi: Phi, name: str) -> bytes:
     if key_id(key) != phi.key_id:
         raise BuildError(f"params.yaml: source.{name}.phi.key_id: the key in {phi.key_file} has the id {key_id(key)}")
     return key
+
+
+def pseudonym_key(source: Source, name: str, file: RawFile) -> bytes:
+    """The key of ids and file names: the source's, else what only holders of the file know; empty where there is neither."""
+    key = secret(source.phi, name) if source.phi else b""
+    return key or (b"" if file.fault else bytes.fromhex(file_hash(file.path)))
 
 
 def batches(drafts: Iterator[Draft]) -> Iterator[tuple[list[Draft], int]]:
@@ -77,7 +84,7 @@ def ingested_file(folder: Path, file: RawFile, name: str, source: Source) -> Non
     rows = written = number = size = 0
     silent = source.silent_fields
     unseen: list[str] | None = None  # None until there is a record that could have the fields
-    key = secret(source.phi, name) if source.phi else b""
+    key = pseudonym_key(source, name, file) if source.phi else b""
 
     def drop(origin: str, doc_id: str | None, reason: str, detail: str) -> None:
         row = {"stage": "ingest", "source": name, "doc_id": doc_id, "origin": origin}
@@ -88,16 +95,19 @@ def ingested_file(folder: Path, file: RawFile, name: str, source: Source) -> Non
         nonlocal rows, unseen
         templates, origins = source.templates, dict[str, str]()
         records = file_records(file, source)
-        for origin, record in records:
+        for place, record in records:
             rows += 1
+            origin = private_origin(key, place) if source.phi else place
             if not file.fault:
                 encodings.add(records.encoding)
             if unseen != [] and not isinstance(record, Fault):
                 unseen = [field for field in unseen or silent if not has_field(record, field)]
-            found = record if isinstance(record, Fault) else draft(record, origin, name, source, templates)
-            if isinstance(found, Fault):
-                drop(origin, None, found.reason, found.detail)
-            elif found.doc_id in origins:
+            made = record if isinstance(record, Fault) else draft(record, origin, name, source, templates)
+            if isinstance(made, Fault):
+                drop(origin, None, made.reason, made.detail)
+                continue
+            found = private_draft(made, source, key)
+            if found.doc_id in origins:
                 drop(origin, found.doc_id, "duplicate_id", f"the id of {origins[found.doc_id]}")
             else:
                 origins[found.doc_id] = origin

@@ -16,11 +16,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from stages.ingest import secret
+from stages.lib.drafts import names_on_disk
 from stages.lib.files import folder_hash
 from stages.lib.mixture import row_order
+from stages.lib.records import Source
 from stages.lib.section import BuildError
 from stages.lib.shards import manifest
-from stages.lib.stage import PARAMS, ROOT, Declaration, artifact_name, declarations, read_params
+from stages.lib.stage import PARAMS, ROOT, Declaration, artifact_name, declarations, read_params, validated
 
 
 class Artifacts:
@@ -97,9 +100,21 @@ def readers(artifacts: Artifacts, folder: Path, name: str, rows: list[int]) -> I
         heirs = descendants
 
 
-def traced(artifacts: Artifacts, doc_id: str) -> Iterator[tuple[str, str]]:
+def key_at_hand(params: Mapping[str, Any], doc_id: str) -> bytes:
+    """The secret of a document's source, empty where it has none or the file of it is not here."""
+    name = doc_id.partition("/")[0]
+    section = params["source"].get(name)
+    phi = validated(f"source.{name}", section, Source).phi if section else None
+    return secret(phi, name) if phi and phi.key_file and Path(phi.key_file).is_file() else b""
+
+
+def traced(artifacts: Artifacts, doc_id: str, key: bytes) -> Iterator[tuple[str, str]]:
     """What is known of a document, as (what, text), in the order in which it happened.
 
+    Args:
+        artifacts: of the build.
+        doc_id: as on disk; with the key of a source that is screened also `<source>/<its own id>`.
+        key: that one, or empty.
     Raises:
         BuildError: no source has it, or an artifact is missing.
     """
@@ -107,17 +122,20 @@ def traced(artifacts: Artifacts, doc_id: str) -> Iterator[tuple[str, str]]:
     if f"ingest@{source}" not in artifacts.stages:
         known = sorted(name.partition("@")[2] for name in artifacts.stages if name.startswith("ingest@"))
         raise BuildError(f"{doc_id}: a doc_id starts with its source, one of {', '.join(known)}")
+    called = names_on_disk(doc_id, key)
     folder = artifacts.path(f"ingest@{source}", "documents")
     for part in sorted(folder.glob("part-*.parquet")):
         columns = pl.scan_parquet(part).select("doc_id", "origin", "license", "date", pl.col("text").str.len_bytes())
-        if found := columns.filter(pl.col("doc_id") == doc_id).collect().to_dicts():
+        if found := columns.filter(pl.col("doc_id").is_in(called)).collect().to_dicts():
             break
     else:
-        if reason := ledger_row(artifacts.path(f"ingest@{source}", "ledger"), doc_id):
-            yield "dropped by ingest", reason
-            return
+        for each in called:
+            if reason := ledger_row(artifacts.path(f"ingest@{source}", "ledger"), each):
+                yield "dropped by ingest", reason
+                return
         raise BuildError(f"{doc_id}: neither a document of {source} nor in its ledger")
     facts = found[0]
+    doc_id = facts["doc_id"]
     dated = f", {facts['date']}" if facts["date"] else ""
     yield "from", f"{facts['origin']}, {facts['license']}{dated}, {facts['text']:,} bytes"
     yield "document in", artifacts.shown(part)
@@ -158,8 +176,9 @@ def main() -> None:
     )
     doc_id = parser.parse_args().doc_id
     try:
-        artifacts = Artifacts(ROOT, declarations(ROOT, read_params(ROOT / PARAMS)))
-        for what, text in traced(artifacts, doc_id):
+        params = read_params(ROOT / PARAMS)
+        artifacts = Artifacts(ROOT, declarations(ROOT, params))
+        for what, text in traced(artifacts, doc_id, key_at_hand(params, doc_id)):
             print(f"{what + ':':<20}{text}", flush=True)
     except BuildError as error:
         sys.exit(f"osler: {error}")

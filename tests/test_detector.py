@@ -28,11 +28,39 @@ def found(text: str) -> list[tuple[str, str]]:
         ("notes of Xylo Quarn, M.D.", [("name", "Xylo Quarn")]),
         ("JBS/mt", [("name", "JBS")]),
         ("Dr. Okafor came. Later Okafor left.", [("name", "Okafor"), ("name", "Okafor")]),
+        ("Seen by Quarnack.", [("name", "Quarnack")]),
+        ("Per Quarnack, stop it", [("name", "Quarnack")]),
+        ("Quarnack will follow.", [("name", "Quarnack")]),
+        ("in Quarnack's opinion", [("name", "Quarnack")]),
+        ("met with Quarnack and", [("name", "Quarnack")]),
+        ("Quarnack, Maria was seen", [("name", "Quarnack, Maria")]),
+        ("Jones, Xylo was seen", [("name", "Jones, Xylo")]),
     ],
 )
 def test_names(text: str, expected: list[tuple[str, str]]) -> None:
     """A title, credential, label or kinship makes a name of a word in no list, and the note repeats it without."""
     assert found(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("JOHN SMITH 45M with cough", ["JOHN SMITH"]),
+        ("Exam.\nSMITH, JOHN A 45F", ["SMITH, JOHN A"]),
+        ("XYLO SMITH IS A 45 Y/O MAN", ["XYLO SMITH"]),
+        ("john smith 45yo m here", ["john smith"]),
+        ("seen: JOHN SMITH, who", ["JOHN SMITH"]),
+        ("pt smith seen today, wife mary at bedside", ["smith", "mary"]),
+        ("with husband john to clinic", ["john"]),
+        ("CHEST PAIN 45M", []),
+        ("obese woman 45yo with copd", []),
+        ("pt denies pain, wife states he fell", []),
+        ("pt will return, mother may call, son mark", []),
+    ],
+)
+def test_names_in_hasty_notes(text: str, expected: list[str]) -> None:
+    """Capitals before an age, or two names of the lists, and no capitals after a kinship; headings and verbs are none."""
+    assert found(text) == [("name", name) for name in expected]
 
 
 @pytest.mark.parametrize(
@@ -49,6 +77,11 @@ def test_names(text: str, expected: list[tuple[str, str]]) -> None:
         "Diagnosed in 1996, the 1980's. Moved from Texas to Germany.",
         "An 89-year-old woman, 95 mg daily, 98% saturation, temperature 99.",
         "Seen on Monday at 10:30.",
+        "Seen by Neurology and Urology, per Radiologists. The incision was covered with Xeroform, followed by Kerlix.",
+        "Fournier's gangrene, Morrison's pouch, Kemp's maneuver. The saw examined was a Micro-Aire saw. I've called.",
+        "Trends 121 122 123 and 135, 140, 150. Edema +2 150 ml. 00123.",
+        "pain 5/10 @ rest, 5 mg @ 1400, @home.",
+        "under Dr. X's care, to Dr. Z's office",
     ],
 )
 def test_what_only_looks_like_an_identifier(text: str) -> None:
@@ -80,6 +113,12 @@ def test_dates(date: str) -> None:
         ("call (555) 123-4567 ext. 89", [("phone", "(555) 123-4567 ext. 89")]),
         ("call 555.123.4567.", [("phone", "555.123.4567")]),
         ("Fax: 555-123-4567", [("fax", "555-123-4567")]),
+        ("at +44 20 7946 0958.", [("phone", "+44 20 7946 0958")]),
+        ("at 0049 89 1234567,", [("phone", "0049 89 1234567")]),
+        ("at +44 (0)20 7946 0958", [("phone", "+44 (0)20 7946 0958")]),
+        ("at (0975) 795367994", [("phone", "(0975) 795367994")]),
+        ("at 947 047 299", [("phone", "947 047 299")]),
+        ("posts as @mary_smith.", [("other", "@mary_smith")]),
         ("SSN 123-45-6789", [("ssn", "123-45-6789")]),
         ("MRN: 03-14-21", [("record", "03-14-21")]),
         ("medical record number AB1234567.", [("record", "AB1234567")]),
@@ -96,6 +135,8 @@ def test_dates(date: str) -> None:
         ("see IMG_2034.jpg", [("photo", "IMG_2034.jpg")]),
         ("accession # S21-12345", [("other", "S21-12345")]),
         ("at 12 Oak Hill Street, Austin, TX", [("place", "12 Oak Hill Street"), ("place", "Austin")]),
+        ("12 Oak Hill Street\nZwolle\n", [("place", "12 Oak Hill Street"), ("place", "Zwolle")]),
+        ("12 Oak Hill Street\nLipitor: 5 mg", [("place", "12 Oak Hill Street")]),
         ("TX 78701.", [("place", "78701")]),
         ("She was born in Zwolle.", [("place", "Zwolle")]),
         ("at Tolvanen Delta Hospital for", [("place", "Tolvanen Delta Hospital")]),

@@ -1,7 +1,7 @@
 """Recall and false alarms of the detector of identifiers, as measured.
 
 Tuned on seed 1 of the planter over notes that are not labeled for reporting, and on the labels at even positions; reported
-here on seed 2 and on the labels at odd positions.
+here on seed 3 and on the labels at odd positions.
 """
 
 import math
@@ -16,7 +16,7 @@ from stages.lib.privacy.spans import Span
 from tests.phi_labels import MTSAMPLES, labels, mtsamples
 from tests.project import SHARED
 
-REPORTING_SEED = 2
+REPORTING_SEED = 3
 PER_DOCUMENT = 9
 NOTES = 600
 

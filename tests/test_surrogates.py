@@ -146,6 +146,7 @@ def test_classes_that_are_not_asked_for_stay() -> None:
     [
         {"action": "surrogate"},
         {"key_id": "0123abcd"},
+        {"key_file": "/a/key"},
         {"action": "mask"},
         {"classes": ()},
         {"classes": ("name", "name")},

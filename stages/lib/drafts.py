@@ -1,12 +1,13 @@
 """From one row of a raw file to a document: its text or turns, cleaned, and without identifiers where that is asked."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 
 from stages.lib.faults import Fault, Record
-from stages.lib.privacy.screening import Phi, screened
+from stages.lib.privacy.pseudonyms import private_origin, pseudonym
+from stages.lib.privacy.screening import Phi, document_date, screened
 from stages.lib.records import Source, Template, contents, scalar
 from stages.lib.text import normalized_texts, without_end_markers
 
@@ -55,6 +56,28 @@ def draft(record: Record, origin: str, name: str, source: Source, templates: lis
             return Fault("missing_field", f"'{field}' is empty")
     date = None if source.date_field is None else scalar(record, source.date_field)
     return Draft(f"{name}/{row_id}", origin, str(row_license), date if isinstance(date, str) else None, turns)
+
+
+def private_draft(document: Draft, source: Source, key: bytes) -> Draft:
+    """The document under a pseudonym and with what may be told of its date, if its source has a section `phi`.
+
+    Args:
+        document: of `draft`, its origin private already.
+        source: its section.
+        key: of `pseudonym`.
+    """
+    if source.phi is None:
+        return document
+    name, _, row_id = document.doc_id.partition("/")
+    doc_id = document.doc_id if source.id is None else f"{name}/{pseudonym(key, row_id)}"
+    date = document.date and document_date(document.date, source.phi, key, doc_id)
+    return replace(document, doc_id=doc_id, date=date)
+
+
+def names_on_disk(doc_id: str, key: bytes) -> list[str]:
+    """What a document may be called by who knows its own id, or its file and row: itself, and the private forms."""
+    name, _, row_id = doc_id.partition("/")
+    return [doc_id] + ([f"{name}/{pseudonym(key, row_id)}", f"{name}/{private_origin(key, row_id)}"] if key else [])
 
 
 def documents_frame(drafts: list[Draft], source: Source) -> tuple[pl.DataFrame, dict[str, int]]:

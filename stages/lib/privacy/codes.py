@@ -7,6 +7,7 @@ Each digit that starts a token is looked at once, and what stands to its left sa
 import re
 from collections.abc import Iterator
 
+from stages.lib.privacy.lexicon import COMMON, lexicon
 from stages.lib.privacy.spans import Kind, Span, word_set
 
 MONTH = (
@@ -69,11 +70,17 @@ PHONE = re.compile(
     r"(?:\+?1[-. ])?\(?\d{3}\)?[-. ]{0,2}\d{3}[-. ]\d{4}(?:,? ?(?:ext\.?|x|extension) ?\d{2,5})?(?![\w-]*\d)"
     r"|\d{3}-\d{4}(?:,? ?(?:ext\.?|x|extension) ?\d{2,5})?(?![\w/-])"
 )
+PHONE_ABROAD = re.compile(
+    r"(?:\+|00)[1-9](?:[ .()-]{0,2}\d){7,14}(?![\w%/]|[.,]\d)"  # E.164, with its signs
+    r"|\(0\d{1,4}\)[ -]?\d(?:[ -]?\d){5,9}(?![\w%/]|[.,]\d)"  # (0975) 795367994
+    r"|(?:(?<=at )|(?<=all )|(?<=ing )|(?<=by ))\d{3}([ -])\d{3}\1\d{3}(?![\w%/-]|[.,]\d| \d)"  # 947 047 299
+)
 SSN = re.compile(r"\d{3}([- ])\d\d\1\d{4}(?!\w|-[\dA-Z])")
 IP = re.compile(r"\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}(?::\d+|/\d+)?(?![\w.]\d)")
 HEXADECIMAL = re.compile(r":[0-9A-Fa-f]{0,4}:")
 HEXADECIMAL_TOKEN = re.compile(r"[0-9A-Fa-f:]{7,45}(?:/\d+)?")
 EMAIL_LEFT = re.compile(r"[\w.+'’-]+$")
+HANDLE = re.compile(r"@[A-Za-z](?<![\w.@/-]@[A-Za-z])(?:[\w.]{1,29}[A-Za-z0-9_])(?![\w@])")
 EMAIL_RIGHT = re.compile(r"[\w-]+(?:\.[\w-]+)+")
 URL = re.compile(r"(?:https?|ftp)://[^\s<>\"')\]]+|www\.[^\s<>\"')\]]+")
 BARE_URL = re.compile(r"\.(?:com|org|net|edu|gov|io|info|me)\b(?:/[^\s<>\"')\]]*)?")
@@ -191,12 +198,14 @@ def ages(text: str) -> Iterator[Span]:
 
 
 def addresses(text: str) -> Iterator[Span]:
-    """E-mail addresses, URLs, hexadecimal addresses and names of picture files."""
+    """E-mail addresses, @handles, URLs, hexadecimal addresses and names of picture files."""
     at = text.find("@")
     while at >= 0:
         left, right = EMAIL_LEFT.search(text, max(0, at - 64), at), EMAIL_RIGHT.match(text, at + 1)
         if left and right:
             yield Span(left.start(), right.end(), "email")
+        elif (handle := HANDLE.match(text, at)) and not lexicon().get(handle.group()[1:].capitalize(), 0) & COMMON:
+            yield Span(at, handle.end(), "other")
         at = text.find("@", at + 1)
     if "://" in text or "www." in text:
         for hit in URL.finditer(text):
@@ -285,6 +294,9 @@ def _number(text: str, start: int, before: str) -> Span | None:
     begin = left.start() if left else start
     if begin < start and text[begin:start].strip("(").strip() == "":
         begin = start - (1 if before == "(" else 0)
+    abroad = PHONE_ABROAD.match(text, start - (before in ("+", "(")))
+    if abroad and not before.isalnum() and before not in (".", "/", "-"):
+        return Span(abroad.start(), abroad.end(), "phone")
     phone = PHONE.match(text, begin if text[begin:start] in ("(", "+") else start)
     label = _labeled(text, begin)
     if label is None:

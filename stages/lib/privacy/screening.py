@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from stages.lib.faults import Fault
 from stages.lib.privacy.detector import identifiers
+from stages.lib.privacy.pseudonyms import private_date
 from stages.lib.privacy.spans import Kind
 from stages.lib.privacy.surrogates import deidentified
 from stages.lib.section import Section
@@ -24,16 +25,28 @@ class Phi(Section):
         ge=0, le=1, description="least lower bound of the 95 % interval of recall on planted identifiers, if `required`"
     )
     classes: tuple[Kind, ...] | None = Field(min_length=1, description="classes of identifiers acted on; null: all")
-    key_file: str | None = Field(description="surrogate: file of the secret, outside the repository, 16 bytes or more")
-    key_id: str | None = Field(description="surrogate: `key_id` of that secret, so that another one is another build")
+    key_file: str | None = Field(
+        description="file of the secret, outside the repository, 16 bytes or more; null, but not for surrogate: ids and"
+        " names of files are hidden under the contents of each file, so that an id is another one in another file"
+    )
+    key_id: str | None = Field(description="`key_id` of that secret, so that another one is another build")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.classes and len(set(self.classes)) < len(self.classes):
             raise ValueError("`classes` names a class twice")
-        if {self.key_file is not None, self.key_id is not None} != {self.action == "surrogate"}:
-            raise ValueError("`key_file` and `key_id` belong to the action surrogate, and only to it")
+        if (self.key_file is None) != (self.key_id is None):
+            raise ValueError("`key_file` and `key_id` go together")
+        if self.action == "surrogate" and self.key_file is None:
+            raise ValueError("the action surrogate needs `key_file` and `key_id`")
         return self
+
+
+def document_date(date: str, phi: Phi, key: bytes, subject: str) -> str | None:
+    """The date of a document as far as it may be told: as it is where `phi.classes` leaves dates."""
+    if phi.classes is not None and "date" not in phi.classes:
+        return date
+    return private_date(date, "surrogate" if phi.action == "surrogate" else "redact", key, subject)
 
 
 def key_id(key: bytes) -> str:

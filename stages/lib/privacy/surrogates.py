@@ -17,8 +17,8 @@ from functools import cache
 from itertools import groupby
 from typing import Literal
 
+from stages.lib.privacy.lexicon import COMMON, EPONYM, FIRST, SURNAME, TOWN, lexicon
 from stages.lib.privacy.spans import Span, word_set
-from stages.lib.privacy.words import COMMON, EPONYM, FIRST, SURNAME, TOWN, lexicon
 
 Replacement = Literal["surrogate", "redact"]
 
@@ -150,8 +150,13 @@ def _shifted(date: str, days: int) -> str | None:
             return _shifted_numeric(numeric, move)
         wordy = WORDY.fullmatch(date)
         return _shifted_wordy(wordy, move) if wordy else None
-    except ValueError:  # a 31st of February
+    except (ValueError, OverflowError):  # a 31st of February, the year 1
         return None
+
+
+def shifted(date: str, key: bytes, subject: str) -> str | None:
+    """A date as far back as those of its subject go; None where its form is not known."""
+    return _shifted(date, shift_days(key, subject))
 
 
 def _padded(like: str, value: int) -> str:
@@ -229,7 +234,7 @@ def surrogate(span: Span, text: str, key: bytes, subject: str) -> str:
         case "place":
             return _place(key, found)
         case "date":
-            return _shifted(found, shift_days(key, subject)) or "[DATE]"
+            return shifted(found, key, subject) or "[DATE]"
         case "age":
             return "90+"
         case "email":

@@ -8,43 +8,27 @@ stay. A name once found is found wherever else its words stand in the same note.
 import re
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 
+from stages.lib.privacy.hasty import hurried, is_last_first, is_person, is_upper_name
+from stages.lib.privacy.lexicon import (
+    COMMON,
+    CUE,
+    EPONYM,
+    FIRST,
+    LABELS,
+    LOWER,
+    NOUNS,
+    STATES,
+    SURNAME,
+    TITLES,
+    TOWN,
+    UPPER,
+    bare,
+    lexicon,
+    word_list,
+)  # fmt: skip
 from stages.lib.privacy.spans import Span, word_set
 
-UPPER = "A-Z" + "".join(chr(code) for code in range(0xC0, 0x250) if chr(code).isupper())
-LOWER = "a-z" + "".join(chr(code) for code in range(0xC0, 0x250) if chr(code).islower())
-
-FIRST, SURNAME, TOWN, COMMON, EPONYM, CUE = 1, 2, 4, 8, 16, 32
-
-TITLES = word_set("Dr Drs Mr Mrs Ms Miss Mme Prof Professor Doctor Doctors DR DRS MR MRS MS PROF")
-LABELS = word_set(
-    "Patient PATIENT Name NAME Attending ATTENDING Surgeon SURGEON Surgeons SURGEONS Assistant ASSISTANT Physician"
-    " PHYSICIAN Dictated DICTATED Signed SIGNED Electronically Referring REFERRING Anesthesiologist ANESTHESIOLOGIST"
-    " Provider PROVIDER Consultant CONSULTANT Primary PRIMARY Author AUTHOR Transcribed Dear"
-)
-NOUNS = word_set(
-    "Hospital Hospitals Clinic Center Centre Institute University College Home Hospice Infirmary Sanatorium School"
-    " Orthopedics Pediatrics Associates Rehab Manor Village Tower Pavilion HOSPITAL CLINIC"
-)
-STATES = {
-    name.replace("_", " "): letters
-    for name, _, letters in (
-        state.partition(":")
-        for state in sorted(
-            word_set(
-                "Alabama:AL Alaska:AK Arizona:AZ Arkansas:AR California:CA Colorado:CO Connecticut:CT Delaware:DE"
-                " Florida:FL Georgia:GA Hawaii:HI Idaho:ID Illinois:IL Indiana:IN Iowa:IA Kansas:KS Kentucky:KY"
-                " Louisiana:LA Maine:ME Maryland:MD Massachusetts:MA Michigan:MI Minnesota:MN Mississippi:MS"
-                " Missouri:MO Montana:MT Nebraska:NE Nevada:NV New_Hampshire:NH New_Jersey:NJ New_Mexico:NM"
-                " New_York:NY North_Carolina:NC North_Dakota:ND Ohio:OH Oklahoma:OK Oregon:OR Pennsylvania:PA"
-                " Rhode_Island:RI South_Carolina:SC South_Dakota:SD Tennessee:TN Texas:TX Utah:UT Vermont:VT"
-                " Virginia:VA Washington:WA West_Virginia:WV Wisconsin:WI Wyoming:WY District_of_Columbia:DC"
-                " Puerto_Rico:PR"
-            )
-        )
-    )
-}
 COUNTRIES = (
     "America|Mexico|Canada|Germany|France|Italy|Spain|England|China|Japan|India|Russia|Brazil|Cuba|Vietnam|Korea|Europe"
 )
@@ -111,6 +95,7 @@ SENT = re.compile(
     r" (?:to|at|from|by|in) (?:the )?$"
 )
 ZIP_AFTER = re.compile(r",? ?\d{5}(?:-\d{4})?\b")
+BELOW = re.compile(r",?[ \t]*\n[ \t]*")
 BOX = re.compile(r"Box \d+")
 BOX_LEFT = re.compile(r"P\.? ?O\.? $")
 SPECIALTY = re.compile(r"(?:logy|surgery|iatry|iatrics|edics|therapy|rics)$", re.I)
@@ -125,47 +110,13 @@ CLAUSE = re.compile(
 
 
 @cache
-def _lines(name: str) -> frozenset[str]:
-    return frozenset((Path(__file__).parent / name).read_text(encoding="utf-8").split("\n")) - {""}
-
-
-@cache
 def _street() -> re.Pattern[str]:
     short = {"St", "Ave", "Rd", "Dr", "Blvd", "Ln", "Ct", "Hwy"}
-    suffixes = "|".join(sorted(_lines("lexicons/street_suffixes.txt") | short))
+    suffixes = "|".join(sorted(word_list("lexicons/street_suffixes.txt") | short))
     return re.compile(
         rf"\d(?<![\w./-]\d)\d{{0,4}} (?:[NSEW]\.? )?(?:(?:{WORD}|\d+(?:st|nd|rd|th)) ){{1,4}}(?:{suffixes})\b\.?"
         r"(?:,? (?:Apt|Suite|Ste|Unit|#)\.? ?\w+)?"
     )
-
-
-@cache
-def lexicon() -> dict[str, int]:
-    """Word -> its flags. The lists are read at the first call, not at import."""
-    flags: dict[str, int] = {}
-    for name, flag in (
-        ("lexicons/first_names.txt", FIRST),
-        ("lexicons/surnames.txt", SURNAME),
-        ("lexicons/eponyms.txt", EPONYM),
-    ):
-        for word in _lines(name):
-            flags[word] = flags.get(word, 0) | flag
-    for town in _lines("lexicons/towns.txt"):
-        first = town.split(" ")[0].rstrip(".")
-        flags[first] = flags.get(first, 0) | TOWN
-    for word in _lines("lexicons/words.txt"):
-        capitalized = word[0].upper() + word[1:]
-        flags[capitalized] = flags.get(capitalized, 0) | COMMON
-    for word in (*TITLES, *LABELS, *NOUNS, "County"):
-        flags[word] = flags.get(word, 0) | CUE
-    for state, letters in STATES.items():
-        flags[state.split(" ")[0]] = flags.get(state.split(" ")[0], 0) | CUE
-        flags[letters] = flags.get(letters, 0) | CUE
-    return flags
-
-
-def _bare(word: str) -> str:
-    return word[:-2] if word.endswith(("'s", "’s")) else word.rstrip("'’")
 
 
 def _trimmed(text: str, start: int, end: int, least: int) -> int:
@@ -177,14 +128,14 @@ def _trimmed(text: str, start: int, end: int, least: int) -> int:
             break  # Jane Q. Public
         if len(words) == 2 and flags.get(words[0], 0) & (FIRST | SURNAME | COMMON) == FIRST:
             break  # Jane Public
-        last = flags.get(_bare(words[-1]).capitalize() if words[-1].isupper() else _bare(words[-1]), 0)
+        last = flags.get(bare(words[-1]).capitalize() if words[-1].isupper() else bare(words[-1]), 0)
         plain = last & CUE or (last & COMMON and not last & (FIRST | SURNAME))
         if not (words[-1] in ("A", "I", "A.", "I.") or (len(words[-1]) > 2 and plain)):
             break
         words.pop()
     length = len(" ".join(words))
     whole = text[start : start + length]
-    return start + len(_bare(whole) if whole.endswith(("'s", "’s", "'", "’")) else whole)
+    return start + len(bare(whole) if whole.endswith(("'s", "’s", "'", "’")) else whole)
 
 
 def _name(text: str, start: int, end: int, least: int = 1) -> Span | None:
@@ -197,7 +148,7 @@ def _name(text: str, start: int, end: int, least: int = 1) -> Span | None:
 def _is_pair(text: str, run: str, end: int) -> bool:
     """Whether capitalized words in a row are a person's name by the lists."""
     flags = lexicon()
-    words = [_bare(word) for word in run.split(" ")]
+    words = [bare(word) for word in run.split(" ")]
     full = [word for word in words if len(word.rstrip(".")) > 1 and word[0].isupper()]
     if len(words) < 2 or not full:
         return False
@@ -225,7 +176,7 @@ def _place_left(text: str, noun_start: int, noun_end: int) -> Span | None:
     left = LEFT_RUN.search(text, max(0, noun_start - 60), noun_start)
     right = RIGHT_RUN.match(text, noun_end)
     noun = text[noun_start:noun_end]
-    after = flags.get(_bare(right.group().split(" ")[-1]), 0) if right else COMMON
+    after = flags.get(bare(right.group().split(" ")[-1]), 0) if right else COMMON
     words = left.group().rstrip().split(" ") if left else []
     formal = noun in FORMAL or (len(words) > 2 and {"Regional", "General", "VA"} & set(words))
     while words and (words[0] in ("The", "At", "In") or not (formal or _is_naming(words[0]))):
@@ -240,7 +191,7 @@ def _place_left(text: str, noun_start: int, noun_end: int) -> Span | None:
 
 def _is_naming(word: str) -> bool:
     """Whether a word before Hospital names one, as Mercy and Tolvanen do, and General and Urology do not."""
-    kind = COMMON if SPECIALTY.search(word) or len(word) < 3 else lexicon().get(_bare(word), 0)
+    kind = COMMON if SPECIALTY.search(word) or len(word) < 3 else lexicon().get(bare(word), 0)
     return word in NAMING or (word[:1].isupper() and (not kind & COMMON or bool(kind & TOWN)))
 
 
@@ -277,7 +228,7 @@ def _cue(text: str, word: str, start: int, end: int) -> Iterator[Span]:
             name = _name(text, *titled.span("name"))
             if name:
                 yield name
-            if titled["second"] and not lexicon().get(_bare(titled["second"]), 0) & (COMMON | CUE):
+            if titled["second"] and not lexicon().get(bare(titled["second"]), 0) & (COMMON | CUE):
                 found = _name(text, *titled.span("second"))
                 if found:
                     yield found
@@ -285,7 +236,7 @@ def _cue(text: str, word: str, start: int, end: int) -> Iterator[Span]:
         labeled = LABELED.match(text, start)
         if labeled:
             begin, finish = labeled.span("name")
-            first = lexicon().get(_bare(labeled["name"].split(" ")[0].strip(",").capitalize()), 0)
+            first = lexicon().get(bare(labeled["name"].split(" ")[0].strip(",").capitalize()), 0)
             if not first & CUE and not (first & COMMON and not first & (FIRST | SURNAME)):
                 name = _name(text, begin, finish)
                 if name:
@@ -326,7 +277,7 @@ def worded(text: str) -> list[Span]:
             if word.isupper():
                 spans += _upper(text, start, word)
                 continue
-            kind = flags.get(_bare(word), 0)
+            kind = flags.get(bare(word), 0)
         if kind & CUE:
             spans += _cue(text, word, start, end)
         if kind & COMMON and not kind & (FIRST | SURNAME | TOWN):
@@ -335,13 +286,16 @@ def worded(text: str) -> list[Span]:
                 if town and " " in town.group() and not kind & CUE and HOME.search(text[max(0, start - 50) : start]):
                     spans.append(Span(start, town.end(), "place"))
             continue
-        found = _found(text, start, end, _bare(word), kind)
+        found = _found(text, start, end, bare(word), kind)
         if found:
             spans.append(found)
             done = found.end
     spans += [Span(hit.start(), hit.end(), "name") for hit in INITIALS.finditer(text)]
     spans += [Span(*hit.span("name"), "name") for hit in BY_INITIALS.finditer(text)]
-    spans += [Span(hit.start(), hit.end(), "place") for hit in _street().finditer(text)]
+    spans += hurried(text)
+    for hit in _street().finditer(text):
+        spans.append(Span(hit.start(), hit.end(), "place"))
+        spans += _town_below(text, hit.end())
     for hit in BOX.finditer(text):
         post = BOX_LEFT.search(text, max(0, hit.start() - 6), hit.start())
         spans.append(Span(post.start() if post else hit.start(), hit.end(), "place"))
@@ -362,6 +316,8 @@ def _upper(text: str, start: int, word: str) -> list[Span]:
         if all(kind & (FIRST | SURNAME) and not kind & (COMMON | TOWN) for kind in kinds):
             return [Span(start, run.end(), "name")]
     name = AN_UPPER_NAME.match(text, start)
+    if name and is_upper_name([part for part in name.group().split(" ") if len(part.rstrip(".")) > 1]):
+        return [Span(start, name.end(), "name")]
     if name and " " in name.group() and CREDENTIAL.match(text, name.end()):
         kinds = [flags.get(part.capitalize(), 0) for part in name.group().split(" ") if len(part) > 2]
         if (
@@ -384,19 +340,23 @@ def _found(text: str, start: int, end: int, word: str, kind: int) -> Span | None
     whole = run.group()
     if CREDENTIAL.match(text, run.end()):
         full = [part for part in whole.split(" ") if len(part.rstrip(".")) > 1 and part[0].isupper()]
-        common = [flags.get(_bare(part), 0) for part in full]
+        common = [flags.get(bare(part), 0) for part in full]
         if not PLACEHOLDER.match(text, begin) and not any(c & COMMON and not c & (FIRST | SURNAME) for c in common):
             return Span(begin, run.end(), "name")
     last_first = LAST_FIRST.match(text, start)
     if last_first and not initial:
-        one, other = _bare(last_first["last"].split(" ")[-1]), last_first["first"].split(" ")[0]
-        one_kind, other_kind = flags.get(one, 0), flags.get(_bare(other), 0)
+        one, other = bare(last_first["last"].split(" ")[-1]), last_first["first"].split(" ")[0]
+        one_kind, other_kind = flags.get(one, 0), flags.get(bare(other), 0)
         if (
             other_kind & FIRST
             and not (one_kind | other_kind) & (COMMON | EPONYM | CUE)
             and one_kind & (SURNAME | FIRST)
             and not one_kind & TOWN
         ):
+            return Span(start, last_first.end("first"), "name")
+        abroad = re.match(rf",? (?:{COUNTRIES})\b", text[last_first.end() : last_first.end() + 12])
+        asked = _previous(text, start) in ("with", "by", "to", "from") or bool(REPORTED.match(text, last_first.end()))
+        if is_last_first(one, bare(other), asked) and not abroad:
             return Span(start, last_first.end("first"), "name")
     previous = _previous(text, begin)
     while " " in whole:
@@ -405,8 +365,10 @@ def _found(text: str, start: int, end: int, word: str, kind: int) -> Span | None
             town = previous in THERE and kind & TOWN and LIVING.search(text[max(0, begin - 50) : begin].rstrip())
             return Span(begin, stop, "place" if town else "name")
         whole = whole.rpartition(" ")[0]
+    if is_person(text, begin, end, word, previous):
+        return Span(begin, start + len(word), "name")
     if " " in run.group() and previous in ("with", "to", "by") and SPOKEN.search(text, max(0, begin - 28), begin - 1):
-        kinds = [flags.get(_bare(part), 0) for part in run.group().split(" ") if len(part) > 2]
+        kinds = [flags.get(bare(part), 0) for part in run.group().split(" ") if len(part) > 2]
         if len(kinds) > 1 and not any(k & (COMMON | CUE) and not k & (FIRST | SURNAME) for k in kinds):
             return Span(begin, _trimmed(text, begin, run.end(), 1), "name")
     follows = CLAUSE.match(text, end)
@@ -463,7 +425,24 @@ def _town(text: str, start: int, end: int) -> Span | None:
         words.pop()
     if " ".join(words) in STATES:
         return None
-    return Span(start, start + len(_bare(" ".join(words))), "place")
+    return Span(start, start + len(bare(" ".join(words))), "place")
+
+
+def _town_below(text: str, street_end: int) -> list[Span]:
+    """The town at the beginning of the line after a street."""
+    line = BELOW.match(text, street_end)
+    town = A_TOWN.match(text, line.end()) if line else None
+    if town is None or text[town.end() : town.end() + 1] == ":":
+        return []
+    first = lexicon().get(bare(town.group().split(" ")[0]), 0)
+    if (
+        first & CUE
+        or town.group().startswith(("Suite", "Apt", "Unit", "Floor"))
+        or (first & COMMON and not first & TOWN)
+    ):
+        return []
+    found = _town(text, town.start(), town.end())
+    return [found] if found else []
 
 
 def _again(text: str, spans: list[Span]) -> Iterator[Span]:
