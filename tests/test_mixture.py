@@ -6,7 +6,7 @@ import pytest
 from stages.lib.mixture import Available, planned_rows, row_order
 from stages.lib.section import BuildError
 
-AVAILABLE = {"a": Available(100, 1000, {"x": 1000}), "b": Available(10, 50, {"y": 50})}
+AVAILABLE = {"a": Available(100, 1000), "b": Available(10, 50)}
 
 
 def test_a_source_gets_its_share_of_tokens_not_of_rows() -> None:
