@@ -88,7 +88,7 @@ def check_references(params: Mapping[str, Any], root: Path) -> None:
     )
     if not params["benchmark"]:
         raise BuildError(f"{PARAMS}: benchmark: empty; evaluation and decontamination need at least one")
-    _refuse_training_splits(params)
+    refuse_training_splits(params)
     width, positions = params["pack"]["sequence_length_tokens"], params["architecture"]["maximum_positions"]
     if params["pretrain"] and positions < width:
         raise BuildError(
@@ -110,9 +110,15 @@ def check_references(params: Mapping[str, Any], root: Path) -> None:
                     raise BuildError(f"{PARAMS}: {kind}.{name}.path: {folder / section['path']} does not exist")
 
 
-def _refuse_training_splits(params: Mapping[str, Any]) -> None:
-    """An instruction source with a weight counts as a benchmark's training split if its path lies in the benchmark's (or
-    the reverse), or its name contains the benchmark's; what else is one, only its user can say."""
+def refuse_training_splits(params: Mapping[str, Any]) -> None:
+    """Training splits of benchmarks are learned only if `instruct.benchmark_training_splits` names them.
+
+    A source counts as one if its path lies in the benchmark's or holds it, or its name has the benchmark's among its parts
+    (`medqa_train`); what else is one only its user can know. Test items are found by `overlap`, wherever they stand.
+
+    Raises:
+        BuildError: names the source and the benchmark.
+    """
     for source in sorted(params["instruct"]["weights"]):
         for benchmark, section in params["benchmark"].items():
             own, other = (PurePosixPath(normpath(path)) for path in (params["source"][source]["path"], section["path"]))

@@ -194,13 +194,11 @@ COUNTS = ("documents", "documents_cut", "documents_split", "padding_tokens", "ro
 
 
 def shares(counts: Mapping[str, int]) -> dict[str, float]:
-    """The counts of `fill`, of one source or summed over several, as fractions of places in rows and of documents."""
+    """What the tokens and the padding that `fill` counts, of one source or summed over several, are of the places in rows."""
     places = counts["tokens"] + counts["padding_tokens"]
     return {
         "fill_fraction": round(counts["tokens"] / places, 6),
         "padding_fraction": round(counts["padding_tokens"] / places, 6),
-        "split_fraction": round(counts["documents_split"] / counts["documents"], 6),
-        "truncated_fraction": round(counts["truncated_tokens"] / (counts["tokens"] + counts["truncated_tokens"]), 6),
     }
 
 
