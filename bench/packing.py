@@ -2,11 +2,11 @@
 
     python -m bench.packing --peer-python PEERS/bin/python --out results/bench/packing.json
 
-Lengths are drawn from a log-normal with median 493 and sigma 1.1, from 1 to 200,000 tokens (seed 0): 0.9 billion tokens, half
-a percent of the documents longer than a row. `rows known` is the time until every token's row is known, the arithmetic
-that `pack` does before it moves tokens; TRL's function does both at once, so it is given tokens of no size there. `tokens moved` is with
-one byte a token, ours into a file, TRL's into memory. TRL packs batches of 1,000 documents as it comes; the other arms are
-given all at once, and so pack as well as the algorithm can. Its default, `bfd`, drops what is beyond a row.
+Lengths are drawn from a log-normal with median 493 and sigma 1.1, from 1 to 200,000 tokens (seed 0): 0.9 billion tokens,
+half a percent of the documents longer than a row. `rows known` is the time until every token's row is known, the arithmetic
+that `pack` does before it moves tokens; TRL's function does both at once, so it is given tokens of no size there. `tokens
+moved` is with one byte a token, ours into a file, TRL's into memory. TRL packs batches of 1,000 documents as it comes; the
+other arms are given all at once, and so pack as well as the algorithm can. Its default, `bfd`, drops what is beyond a row.
 
 A document is cut if it fits a row and lies in more than one. Seconds are CPU seconds of all threads on one core, imports and
 the making of the data left out; the fastest of --repeats runs of the first arm, one run of the others.
