@@ -9,8 +9,8 @@ Packed rows: `tokens-*.npy` (rows x length, at most SHARD_BYTES a file, since DV
 place in the manifest's list of sources and licenses of each segment) and, for instructions, `labels-*.npy` (which tokens
 are learned, one byte each).
 
-Checksums are blake2b's, 1 GB/s a thread, compared before training reads a row: on each machine every shard once, by one of
-its processes, so that 130 GB (65B tokens) on eight processes of two threads take 8 s where the disk gives as much.
+Checksums are blake2b's, 0.8 GB/s a thread, compared before training reads a row: on each machine every shard once, by one of
+its processes, so that 130 GB (65B tokens) on eight processes of two threads take 10 s where the disk gives as much.
 """
 
 import json
