@@ -2,8 +2,8 @@
 
 A document longer than a row is split into full rows and a remainder, and the remainder is packed like a short document, so
 no token is dropped and no document that fits is cut. Working on counts per length rather than per document makes the cost
-grow with the number of distinct lengths: a million documents in rows of 8192 take a fifth of a second, of which sorting by
-radix is most, and leave 0.001 % of padding (bench/packing.py, which runs TRL's packing beside it).
+grow with the number of distinct lengths: a million documents in rows of 8192 take a fifth of a second and leave
+0.001 % of padding (bench/packing.py, which runs TRL's packing beside it).
 """
 
 from collections.abc import Mapping
