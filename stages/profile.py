@@ -15,7 +15,8 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Collection, Mapping
-from pathlib import Path
+from os.path import normpath
+from pathlib import Path, PurePosixPath
 from typing import Any, get_type_hints
 
 from stages.benchmarks import Benchmark
@@ -135,7 +136,13 @@ def check_references(params: Mapping[str, Any], root: Path) -> None:
     for key, names, known in (
         ("tokenizer.sources", params["tokenizer"]["sources"].items(), texts.items()),
         ("mix.weights", params["mix"]["weights"], texts),
+        ("mix.epochs", params["mix"]["epochs"], texts),
         ("instruct.weights", params["instruct"]["weights"], instructions),
+        (
+            "instruct.benchmark_training_splits",
+            params["instruct"]["benchmark_training_splits"].items(),
+            {(source, benchmark) for source in params["instruct"]["weights"] for benchmark in params["benchmark"]},
+        ),
         *(
             (f"pretrain.{name}.weights", section["weights"], {source for source in texts if texts[source] == "general"})
             for name, section in params["pretrain"].items()
@@ -143,7 +150,8 @@ def check_references(params: Mapping[str, Any], root: Path) -> None:
     ):
         if wrong := sorted(map(_shown, set(names) - set(known))):
             raise BuildError(f"{PARAMS}: {key}: {', '.join(wrong)}: not among {', '.join(sorted(map(_shown, known)))}")
-        if isinstance(names, Mapping) and not any(names.values()):
+        is_read_by_weight = key.endswith(".weights") and not (key == "mix.weights" and params["mix"]["epochs"])
+        if is_read_by_weight and not any(names.values()):
             raise BuildError(f"{PARAMS}: {key}: no weight above 0; give a share to one of {', '.join(sorted(known))}")
     priority = params["select"]["priority"]
     if twice := sorted({name for name in priority if priority.count(name) > 1}):
@@ -156,6 +164,7 @@ def check_references(params: Mapping[str, Any], root: Path) -> None:
                     f"{PARAMS}: source.{name}.license: {source['license']}: not in `licenses.allow`; add it there, or set"
                     " `licenses.outside` to ledger"
                 )
+    refuse_training_splits(params)
     width, positions = params["pack"]["sequence_length_tokens"], params["architecture"]["maximum_positions"]
     if params["pretrain"] and positions < width:
         raise BuildError(
@@ -215,6 +224,27 @@ def check_files(params: Mapping[str, Any], root: Path) -> None:
 
 def _shown(name: Any) -> str:
     return ": ".join(map(str, name)) if isinstance(name, tuple) else str(name)
+
+
+def refuse_training_splits(params: Mapping[str, Any]) -> None:
+    """Training splits of benchmarks are learned only if `instruct.benchmark_training_splits` names them.
+
+    A source counts as one if its path lies in the benchmark's or holds it, or its name has the benchmark's among its parts
+    (`medqa_train`); what else is one only its user can know. Test items are found by `overlap`, wherever they stand.
+
+    Raises:
+        BuildError: names the source and the benchmark.
+    """
+    for source in sorted(params["instruct"]["weights"]):
+        for benchmark, section in params["benchmark"].items():
+            own, other = (PurePosixPath(normpath(path)) for path in (params["source"][source]["path"], section["path"]))
+            is_near = own == other or own in other.parents or other in own.parents or f"_{benchmark}_" in f"_{source}_"
+            if is_near and params["instruct"]["benchmark_training_splits"].get(source) != benchmark:
+                raise BuildError(
+                    f"{PARAMS}: instruct.weights.{source}: by its name or path a split of the benchmark {benchmark}; if it is"
+                    f" its training split and shall be learned, write {source}: {benchmark} under"
+                    " instruct.benchmark_training_splits"
+                )
 
 
 def _agree(key: str, given: Mapping[str, Any], expected: Mapping[str, Any], meaning: str) -> None:

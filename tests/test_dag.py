@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -102,12 +103,31 @@ def test_rows_in_are_rows_out_plus_the_ledger_at_every_stage(project: Project) -
             assert packed["rows"] * packed["sequence_length_tokens"] == packed["tokens"] + packed["padding_tokens"]
 
 
+def test_a_models_ledger_is_the_plans_and_begins_with_its_parents(project: Project) -> None:
+    """Tokens by source, license and epoch: of cpt those that `mix` planned, summing to its log; of cpt-sft also its own."""
+
+    def provenance(model: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((project.folder / f"models/{model}/provenance.json").read_text())
+        return found
+
+    base, cpt, sft = map(provenance, ("base", "cpt", "cpt-sft"))
+    own = cpt["token_ledger"][len(base["token_ledger"]) :]
+    planned = json.loads((project.folder / "data/plan/plan.json").read_text())["token_ledger"]
+    assert cpt["token_ledger"] == [*base["token_ledger"], *({"run": "cpt"} | entry for entry in planned)]
+    assert sum(entry["tokens"] for entry in own) == cpt["tokens"]
+    assert sft["token_ledger"][: len(cpt["token_ledger"])] == cpt["token_ledger"]
+    assert {entry["source"] for entry in sft["token_ledger"][len(cpt["token_ledger"]) :]} == {
+        "clinical_qa",
+        "general_qa",
+    }
+
+
 def test_a_document_is_traced_to_the_rows_and_models_it_ended_in(project: Project) -> None:
     """A kept note was read by cpt and inherited by what was tuned from it; a copy names its twin; others where they went."""
     kept = pl.read_parquet(project.folder / "data/keep/clinical/notes.parquet")["doc_id"][3]
     lines = trace(project, kept)
     numbers = [int(number) for number in re.findall(r"\d+", lines["packed in"].partition("row")[2])]
-    rows = np.load(project.folder / "data/packed/clinical/notes/tokens.npy")[numbers].tolist()
+    rows = np.load(project.folder / "data/packed/clinical/notes/tokens-00000.npy")[numbers].tolist()
     place = re.fullmatch(r"(\S+), (\d+) from ([\d,]+)", lines["tokens in"])
     assert place
     start = int(place[3].replace(",", ""))
