@@ -14,6 +14,7 @@ from stages.lib.files import folder_hash, write_bytes
 from stages.lib.fingerprint import closure, fingerprint, package_versions
 from stages.lib.models import write_model
 from stages.lib.numerics import Numerics
+from stages.lib.router import router_coefficient
 from stages.lib.stage import ACCEPT_CODE_CHANGE, ROOT
 from stages.lib.training import Checkpoint, Run, train
 
@@ -54,7 +55,9 @@ def train_and_write(
     state = train(model, run, numerics, Checkpoint(folder, code, os.environ.get(ACCEPT_CODE_CHANGE) == "1"))
     if os.environ.get("RANK", "0") != "0":
         return
-    log = pl.DataFrame(state.log, schema=["step", "tokens", "loss", "learning_rate"], orient="row")
+    log = pl.DataFrame(state.log, schema=["step", "tokens", "loss", "learning_rate", "router_loss"], orient="row")
+    if not router_coefficient(model.config):
+        log = log.drop("router_loss")
     write_bytes(training, log.write_csv().encode())
     provenance = {
         "code": state.codes,
