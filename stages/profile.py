@@ -21,7 +21,13 @@ from stages.lib.section import BuildError
 from stages.lib.stage import PARAMS, ROOT, declarations, param_name, read_params, validated
 
 NOT_BOUND = ("root", "corpus", "launch")  # used by dvc.yaml's templates or by stages.launch, declared by no stage
-EMPTY_ALLOWED = ("synthesize", "download", "pretrain", "architecture")  # a stage for each entry, and there may be none
+EMPTY_ALLOWED = (
+    "synthesize",
+    "download",
+    "download_model",
+    "pretrain",
+    "architecture",
+)  # a stage for each entry, and there may be none
 
 
 def check_sections(params: Mapping[str, Any], root: Path) -> None:

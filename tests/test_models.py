@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from pydantic import ValidationError
+from safetensors import safe_open
 
 from stages.lib.architecture import Architecture, Experts
 from stages.lib.files import file_hash
@@ -71,7 +72,8 @@ def test_sizes_that_do_not_fit_are_refused(tokenizer: Path) -> None:
 
 
 def test_experts_make_a_mixtral_that_keeps_its_router_loss(tokenizer: Path, tmp_path: Path) -> None:
-    """Written and loaded again, the coefficient and the weights are those that were set."""
+    """Written and loaded again, the coefficient and the weights are those that were set; in the file each expert has the
+    names that other programs know."""
     sizes = SIZES.model_copy(update={"experts": Experts(number=3, per_token=2, router_loss_coefficient=0.02)})
     model = fresh_model(sizes, tokenizer, 3)
     write_model(model, tokenizer, tmp_path / "out", {})
@@ -79,5 +81,7 @@ def test_experts_make_a_mixtral_that_keeps_its_router_loss(tokenizer: Path, tmp_
     assert type(loaded).__name__ == "MixtralForCausalLM"
     assert (loaded.config.num_local_experts, loaded.config.num_experts_per_tok) == (3, 2)
     assert loaded.config.router_aux_loss_coef == 0.02
+    with safe_open(tmp_path / "out/model.safetensors", framework="pt") as file:
+        assert "model.layers.0.block_sparse_moe.experts.2.w1.weight" in file.keys()  # noqa: SIM118 - no mapping
     for name, value in model.state_dict().items():
         assert torch.equal(value, loaded.state_dict()[name]), name

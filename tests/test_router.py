@@ -10,8 +10,8 @@ from stages.lib.experts import expert_loads
 from stages.lib.results import load_entropy
 from stages.lib.router import assignments, router_coefficient, router_loss
 from stages.lib.section import BuildError
-from stages.lib.training import Checkpoint, PackedLoss, batch_of, train
-from tests.test_training import NUMERICS, VOCABULARY, Killed, Run, a_run, rows_of, same, weights
+from stages.lib.training import Checkpoint, PackedLoss, Run, batch_of, train
+from tests.test_training import NUMERICS, VOCABULARY, Killed, a_run, rows_of, same, weights
 from tests.tiny import TEXTS, tiny_model, tiny_tokenizer
 
 KEPT = torch.tensor([True, True, False])
@@ -73,7 +73,7 @@ def test_padding_is_no_token_of_the_router() -> None:
         )
     assert float(before[1]) > 0
     for changed in (after, shorter):
-        assert torch.allclose(torch.stack(before), torch.stack(changed), rtol=1e-5)
+        assert torch.allclose(before, changed, rtol=1e-5)
 
 
 def test_a_packed_document_is_read_as_if_it_were_alone() -> None:
@@ -173,7 +173,8 @@ def test_every_token_of_a_text_is_sent_to_two_experts_once_in_each_layer() -> No
 
 
 @pytest.mark.parametrize(
-    ("tokens", "entropy"), [([5, 5, 5, 5], 1.0), ([9, 0], 0.0), ([2, 1, 1], 1.5 * 0.6931472 / 1.0986123), ([0, 0], None)]
+    ("tokens", "entropy"),
+    [([5, 5, 5, 5], 1.0), ([9, 0], 0.0), ([2, 1, 1], 1.5 * 0.6931472 / 1.0986123), ([0, 0], None)],
 )
 def test_entropy_by_hand(tokens: list[int], entropy: float | None) -> None:
     """1 where all experts have the same load, 0 where one has all."""

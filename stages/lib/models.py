@@ -76,6 +76,8 @@ def loaded_model(folder: Path) -> Any:
 
 def write_model(model: Any, tokenizer: Path, folder: Path, provenance: dict[str, Any]) -> None:
     """Write `model` with the tokenizer files from the folder `tokenizer` to `folder`, whole or not at all."""
+    from transformers.core_model_loading import revert_weight_conversion
+
     temporary = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
@@ -85,7 +87,11 @@ def write_model(model: Any, tokenizer: Path, folder: Path, provenance: dict[str,
     # not model.save_pretrained, which imports deepspeed where it is installed: 2 s a stage
     # Tied weights once, under their first name: left to the writer, which name is kept depends on Python's hash seed.
     own = {name for name, _ in [*model.named_parameters(), *model.named_buffers()]}
-    save_torch_state_dict({name: value for name, value in model.state_dict().items() if name in own}, temporary)
+    weights = {name: value for name, value in model.state_dict().items() if name in own}
+    known = revert_weight_conversion(model, weights)  # each expert by itself, under the names it has on the Hub
+    save_torch_state_dict(
+        {name: value if name in weights else value.clone() for name, value in known.items()}, temporary
+    )
     for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json"):
         if (tokenizer / name).is_file():
             shutil.copyfile(tokenizer / name, temporary / name)

@@ -69,7 +69,13 @@ def batch_of(rows: Sequence[tuple[PackedRows, int]]) -> Batch:
         positions[index, filled:] = np.arange(tokens.shape[1] - filled)
         if source.labels_RT is not None:
             labels[index, :-1][source.labels_RT[row][1:] == 0] = IGNORED
-    return Batch(*(torch.from_numpy(array) for array in (tokens, positions, labels, kept)), lengths)
+    return Batch(
+        torch.from_numpy(tokens),
+        torch.from_numpy(positions),
+        torch.from_numpy(labels),
+        torch.from_numpy(kept),
+        lengths,
+    )
 
 
 def batch_noise(
@@ -107,9 +113,9 @@ class PackedLoss(nn.Module):
 
     def forward(
         self, tokens_BT: Tensor, positions_BT: Tensor, labels_BT: Tensor, kept_BT: Tensor, noise_BTD: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        """Two sums, which several processes and parts of a batch add up: nats over the labels that are not IGNORED, and
-        the auxiliary loss of the routers times the tokens that are no padding (0 for a dense model).
+    ) -> Tensor:
+        """Two sums (2,), which several processes and parts of a batch add up: nats over the labels that are not IGNORED,
+        and the auxiliary loss of the routers times the tokens that are no padding (0 for a dense model).
 
         Over all tokens of a step the second is the mean of each part's own auxiliary loss, weighted by its tokens: every
         part spreads its tokens evenly, which is a little stricter than spreading those of the whole batch.
@@ -122,14 +128,15 @@ class PackedLoss(nn.Module):
         head = self.model.get_output_embeddings()
         loss = linear_cross_entropy(hidden_BTD[learned_BT], head.weight, labels_BT[learned_BT])
         if not self.router_coefficient:
-            return loss, loss.new_zeros(())
+            return torch.stack([loss, loss.new_zeros(())])
         if not logits or (torch.is_grad_enabled() and not all(layer_NE.requires_grad for layer_NE in logits)):
             raise BuildError(
                 f"{type(self.model).__name__}: router_aux_loss_coef is {self.router_coefficient:g}, but no router loss is"
                 " produced: it would silently be off; set it to 0 in the base model's config.json, or fix the model"
             )
         kept_N = kept_BT.flatten()
-        return loss, router_loss(logits, self.model.config.num_experts_per_tok, kept_N) * kept_N.sum()
+        spread = router_loss(logits, self.model.config.num_experts_per_tok, kept_N)
+        return torch.stack([loss, spread * kept_N.sum()])
 
 
 def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
@@ -182,7 +189,7 @@ class Checkpoint:
             return State(0, 0, [], [], [self.code])
         with safe_open(self.path, framework="pt") as file:
             state = State(**json.loads(file.metadata()["state"]))
-            state.log = [(int(step), int(tokens), *values) for step, tokens, *values in state.log]
+            state.log = [(int(step), int(tokens), loss, rate, router) for step, tokens, loss, rate, router in state.log]
             if state.codes[-1] != self.code:
                 if not self.accept_code_change:
                     raise BuildError(
@@ -299,7 +306,7 @@ def train(model: Any, run: Run, numerics: Numerics, checkpoint: Checkpoint) -> S
             noise = batch_noise(batch.lengths, width, hidden, run.alpha, seeds).to(accelerator.device)
         total = _summed(accelerator, [int((batch.labels_BT != IGNORED).sum()), sum(map(sum, batch.lengths))])
         with accelerator.autocast():
-            loss_sum, router_sum = module(
+            sums = module(
                 batch.tokens_BT.to(accelerator.device),
                 batch.positions_BT.to(accelerator.device),
                 batch.labels_BT.to(accelerator.device),
@@ -307,15 +314,15 @@ def train(model: Any, run: Run, numerics: Numerics, checkpoint: Checkpoint) -> S
                 noise,
             )
         # DDP averages gradients over processes: times their number gives the sum over all labels of the step
-        objective = loss_sum * (processes / max(1, total[0]))
+        objective = sums[0] * (processes / max(1, total[0]))
         if coefficient:
-            objective = objective + router_sum * (coefficient * processes / total[1])
+            objective = objective + sums[1] * (coefficient * processes / total[1])
         accelerator.backward(objective)
         accelerator.clip_grad_norm_(module.parameters(), run.recipe.gradient_clip)
         optimizer.step()
         optimizer.zero_grad()
-        sums = _summed(accelerator, [float(loss_sum.detach()), float(router_sum.detach())])
-        loss, router = sums[0] / max(1, total[0]), sums[1] / total[1]
+        loss_sum, router_sum = _summed(accelerator, sums.tolist())
+        loss, router = loss_sum / max(1, total[0]), router_sum / total[1]
         if not np.isfinite(loss + router):
             raise BuildError(f"{run.title}: the loss is {loss} at step {step}; lower the learning rate")
         state.step, state.tokens = step + 1, state.tokens + int(total[1])
