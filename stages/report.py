@@ -63,7 +63,7 @@ def expert_metrics(loads: pl.DataFrame) -> dict[str, object]:
         ).items()
         for own in [rows["tokens"].to_list()]
     ]
-    return {**entropies, "load": detail} if detail else {}
+    return {"entropy": entropies, "load": detail} if detail else {}
 
 
 def main(

@@ -114,7 +114,7 @@ def test_expert_loads_by_eye(folder: Path) -> None:
     rows = [("clinical", "cpt", layer, e, n) for layer, own in enumerate([(5, 5), (8, 0)]) for e, n in enumerate(own)]
     pl.DataFrame(rows, schema=EXPERTS, orient="row").write_parquet(folder / "predictions/cpt/experts.parquet")
     assert read(build(folder) / "experts.json") == {
-        "clinical": {"cpt": 0.5},
+        "entropy": {"clinical": {"cpt": 0.5}},
         "load": [
             {"domain": "clinical", "model": "cpt", "layer": 0, "shares": [0.5, 0.5]},
             {"domain": "clinical", "model": "cpt", "layer": 1, "shares": [1.0, 0.0]},

@@ -10,15 +10,16 @@ Symbols: h hidden size, f intermediate size, L layers, V vocabulary, a heads, g 
 a token, N parameters, D tokens, T tokens a row, P processes.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Literal
 
-from stages.lib.architecture import Architecture
+from pydantic import Field
 
-GIB = 1 << 30
+from stages.lib.architecture import Architecture
+from stages.lib.section import Section
+
 LOGITS_AT_ONCE_BYTES = 1 << 24  # of stages.lib.cross_entropy, which never holds all logits
 Dtype = Literal["float32", "bfloat16"]
-EngineName = Literal["python", "ddp", "fsdp", "deepspeed"]
 
 
 @dataclass(frozen=True)
@@ -90,15 +91,22 @@ def training_flops(architecture: Architecture, vocabulary: int, tokens: int, row
     return 6.0 * tokens * (active + attention)
 
 
-@dataclass(frozen=True)
-class Placement:
-    """How a run is laid out: the keys of `launch` that decide what a device holds."""
+class Placement(Section):
+    """The keys of section `launch` that decide what a device holds."""
 
-    engine: EngineName
-    zero_stage: int | None
-    processes: int  # on all machines
-    micro_batch_rows: int | None  # rows that a process holds at once; null: its share of a batch
+    engine: Literal["python", "ddp", "fsdp", "deepspeed"]
+    zero_stage: Literal[1, 2, 3] | None
+    processes: int = Field(ge=1, description="on each machine, one a device")
+    nodes: int = Field(ge=1, description="machines")
+    micro_batch_rows: int | None = Field(
+        ge=1, description="rows that a process holds at once; null: its share of a batch"
+    )
     activation_checkpointing: bool
+
+    @property
+    def devices(self) -> int:
+        """On all machines."""
+        return self.processes * self.nodes
 
 
 @dataclass(frozen=True)
@@ -112,7 +120,7 @@ class Memory:
 
     @property
     def total(self) -> float:
-        return sum(getattr(self, field.name) for field in fields(self))
+        return self.weights + self.gradients + self.optimizer + self.activations
 
 
 def state_bytes(counted: Parameters, dtype: Dtype, placement: Placement) -> tuple[float, float, float]:
@@ -128,7 +136,7 @@ def state_bytes(counted: Parameters, dtype: Dtype, placement: Placement) -> tupl
         Rajbhandari et al. 2019 (ZeRO), arXiv 1910.02054, section 3.1 and figure 1; Zhao et al. 2023 (FSDP), arXiv 2304.11277;
         torch's DistributedDataParallel (gradient_as_bucket_view off).
     """
-    total, processes = counted.total, placement.processes
+    total, processes = counted.total, placement.devices
     width = 2 if dtype == "bfloat16" else 4
     if placement.engine == "fsdp":
         return 4 * total / processes + 2 * counted.layer * width, 4 * total / processes, 8 * total / processes
@@ -179,7 +187,7 @@ def device_memory(
     architecture: Architecture, vocabulary: int, dtype: Dtype, placement: Placement, batch_rows: int, row_tokens: int
 ) -> Memory:
     """What each device holds; `batch_rows` are those of a step over all processes."""
-    share = -(-batch_rows // placement.processes)
+    share = -(-batch_rows // placement.devices)
     rows = min(share, placement.micro_batch_rows or share)
     return Memory(
         *state_bytes(parameters(architecture, vocabulary), dtype, placement),
