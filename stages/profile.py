@@ -87,8 +87,12 @@ def check_references(params: Mapping[str, Any], root: Path) -> None:
     )
     if not params["benchmark"]:
         raise BuildError(f"{PARAMS}: benchmark: empty; evaluation and decontamination need at least one")
+    if len(makers := [key for key in ("pretrain", "download_model") if "base" in params[key]]) != 1:
+        raise BuildError(
+            f"{PARAMS}: pretrain.base, download_model.base: {' and '.join(makers) or 'none'} set; one of them makes the base model"
+        )
     width, positions = params["pack"]["sequence_length_tokens"], params["architecture"]["maximum_positions"]
-    if params["pretrain"] and positions < width:
+    if positions < width:
         raise BuildError(
             f"{PARAMS}: architecture.maximum_positions: {positions}, below pack.sequence_length_tokens {width}"
         )

@@ -246,7 +246,7 @@ def changes(root: Path) -> dict[str, Change]:
                     for out in stage.outs
                     if (word := next(iter(out.status().values()), "")) == "not in cache" or (word and not out.use_cache)
                 ]
-                found[stage.addressing] = Change(
+                found[stage.name] = Change(
                     not any(dep.hash_info for dep in deps),
                     bool(stage.cmd_changed),
                     leaves,
