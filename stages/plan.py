@@ -7,7 +7,8 @@
 
 Which stages would run and why (params, code, data), as `dvc repro` decides; per training stage tokens, steps, FLOPs and memory
 on each device as `launch` lays it out (stages/lib/estimates.py has the formulas and their sources); what of the data is not
-there; and models that other package versions trained. Reads and hashes as `dvc status` does, writes nothing; 7 s of CPU time on the default.
+there; and models that other package versions trained. Reads and hashes what changed, as `dvc status` does, and writes nothing.
+7 s of CPU time on the default.
 """
 
 import argparse
