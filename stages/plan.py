@@ -14,6 +14,7 @@ there; and models that other package versions trained. Reads and hashes what cha
 import argparse
 import json
 import shutil
+import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ from stages.lib.stage import PARAMS, ROOT, Declaration, artifact_name, changes, 
 from stages.profile import check_sections, filled
 
 NO_ROOT = "/no/root/given"
+SHOWN_REASONS = 8  # of a stage
 
 
 @dataclass(frozen=True)
@@ -57,9 +59,10 @@ def missing_data(stages: Mapping[str, Declaration], root: Path) -> list[tuple[st
     ]
 
 
-def instruction_tokens(params: Mapping[str, Any], folder: Path, conversation_tokens: int) -> tuple[int, bool]:
-    """Tokens of one epoch of fine-tuning, and whether they are an assumption: counted where `folder` has been made."""
-    if (folder / "manifest.json").is_file():
+def instruction_tokens(params: Mapping[str, Any], folder: Path | None, conversation_tokens: int) -> tuple[int, bool]:
+    """Tokens of one epoch of fine-tuning, and whether they are an assumption: counted in `folder`, if `instruct` has made it
+    and would not run."""
+    if folder and (folder / "manifest.json").is_file():
         return int(json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["tokens"]), False
     longest = min(conversation_tokens, params["pack"]["sequence_length_tokens"])
     return params["instruct"]["conversations"] * longest, True
@@ -128,7 +131,8 @@ def run_lines(found: Mapping[str, Rerun], stages: int) -> Iterator[str]:
             groups.setdefault((stage, rerun.reasons), []).append(instance)
     for (stage, reasons), instances in groups.items():
         several = f" ({', '.join(instances)})" if len(instances) > 1 else f"@{instances[0]}" if instances[0] else ""
-        yield f"  {stage}{several}: {'; '.join(reasons)}"
+        more = f"; and {len(reasons) - SHOWN_REASONS} more" if len(reasons) > SHOWN_REASONS else ""
+        yield f"  {stage}{several}: {'; '.join(reasons[:SHOWN_REASONS])}{more}"
     if follow := [name for name, rerun in found.items() if not rerun.reasons]:
         yield f"  and, unless what they read comes out as it was: {', '.join(follow)}"
 
@@ -200,8 +204,9 @@ def report(
             yield f"  {path.replace(NO_ROOT, '<root>')}, for {name}"
         yield ""
     placed = placement(params["launch"], asked.launch)
-    built = root / next(out for out in stages["instruct"].outs if artifact_name(out, True) == "instructions")
-    instructions = instruction_tokens(params, built, asked.conversation_tokens)
+    out = next(out for out in stages["instruct"].outs if artifact_name(out, True) == "instructions")
+    made = found is not None and "instruct" not in found
+    instructions = instruction_tokens(params, root / out if made else None, asked.conversation_tokens)
     names = [name for name in stages if name.partition("@")[0] in TRAINING]
     costs = {name: training(name, params, instructions, placed) for name in names}
     yield from cost_lines(costs, params, placed, DEVICES.get(asked.device))
@@ -287,4 +292,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` is no error
     main()

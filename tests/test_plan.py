@@ -132,6 +132,15 @@ def test_costs_of_the_default_by_hand() -> None:
     assert plan.training("pretrain@base", params, (0, True), placed).steps == 235
 
 
+def test_conversations_are_counted_only_where_they_are_those_of_these_params(tmp_path: Path) -> None:
+    """From the manifest of `instruct`; where it would run, an assumption, and none longer than a row."""
+    params = {"instruct": {"conversations": 10}, "pack": {"sequence_length_tokens": 128}}
+    (tmp_path / "manifest.json").write_text('{"tokens": 77}')
+    assert plan.instruction_tokens(params, tmp_path, 500) == (77, False)
+    assert plan.instruction_tokens(params, None, 100) == (1000, True)
+    assert plan.instruction_tokens(params, None, 500) == (1280, True)
+
+
 def test_hours_and_money_by_hand() -> None:
     """An H100 that reaches half of 989 TFLOP/s makes 1.78e18 FLOP an hour: 1,000 such hours on 8 are 5.2 days, and cost 2,500
     at 2.5."""
