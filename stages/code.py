@@ -13,6 +13,7 @@ from stages.lib.stage import run
 
 COMMANDS = (
     "launch",
+    "plan",
     "profile",
     "readme",
     "show",

@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 STORE = Path("scratch/predictions")  # below the folder the build runs in
 DOMAINS = ("clinical", "general")
+EXPERTS = pl.Schema(
+    {"domain": pl.String, "model": pl.String, "layer": pl.Int64, "expert": pl.Int64, "tokens": pl.Int64}
+)
 
 
 class Evaluate(Section):
@@ -149,7 +152,8 @@ def main(
     strategies: Strategies,
     name: str,
 ) -> None:
-    """Write `predictions.parquet`, a row for each item and strategy, and `heldout.parquet`, one for each document."""
+    """Write `predictions.parquet`, a row for each item and strategy, `heldout.parquet`, one for each document, and
+    `experts.parquet`, one for each domain, layer and expert (none for a dense model)."""
     frames = [pl.read_parquet(items / f"{listed}.parquet") for listed in sorted(benchmark)]
     everything: list[Item] = items_of(pl.concat(frames))
     test = [item for item in everything if item.split == "test"]
@@ -207,28 +211,42 @@ def main(
         )
     write_parquet(predictions / "predictions.parquet", written)
 
-    code = fingerprint(ROOT / "stages/lib/bits.py", ROOT, with_packages=False)
+    codes = {
+        name: fingerprint(ROOT / f"stages/lib/{name}.py", ROOT, with_packages=False) for name in ("bits", "experts")
+    }
+    dense = not json.loads((model / "config.json").read_text(encoding="utf-8")).get("num_local_experts")
     measured: list[pl.DataFrame] = []
+    loads: list[pl.DataFrame] = []
     done = []
     for domain in DOMAINS:
         documents = pl.read_parquet(heldout / f"{domain}.parquet", columns=["doc_id", "source", "text"]).sort("doc_id")
         names, texts = documents["doc_id"].to_list(), documents["text"].to_list()
-        key = content_key(
-            **common, what="heldout", code=code, documents=[names, texts], window_tokens=evaluate.window_tokens
-        )
+        window = evaluate.window_tokens
+        key = content_key(**common, what="heldout", code=codes["bits"], documents=[names, texts], window_tokens=window)
 
-        def compute(names: list[str] = names, texts: list[str] = texts) -> pl.DataFrame:
+        def bits(names: list[str] = names, texts: list[str] = texts) -> pl.DataFrame:
             from stages.lib.bits import document_bits
 
             llm = loaded()
             return document_bits(llm.model, llm.tokenizer, names, texts, evaluate.window_tokens, evaluate.batch_tokens)
 
-        frame, computed = stored(key, compute)
+        def experts(texts: list[str] = texts) -> pl.DataFrame:
+            from stages.lib.experts import expert_loads
+
+            llm = loaded()
+            return expert_loads(llm.model, llm.tokenizer, texts, evaluate.window_tokens, evaluate.batch_tokens)
+
+        frame, computed = stored(key, bits)
         done.append((frame.height, computed))
         measured.append(frame.with_columns(domain=pl.lit(domain), source=documents["source"], model=pl.lit(name)))
+        if not dense:
+            key = content_key(**common, what="experts", code=codes["experts"], documents=texts, window_tokens=window)
+            loads.append(stored(key, experts)[0].with_columns(domain=pl.lit(domain), model=pl.lit(name)))
     report_reuse("heldout", "documents", done)
     order = ["doc_id", "domain", "source", "model", "bits", "bytes", "tokens"]
     write_parquet(predictions / "heldout.parquet", pl.concat(measured).select(order))
+    none = pl.DataFrame(schema=EXPERTS)
+    write_parquet(predictions / "experts.parquet", pl.concat([none, *(frame.select(none.columns) for frame in loads)]))
 
 
 if __name__ == "__main__":

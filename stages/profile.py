@@ -39,7 +39,8 @@ from stages.lib.stage import (
 
 NOT_BOUND = ("root", "corpus", "launch")  # used by dvc.yaml's templates or by stages.launch, declared by no stage
 NAME = re.compile("[A-Za-z0-9_][A-Za-z0-9_-]*")
-EMPTY_ALLOWED = ("synthesize", "download", "pretrain", "architecture")  # a stage for each entry, and there may be none
+# sections of a stage for each entry, of which there may be none
+EMPTY_ALLOWED = ("synthesize", "download", "download_model", "pretrain", "architecture")
 
 
 def check_names(params: Mapping[str, Any], root: Path) -> None:
@@ -60,7 +61,7 @@ def check_names(params: Mapping[str, Any], root: Path) -> None:
     for key in ("source", "benchmark"):
         if not params[key]:
             raise BuildError(f"{PARAMS}: {key}: empty; a build needs at least one")
-    for key in ("source", "benchmark", "synthesize", "download", "pretrain"):
+    for key in ("source", "benchmark", "synthesize", "download", "download_model", "pretrain"):
         for name in params[key]:
             if not isinstance(name, str) or not NAME.fullmatch(name):
                 raise BuildError(
@@ -165,8 +166,12 @@ def check_references(params: Mapping[str, Any], root: Path) -> None:
                     " `licenses.outside` to ledger"
                 )
     refuse_training_splits(params)
+    if len(makers := [key for key in ("pretrain", "download_model") if "base" in params[key]]) != 1:
+        raise BuildError(
+            f"{PARAMS}: pretrain.base, download_model.base: {' and '.join(makers) or 'none'} set; one of them makes the base model"
+        )
     width, positions = params["pack"]["sequence_length_tokens"], params["architecture"]["maximum_positions"]
-    if params["pretrain"] and positions < width:
+    if positions < width:
         raise BuildError(
             f"{PARAMS}: architecture.maximum_positions: {positions}, below pack.sequence_length_tokens {width}"
         )

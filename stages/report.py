@@ -11,7 +11,15 @@ from stages.lib.claims import Test, outcomes
 from stages.lib.figures import intervals_figure, png, training_figure
 from stages.lib.files import write_bytes, write_json, write_text
 from stages.lib.intervals import Interval
-from stages.lib.results import accuracies, bits_per_byte, chance_levels, in_order, mean_accuracies, untouched
+from stages.lib.results import (
+    accuracies,
+    bits_per_byte,
+    chance_levels,
+    expert_entropies,
+    in_order,
+    mean_accuracies,
+    untouched,
+)
 from stages.lib.section import BuildError, Section
 from stages.lib.stage import run
 from stages.lib.tables import report_text, strategies_in_order, summary
@@ -38,6 +46,26 @@ def scaled(interval: Interval, factor: float) -> Interval:
     return Interval(factor * interval.estimate, factor * interval.low, factor * interval.high)
 
 
+def expert_metrics(loads: pl.DataFrame) -> dict[str, object]:
+    """Entropy of the experts' loads by domain and model, and under `load` their shares by layer; {} where all are dense.
+
+    Args:
+        loads: domain, model, layer, expert, tokens.
+    """
+    entropies: dict[str, dict[str, float | None]] = {}
+    for (domain, model), entropy in expert_entropies(loads).items():
+        entropies.setdefault(domain, {})[model] = rounded(entropy)
+    ordered = loads.sort("domain", "model", "layer", "expert")
+    detail = [
+        {"domain": domain, "model": model, "layer": layer, "shares": [round(n / max(1, sum(own)), 6) for n in own]}
+        for (domain, model, layer), rows in ordered.partition_by(
+            "domain", "model", "layer", as_dict=True, maintain_order=True
+        ).items()
+        for own in [rows["tokens"].to_list()]
+    ]
+    return {"entropy": entropies, "load": detail} if detail else {}
+
+
 def main(
     plan: Path,
     predictions: Path,
@@ -46,6 +74,7 @@ def main(
     benchmarks: Path,
     claims: Path,
     eval: Path,
+    experts: Path,
     loss: Path,
     report: Path,
     figures: Path,
@@ -94,6 +123,7 @@ def main(
     write_json(benchmarks, {"benchmarks": [{"benchmark": name, **detail[name]} for name in sorted(detail)]})
     write_json(eval, headline)
     write_json(loss, by_domain)
+    write_json(experts, expert_metrics(pl.concat([pl.read_parquet(folder / "experts.parquet") for folder in folders])))
     summaries = {name: {key: own[key] for key in HEADLINES if key in own} for name, own in verdicts.items()}
     write_json(claims, {name: summaries[name] | {"evidence": [verdicts[name]]} for name in summaries})
 

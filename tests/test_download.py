@@ -1,6 +1,7 @@
-"""Stage download, against a Hub that serves one dataset on this machine."""
+"""Stages download and download_model, against a Hub that serves one dataset and one model on this machine."""
 
 import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -11,13 +12,18 @@ from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
+from transformers import AutoTokenizer
 
 from stages.download import Download
-from stages.lib.files import folder_hash
+from stages.download_model import DownloadModel
+from stages.lib.files import file_hash, folder_hash
+from stages.lib.models import loaded_model
 from tests.project import ENVIRONMENT
+from tests.tiny import tiny_model, tiny_tokenizer
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 FILES = {"data/train.jsonl": b'{"text": "a"}\n', "README.md": b"# cards\n", "pictures.bin": b"\0"}
+MODEL: dict[str, bytes] = {}  # filled by the fixture `model`
 
 
 class Hub(BaseHTTPRequestHandler):
@@ -28,15 +34,19 @@ class Hub(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
-        if path == f"/api/datasets/owner/notes/tree/{COMMIT}":
-            files = [
-                {"type": "file", "path": name, "size": len(content), "oid": sha1(content).hexdigest()}
-                for name, content in FILES.items()
-            ]
-            self.answer(json.dumps(files).encode())
-            return
-        name = path.removeprefix(f"/datasets/owner/notes/resolve/{COMMIT}/")
-        self.answer(FILES.get(name))
+        for listing, place, served in (
+            (f"/api/datasets/owner/notes/tree/{COMMIT}", f"/datasets/owner/notes/resolve/{COMMIT}/", FILES),
+            (f"/api/models/owner/model/tree/{COMMIT}", f"/owner/model/resolve/{COMMIT}/", MODEL),
+        ):
+            if path == listing:
+                files = [
+                    {"type": "file", "path": name, "size": len(content), "oid": sha1(content).hexdigest()}
+                    for name, content in served.items()
+                ]
+                return self.answer(json.dumps(files).encode())
+            if path.startswith(place):
+                return self.answer(served.get(path.removeprefix(place)))
+        return self.answer(None)
 
     def answer(self, content: bytes | None) -> None:
         self.send_response(404 if content is None else 200)
@@ -107,3 +117,81 @@ def test_a_branch_is_no_revision(changed: dict[str, object]) -> None:
     values: dict[str, object] = {"repository": "owner/notes", "revision": COMMIT, "files": ("*",)}
     with pytest.raises(ValidationError):
         Download.model_validate(values | changed)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """The tokenizer's folder; the Hub serves a tiny Mixtral with weights in two formats, and a tokenizer.json."""
+    tokenizer = tiny_tokenizer()
+    tokenizer.save_pretrained(tmp_path / "tokenizer")
+    tiny_model(len(tokenizer), experts=3).save_pretrained(tmp_path / "served")
+    MODEL.clear()
+    MODEL.update({path.name: path.read_bytes() for path in (tmp_path / "served").iterdir()})
+    MODEL["tokenizer.json"] = (tmp_path / "tokenizer/tokenizer.json").read_bytes()
+    MODEL["pytorch_model.bin"] = b"pickle"
+    return tmp_path / "tokenizer"
+
+
+ARCHITECTURE = {
+    "hidden_size": 32, "layers": 2, "heads": 4, "key_value_heads": 2, "intermediate_size": 48, "initializer_range": 0.3,
+    "tie_embeddings": False, "maximum_positions": 128,
+    "experts": {"number": 3, "per_token": 2, "router_loss_coefficient": 0.02},
+}  # fmt: skip
+
+
+def downloaded_model(address: str, tokenizer: Path, **architecture: object) -> str:
+    """What the stage prints; it fills the folder `base` beside the tokenizer's."""
+    script = (
+        "import json, sys; from pathlib import Path; from stages import download_model as stage\n"
+        "from stages.lib.architecture import Architecture\n"
+        "folder = Path(sys.argv[1]); stage.ROOT = folder.parent\n"
+        "section = stage.DownloadModel(repository='owner/model', revision=sys.argv[2], files=('*.json', '*.safetensors'))\n"
+        "sizes = Architecture.model_validate_json(sys.argv[3])\n"
+        "stage.main(section, sizes, 'base', folder, folder.parent / 'base')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tokenizer), COMMIT, json.dumps(ARCHITECTURE | architecture)],
+        cwd=Path(__file__).parents[1],
+        env=ENVIRONMENT | {"HF_ENDPOINT": address, "HF_HOME": str(tokenizer.parent / "home")},
+        capture_output=True,
+        text=True,
+    )
+    return done.stdout + done.stderr
+
+
+def test_a_base_model_comes_whole_and_without_pickle(address: str, model: Path, tmp_path: Path) -> None:
+    """A folder that transformers loads, with this build's tokenizer and template, and what it is; a second time, nothing is
+    fetched."""
+    assert downloaded_model(address, model).endswith("bytes of owner/model at 0123456789ab\n")
+    base = tmp_path / "base"
+    loaded = loaded_model(base)
+    assert loaded.config.router_aux_loss_coef == 0.02
+    assert AutoTokenizer.from_pretrained(base).chat_template == tiny_tokenizer().chat_template
+    assert not (base / "pytorch_model.bin").exists()
+    provenance = json.loads((base / "provenance.json").read_text())
+    assert provenance["revision"] == COMMIT
+    assert provenance["files"]["model.safetensors"] == file_hash(base / "model.safetensors")
+    kept = folder_hash(base)
+    shutil.rmtree(base)
+    MODEL["model.safetensors"] = b"other"
+    downloaded_model(address, model)
+    assert folder_hash(base) == kept
+
+
+def test_a_base_model_of_other_sizes_or_tokens_is_refused(address: str, model: Path) -> None:
+    """One line that names what differs."""
+    printed = downloaded_model(address, model, layers=3)
+    assert (
+        "params.yaml: architecture: does not fit owner/model: it says layers 3, for a num_hidden_layers of 2" in printed
+    )
+    assert "experts, for a model_type mixtral" in downloaded_model(address, model, experts=None)
+    other = json.loads((model / "tokenizer.json").read_text())
+    other["model"]["vocab"]["zebra"] = other["model"]["vocab"].pop("Ġthe", 399)
+    (model / "tokenizer.json").write_text(json.dumps(other))
+    assert "params.yaml: tokenizer: its vocabulary is not that of owner/model" in downloaded_model(address, model)
+
+
+def test_weights_that_may_run_code_are_no_files_to_take() -> None:
+    """Only safetensors and JSON."""
+    with pytest.raises(ValidationError, match="other weights may run code"):
+        DownloadModel(repository="owner/model", revision=COMMIT, files=("*.bin",))

@@ -89,7 +89,8 @@ def test_a_second_run_computes_nothing_and_writes_the_same_bytes(build: Run, tmp
     """Everything comes from the store; without the store everything is computed again; the files do not differ."""
     assert build() == ALL.format("computed")
     first = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
-    assert sorted(first) == ["heldout.parquet", "predictions.parquet"]
+    assert sorted(first) == ["experts.parquet", "heldout.parquet", "predictions.parquet"]
+    assert pl.read_parquet(tmp_path / "out/experts.parquet").is_empty()
     assert build() == ALL.format("reused")
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == first
     (tmp_path / "scratch").rename(tmp_path / "away")
@@ -183,3 +184,16 @@ def test_scores_that_are_not_finite_are_an_error(build: Run, tmp_path: Path) -> 
     model.save_pretrained(tmp_path / "model")
     with pytest.raises(BuildError, match="not finite"):
         build()
+
+
+def test_the_experts_of_a_mixture_are_measured_once(build: Run, tmp_path: Path) -> None:
+    """Two domains, two layers, three experts: twelve rows, the second time without loading the model."""
+    tokenizer = tiny_tokenizer()
+    tiny_model(len(tokenizer), experts=3).save_pretrained(tmp_path / "model")
+    build()
+    loads = pl.read_parquet(tmp_path / "out/experts.parquet")
+    assert loads.height == 2 * 2 * 3
+    assert loads.group_by("domain", "layer").agg(pl.col("tokens").sum())["tokens"].n_unique() == 1
+    assert loads["model"].unique().to_list() == ["base"]
+    assert build() == ALL.format("reused")
+    assert pl.read_parquet(tmp_path / "out/experts.parquet").equals(loads)

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from pydantic import ValidationError
+from safetensors import safe_open
 
-from stages.lib.architecture import Architecture
+from stages.lib.architecture import Architecture, Experts
 from stages.lib.files import file_hash
 from stages.lib.models import fresh_model, loaded_model, write_model
 from stages.lib.section import BuildError
@@ -16,7 +18,7 @@ from tests.tiny import tiny_tokenizer
 
 SIZES = Architecture(
     hidden_size=16, layers=1, heads=2, key_value_heads=1, intermediate_size=16, initializer_range=0.1,
-    tie_embeddings=True, maximum_positions=32,
+    tie_embeddings=True, maximum_positions=32, experts=None,
 )  # fmt: skip
 
 WRITE = """
@@ -61,16 +63,25 @@ def test_the_bytes_do_not_depend_on_pythons_hash_seed(tokenizer: Path, tmp_path:
     assert len(hashes) == 1
 
 
-def test_sizes_that_do_not_fit_and_mixtures_of_experts_are_refused(tokenizer: Path, tmp_path: Path) -> None:
-    """Heads that do not divide the width; a router whose loss would silently be off."""
-    from transformers import MixtralConfig, MixtralForCausalLM
-
+def test_sizes_that_do_not_fit_are_refused(tokenizer: Path) -> None:
+    """Heads that do not divide the width, more experts a token than there are."""
     with pytest.raises(BuildError, match=r"params.yaml: architecture: hidden_size"):
         fresh_model(SIZES.model_copy(update={"heads": 3}), tokenizer, 1)
-    config = MixtralConfig(
-        vocab_size=50, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
-        num_key_value_heads=1, num_local_experts=2, router_aux_loss_coef=0.02,
-    )  # fmt: skip
-    MixtralForCausalLM(config).save_pretrained(tmp_path / "moe")
-    with pytest.raises(BuildError, match="router loss is not trained"):
-        loaded_model(tmp_path / "moe")
+    with pytest.raises(ValidationError, match="per_token is more than number"):
+        Experts(number=2, per_token=3, router_loss_coefficient=0.02)
+
+
+def test_experts_make_a_mixtral_that_keeps_its_router_loss(tokenizer: Path, tmp_path: Path) -> None:
+    """Written and loaded again, the coefficient and the weights are those that were set; in the file each expert has the
+    names that other programs know."""
+    sizes = SIZES.model_copy(update={"experts": Experts(number=3, per_token=2, router_loss_coefficient=0.02)})
+    model = fresh_model(sizes, tokenizer, 3)
+    write_model(model, tokenizer, tmp_path / "out", {})
+    loaded = loaded_model(tmp_path / "out")
+    assert type(loaded).__name__ == "MixtralForCausalLM"
+    assert (loaded.config.num_local_experts, loaded.config.num_experts_per_tok) == (3, 2)
+    assert loaded.config.router_aux_loss_coef == 0.02
+    with safe_open(tmp_path / "out/model.safetensors", framework="pt") as file:
+        assert "model.layers.0.block_sparse_moe.experts.2.w1.weight" in file.keys()  # noqa: SIM118 - no mapping
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, loaded.state_dict()[name]), name

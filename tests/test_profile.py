@@ -13,8 +13,8 @@ import yaml
 
 from stages import profile
 from stages.lib.section import BuildError
-from stages.lib.stage import ROOT, Declaration
-from stages.profile import check_files, check_names, check_outs, check_references, filled
+from stages.lib.stage import ROOT, Declaration, read_params
+from stages.profile import check_files, check_names, check_outs, check_references, check_sections, filled
 
 PARAMS: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text())
 
@@ -72,6 +72,8 @@ def test_a_profile_without_a_usable_root_is_refused(root: str | None, message: s
         (("licenses", "allow"), ["MIT"], "source.guidelines.license: CC0-1.0: not in `licenses.allow`"),
         (("sft", "batch_tokens"), 100, "sft.batch_tokens: 100 is no multiple"),
         (("architecture", "maximum_positions"), 64, "architecture.maximum_positions: 64, below"),
+        (("pretrain",), {}, "pretrain.base, download_model.base: none set"),
+        (("download_model",), {"base": {}}, "pretrain and download_model set"),
         (("root",), "/nowhere", "source.guidelines.path: /nowhere/.* does not exist"),
     ],
 )
@@ -226,3 +228,18 @@ def test_a_profile_that_does_not_pass_leaves_the_params(tmp_path: Path, monkeypa
     with pytest.raises(BuildError, match=r"does not exist; params.yaml is left as it was"):
         profile.put_in_force(text, str(tmp_path))
     assert (tmp_path / "params.yaml").read_text() == "edited: 1\n"
+
+
+def test_a_base_model_is_pinned_to_a_commit(tmp_path: Path) -> None:
+    """Full-scale profiles name a repository and 40 digits; a branch in their place is one line that names the key."""
+    for name in ("mistral-7b", "mixtral-8x7b"):
+        text = (ROOT / f"profiles/{name}.yaml").read_text()
+        revision = yaml.safe_load(text)["download_model"]["base"]["revision"]
+        shutil.copytree(ROOT / ".dvc", tmp_path / name / ".dvc", ignore=shutil.ignore_patterns("cache", "tmp"))
+        shutil.copy(ROOT / "dvc.yaml", tmp_path / name)
+        subprocess.run(["git", "init", "-q", tmp_path / name], check=True)
+        (tmp_path / name / "params.yaml").write_text(filled(text.replace(revision, "main"), "/data"))
+        params = read_params(tmp_path / name / "params.yaml")
+        with pytest.raises(BuildError, match=r"download_model.base.revision: String should match pattern") as caught:
+            check_sections(params, tmp_path / name)
+        assert "\n" not in str(caught.value)

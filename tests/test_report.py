@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 
 from stages import report, show
+from stages.evaluate import EXPERTS
 from stages.lib.intervals import Interval
 from stages.lib.results import accuracies, bits_per_byte, chance_levels, in_order, mean_accuracies
 from stages.lib.section import BuildError
@@ -20,7 +21,7 @@ from stages.report import Statistics
 ROOT = Path(__file__).resolve().parents[1]
 STATISTICS = Statistics(confidence=0.95, bootstrap_samples=200, bootstrap_seed=1, little_points=5.0)
 MODELS = ("base", "base-sft", "base-neftune", "cpt", "cpt-sft", "cpt-neftune")
-FILES = ("benchmarks.json", "claims.json", "eval.json", "loss.json", "report.md")
+FILES = ("benchmarks.json", "claims.json", "eval.json", "experts.json", "loss.json", "report.md")
 
 
 def answers(model: str, right: int, benchmark: str = "b", items: int = 40) -> pl.DataFrame:
@@ -63,6 +64,7 @@ def folder(tmp_path: Path) -> Path:
         place.mkdir(parents=True)
         answers(model, right).write_parquet(place / "predictions.parquet")
         documents(model, 2.0 - number / 10).write_parquet(place / "heldout.parquet")
+        pl.DataFrame(schema=EXPERTS).write_parquet(place / "experts.parquet")
     (tmp_path / "training").mkdir()
     for model in MODELS:
         (tmp_path / f"training/{model}.csv").write_text(
@@ -106,6 +108,20 @@ def read(path: Path) -> Any:
     return json.loads(path.read_text())
 
 
+def test_expert_loads_by_eye(folder: Path) -> None:
+    """Of a dense model nothing; of a mixture entropy 1 where tokens are even, the mean over layers, and the shares."""
+    assert read(build(folder) / "experts.json") == {}
+    rows = [("clinical", "cpt", layer, e, n) for layer, own in enumerate([(5, 5), (8, 0)]) for e, n in enumerate(own)]
+    pl.DataFrame(rows, schema=EXPERTS, orient="row").write_parquet(folder / "predictions/cpt/experts.parquet")
+    assert read(build(folder) / "experts.json") == {
+        "entropy": {"clinical": {"cpt": 0.5}},
+        "load": [
+            {"domain": "clinical", "model": "cpt", "layer": 0, "shares": [0.5, 0.5]},
+            {"domain": "clinical", "model": "cpt", "layer": 1, "shares": [1.0, 0.0]},
+        ],
+    }
+
+
 def test_numbers_by_eye(folder: Path) -> None:
     """38 of 40 are 0.95 in eval.json and benchmarks.json, and 1.6 bits per byte are 1.6 in loss.json."""
     metrics = build(folder)
@@ -147,7 +163,7 @@ def test_same_predictions_same_bytes(folder: Path) -> None:
     """Two runs write the same metrics, tables and pictures."""
     first, second = build(folder, "one"), build(folder, "two")
     files = sorted(path.relative_to(first) for path in first.rglob("*") if path.is_file())
-    assert len(files) == 10
+    assert len(files) == 11
     for path in files:
         assert (first / path).read_bytes() == (second / path).read_bytes(), path
 
@@ -163,8 +179,8 @@ def test_dvc_sees_a_column_a_headline_and_no_nan(folder: Path) -> None:
         return 0 if isinstance(value, list) else 1
 
     metrics = build(folder)
-    found = {name: columns(read(metrics / name)) for name in FILES[:4]}
-    assert found == {"benchmarks.json": 0, "claims.json": 8, "eval.json": 12, "loss.json": 12}
+    found = {name: columns(read(metrics / name)) for name in FILES[:5]}
+    assert found == {"benchmarks.json": 0, "claims.json": 8, "eval.json": 12, "experts.json": 0, "loss.json": 12}
 
 
 def test_plots_are_tables(folder: Path) -> None:

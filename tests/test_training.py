@@ -68,12 +68,12 @@ def test_a_packed_document_is_read_as_if_it_were_alone() -> None:
     lengths = [[5, 7, 4], [1, 1, 10], [16]]
     batch = batch_of([(rows_of(lengths), row) for row in range(3)])
     with torch.no_grad():
-        packed = model.hidden(batch.tokens_BT, batch.positions_BT, None)
+        packed, _ = model.hidden(batch.tokens_BT, batch.positions_BT, None)
         for row, segments in enumerate(lengths):
             start = 0
             for length in segments:
                 alone = batch.tokens_BT[row : row + 1, start : start + length]
-                expected = model.hidden(alone, torch.arange(length)[None], None)
+                expected, _ = model.hidden(alone, torch.arange(length)[None], None)
                 assert torch.allclose(packed[row, start : start + length], expected[0], atol=1e-5)
                 start += length
 
@@ -85,8 +85,8 @@ def test_no_token_moves_another_documents_output() -> None:
     changed = batch.tokens_BT.clone()
     changed[0, 5:12] = (changed[0, 5:12] + 1) % VOCABULARY
     with torch.no_grad():
-        before = model.hidden(batch.tokens_BT, batch.positions_BT, None)
-        after = model.hidden(changed, batch.positions_BT, None)
+        before, _ = model.hidden(batch.tokens_BT, batch.positions_BT, None)
+        after, _ = model.hidden(changed, batch.positions_BT, None)
     moved = (before != after).any(-1)[0]
     assert not moved[:5].any()
     assert moved[5:12].all()
@@ -111,7 +111,7 @@ def test_the_loss_is_the_sum_over_labels_of_the_models_own_cross_entropy() -> No
     model = tiny_model(VOCABULARY)
     batch = batch_of([(rows_of([[16], [16]]), row) for row in (0, 1)])
     with torch.no_grad():
-        ours = PackedLoss(model)(batch.tokens_BT, batch.positions_BT, batch.labels_BT, None)
+        ours, _ = PackedLoss(model)(batch.tokens_BT, batch.positions_BT, batch.labels_BT, batch.kept_BT, None)
         theirs = model(input_ids=batch.tokens_BT, labels=batch.tokens_BT, use_cache=False).loss
     assert float(ours) == pytest.approx(float(theirs) * 30, rel=1e-5)
 

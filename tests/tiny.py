@@ -26,13 +26,14 @@ def tiny_tokenizer() -> Any:
     return tokenizer
 
 
-def tiny_model(vocabulary: int, positions: int = 128, window: int | None = None) -> Any:
-    """Random weights large enough that scores differ."""
+def tiny_model(vocabulary: int, positions: int = 128, window: int | None = None, experts: int = 0) -> Any:
+    """Random weights large enough that scores differ; with `experts` a Mixtral that sends a token to two of them."""
     import torch
-    from transformers import MistralConfig, MistralForCausalLM
+    from transformers import MistralConfig, MistralForCausalLM, MixtralConfig, MixtralForCausalLM
 
     torch.manual_seed(5)
-    config = MistralConfig(
+    mixture = {"num_local_experts": experts, "num_experts_per_tok": 2, "router_aux_loss_coef": 0.02} if experts else {}
+    config = (MixtralConfig if experts else MistralConfig)(
         vocab_size=vocabulary,
         hidden_size=32,
         intermediate_size=48,
@@ -45,5 +46,6 @@ def tiny_model(vocabulary: int, positions: int = 128, window: int | None = None)
         bos_token_id=1,
         eos_token_id=2,
         pad_token_id=None,
+        **mixture,
     )
-    return MistralForCausalLM(config).eval()
+    return (MixtralForCausalLM if experts else MistralForCausalLM)(config).eval()

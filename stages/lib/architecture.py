@@ -1,18 +1,38 @@
-"""The sizes of a model that is trained from scratch."""
+"""The sizes of the base model: `pretrain` starts from them, what `download_model` brings is compared with them, and `plan`
+computes with them."""
 
-from pydantic import Field
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
 
 from stages.lib.section import Section
 
 
+class Experts(Section):
+    """Section `architecture.experts`: what makes a Mistral a Mixtral (arXiv 2401.04088)."""
+
+    number: int = Field(ge=2, description="in each layer")
+    per_token: int = Field(ge=1, description="that a token is sent to")
+    router_loss_coefficient: float = Field(
+        ge=0, description="of the auxiliary loss that spreads tokens over experts, beside the language-model loss"
+    )
+
+    @model_validator(mode="after")
+    def _enough(self) -> Self:
+        if self.per_token > self.number:
+            raise ValueError("per_token is more than number")
+        return self
+
+
 class Architecture(Section):
-    """Section `architecture`: a Mistral of any size."""
+    """Section `architecture`: a Mistral of any size, or with `experts` a Mixtral."""
 
     hidden_size: int = Field(ge=8)
     layers: int = Field(ge=1)
     heads: int = Field(ge=1)
     key_value_heads: int = Field(ge=1)
-    intermediate_size: int = Field(ge=8)
+    intermediate_size: int = Field(ge=8, description="of each expert, where there are several")
     initializer_range: float = Field(gt=0, description="standard deviation of the initial weights")
     tie_embeddings: bool
     maximum_positions: int = Field(ge=16, description="tokens of the longest input")
+    experts: Annotated[Experts | None, Field(description="null: a dense model")]

@@ -15,58 +15,69 @@ from stages.lib.section import BuildError
 
 
 def fresh_model(architecture: Architecture, tokenizer: Path, seed: int) -> Any:
-    """A Mistral with random weights, drawn from `seed`, with an embedding for every token of `tokenizer`.
+    """A Mistral or Mixtral with random weights, drawn from `seed`, with an embedding for every token of `tokenizer`.
 
     Raises:
         BuildError: the sizes do not fit together.
     """
-    from transformers import AutoTokenizer, MistralConfig, MistralForCausalLM
+    from transformers import AutoTokenizer, MistralForCausalLM, MixtralForCausalLM
+
+    vocabulary = AutoTokenizer.from_pretrained(tokenizer)
+    ends = {"bos_token_id": vocabulary.bos_token_id, "eos_token_id": vocabulary.eos_token_id}
+    config = configuration(architecture, vocab_size=len(vocabulary), **ends)
+    torch.manual_seed(seed)
+    return (MixtralForCausalLM if architecture.experts else MistralForCausalLM)(config)
+
+
+def configuration(architecture: Architecture, **values: Any) -> Any:
+    """The transformers config of these sizes; `values` are added as they are.
+
+    Raises:
+        BuildError: the sizes do not fit together.
+    """
+    from transformers import MistralConfig, MixtralConfig
 
     if architecture.hidden_size % architecture.heads or architecture.heads % architecture.key_value_heads:
         raise BuildError(
             "params.yaml: architecture: hidden_size must be a multiple of heads, and heads of key_value_heads"
         )
-    vocabulary = AutoTokenizer.from_pretrained(tokenizer)
-    torch.manual_seed(seed)
-    return MistralForCausalLM(
-        MistralConfig(
-            vocab_size=len(vocabulary),
-            hidden_size=architecture.hidden_size,
-            num_hidden_layers=architecture.layers,
-            num_attention_heads=architecture.heads,
-            num_key_value_heads=architecture.key_value_heads,
-            intermediate_size=architecture.intermediate_size,
-            initializer_range=architecture.initializer_range,
-            tie_word_embeddings=architecture.tie_embeddings,
-            max_position_embeddings=architecture.maximum_positions,
-            sliding_window=None,
-            bos_token_id=vocabulary.bos_token_id,
-            eos_token_id=vocabulary.eos_token_id,
-            pad_token_id=None,
-        )
+    sizes = {
+        "hidden_size": architecture.hidden_size,
+        "num_hidden_layers": architecture.layers,
+        "num_attention_heads": architecture.heads,
+        "num_key_value_heads": architecture.key_value_heads,
+        "intermediate_size": architecture.intermediate_size,
+        "initializer_range": architecture.initializer_range,
+        "tie_word_embeddings": architecture.tie_embeddings,
+        "max_position_embeddings": architecture.maximum_positions,
+        "sliding_window": None,
+        "pad_token_id": None,
+    } | values
+    if architecture.experts is None:
+        return MistralConfig(**sizes)
+    return MixtralConfig(
+        num_local_experts=architecture.experts.number,
+        num_experts_per_tok=architecture.experts.per_token,
+        router_aux_loss_coef=architecture.experts.router_loss_coefficient,
+        **sizes,
     )
 
 
 def loaded_model(folder: Path) -> Any:
-    """The causal language model in `folder`, float32, from safetensors, without remote code.
-
-    Raises:
-        BuildError: the architecture computes a loss of its own that this training loop would leave out.
-    """
+    """The causal language model in `folder`, float32, from safetensors, without remote code."""
     from transformers import AutoModelForCausalLM
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()
-    model = AutoModelForCausalLM.from_pretrained(
+    return AutoModelForCausalLM.from_pretrained(
         folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=False, attn_implementation="sdpa"
     )
-    if getattr(model.config, "router_aux_loss_coef", 0):
-        raise BuildError(f"{folder}: a mixture of experts; its router loss is not trained yet (see README)")
-    return model
 
 
 def write_model(model: Any, tokenizer: Path, folder: Path, provenance: dict[str, Any]) -> None:
     """Write `model` with the tokenizer files from the folder `tokenizer` to `folder`, whole or not at all."""
+    from transformers.core_model_loading import revert_weight_conversion
+
     temporary = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
@@ -76,7 +87,11 @@ def write_model(model: Any, tokenizer: Path, folder: Path, provenance: dict[str,
     # not model.save_pretrained, which imports deepspeed where it is installed: 2 s a stage
     # Tied weights once, under their first name: left to the writer, which name is kept depends on Python's hash seed.
     own = {name for name, _ in [*model.named_parameters(), *model.named_buffers()]}
-    save_torch_state_dict({name: value for name, value in model.state_dict().items() if name in own}, temporary)
+    weights = {name: value for name, value in model.state_dict().items() if name in own}
+    known = revert_weight_conversion(model, weights)  # each expert by itself, under the names it has on the Hub
+    save_torch_state_dict(
+        {name: value if name in weights else value.clone() for name, value in known.items()}, temporary
+    )
     for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json"):
         if (tokenizer / name).is_file():
             shutil.copyfile(tokenizer / name, temporary / name)

@@ -1,6 +1,7 @@
 """What predictions and held-out bits amount to: accuracies, chance levels and bits per byte, with their intervals."""
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -74,3 +75,25 @@ def bits_per_byte(heldout: pl.DataFrame, confidence: float) -> dict[tuple[str, s
             bits, size = rows["bits"].to_list(), rows["bytes"].to_list()
             cells[str(domain), str(model)] = ratio_interval(bits, size, confidence)
     return cells
+
+
+def load_entropy(tokens: Sequence[int]) -> float | None:
+    """Entropy of the shares of tokens over experts, divided by its largest value: 1 even, 0 all to one; None for no token."""
+    total = sum(tokens)
+    if not total or len(tokens) < 2:
+        return None
+    return -math.fsum(n / total * math.log(n / total) for n in tokens if n) / math.log(len(tokens))
+
+
+def expert_entropies(experts: pl.DataFrame) -> dict[tuple[str, str], float]:
+    """By domain and model: `load_entropy`, the mean over layers. Empty where all models are dense.
+
+    Args:
+        experts: domain, model, layer, expert, tokens.
+    """
+    layers: dict[tuple[str, str], list[float]] = {}
+    parts = experts.sort("expert").partition_by("domain", "model", "layer", as_dict=True)
+    for (domain, model, _), rows in sorted(parts.items()):
+        if (entropy := load_entropy(rows["tokens"].to_list())) is not None:
+            layers.setdefault((str(domain), str(model)), []).append(entropy)
+    return {cell: math.fsum(own) / len(own) for cell, own in layers.items()}

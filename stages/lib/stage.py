@@ -14,7 +14,8 @@ example `screen@notes`; this module asks DVC for that stage's deps, outs and par
 
 Fingerprints (`build/*.fp`) are not bound as deps; the stage that writes them gets them all as `fingerprints`.
 Costs half a second a stage: importing dvc and resolving dvc.yaml.
-Written against dvc 3.67 (pinned): `ProjectFile.resolver`, and after a failure `Repo.stage.load_one` and `Output.checkout`.
+Written against dvc 3.67 (pinned): `ProjectFile.resolver`, after a failure `Repo.stage.load_one` and `Output.checkout`, and for
+`stages.plan` `Repo.index.stages` with the status of their deps and outs.
 """
 
 import json
@@ -245,6 +246,72 @@ def _declaration(name: str, entry: Mapping[str, Any], params: Mapping[str, Any])
         for path in (out if isinstance(out, Mapping) else [out])
     ]
     return Declaration(name, tuple(entry.get("deps", ())), tuple(outs), values, tuple(missing))
+
+
+@dataclass(frozen=True)
+class Change:
+    """How a stage differs from its last run, as DVC compares them.
+
+    Paths are as dvc.yaml has them; `hashes` are DVC's, of the deps of the last run. `params` are the leaves that differ: key ->
+    (then, now), MISSING where there is none. `lost_outs` are neither in the workspace nor in the cache.
+    """
+
+    never_run: bool
+    command: bool
+    params: Mapping[str, tuple[Any, Any]]
+    deps: Mapping[str, str]  # path -> modified, deleted or new
+    hashes: Mapping[str, str]
+    lost_outs: tuple[str, ...]
+
+
+def changes(root: Path) -> dict[str, Change]:
+    """The change of each stage; nothing is locked or written. Hashes what changed on disk, as `dvc status` does.
+
+    Raises:
+        BuildError: dvc.yaml, dvc.lock or a template cannot be read.
+    """
+    from dvc.dependency import ParamsDependency
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    found: dict[str, Change] = {}
+    try:
+        with Repo(str(root)) as repo:
+            for stage in repo.index.stages:
+                deps = [dep for dep in stage.deps if not isinstance(dep, ParamsDependency)]
+                params = [dep for dep in stage.deps if isinstance(dep, ParamsDependency)]
+                words = {dep.def_path: next(iter(dep.status().values()), "") for dep in deps}
+                leaves: dict[str, tuple[Any, Any]] = {}
+                for dep in params:
+                    then, now = (_leaves(values) for values in (dep.hash_info.value or {}, dep.read_params()))
+                    pairs = {key: (then.get(key, MISSING), now.get(key, MISSING)) for key in (*then, *now)}
+                    leaves |= {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
+                lost = [
+                    out.def_path
+                    for out in stage.outs
+                    if (word := next(iter(out.status().values()), "")) == "not in cache" or (word and not out.use_cache)
+                ]
+                found[stage.name] = Change(
+                    not any(dep.hash_info for dep in deps),
+                    bool(stage.cmd_changed),
+                    leaves,
+                    {path: str(word) for path, word in words.items() if word},
+                    {dep.def_path: str(dep.hash_info.value) for dep in deps if dep.hash_info},
+                    tuple(lost),
+                )
+    except DvcException as error:
+        raise BuildError(f"{PARAMS}: {' '.join(str(error).split())}") from None
+    return found
+
+
+def _leaves(value: Any, prefix: str = "") -> dict[str, Any]:
+    if isinstance(value, Mapping) and (value or not prefix):
+        return {
+            key: leaf
+            for name, part in value.items()
+            for key, leaf in _leaves(part, f"{prefix}.{name}" if prefix else name).items()
+        }
+    return {prefix: list(value) if isinstance(value, tuple) else value}
 
 
 def _restore(address: str) -> None:

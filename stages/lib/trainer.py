@@ -15,6 +15,7 @@ from stages.lib.fingerprint import closure, fingerprint, package_versions
 from stages.lib.mixture import seen
 from stages.lib.models import provenance_of, write_model
 from stages.lib.numerics import Numerics
+from stages.lib.router import router_coefficient
 from stages.lib.shards import content_hash
 from stages.lib.stage import ACCEPT_CODE_CHANGE, ROOT
 from stages.lib.training import Checkpoint, Run, train
@@ -56,7 +57,9 @@ def train_and_write(
     state = train(model, run, numerics, Checkpoint(folder, code, os.environ.get(ACCEPT_CODE_CHANGE) == "1"))
     if os.environ.get("RANK", "0") != "0":
         return
-    log = pl.DataFrame(state.log, schema=["step", "tokens", "loss", "learning_rate"], orient="row")
+    log = pl.DataFrame(state.log, schema=["step", "tokens", "loss", "learning_rate", "router_loss"], orient="row")
+    if not router_coefficient(model.config):
+        log = log.drop("router_loss")
     write_bytes(training, log.write_csv().encode())
     parent = inputs.get("model")
     before = provenance_of(parent) if parent and (parent / "provenance.json").is_file() else {}

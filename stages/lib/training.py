@@ -33,6 +33,7 @@ from stages.lib.noise import neftune_noise
 from stages.lib.numerics import Numerics
 from stages.lib.progress import progress
 from stages.lib.recipe import Recipe, learning_rate
+from stages.lib.router import router_coefficient, router_loss
 from stages.lib.section import BuildError
 from stages.lib.shards import PackedRows
 
@@ -47,6 +48,7 @@ class Batch:
     tokens_BT: Tensor
     positions_BT: Tensor
     labels_BT: Tensor  # the next token, IGNORED at segment ends, in padding and where nothing is learned
+    kept_BT: Tensor  # bool, False in padding
     lengths: list[list[int]]
 
 
@@ -55,6 +57,7 @@ def batch_of(rows: Sequence[tuple[PackedRows, int]]) -> Batch:
     tokens = np.stack([source.tokens_RT[row].astype(np.int64) for source, row in rows])
     positions = np.zeros_like(tokens)
     labels = np.full_like(tokens, IGNORED)
+    kept = np.zeros(tokens.shape, bool)
     lengths = [source.segment_lengths(row) for source, row in rows]
     for index, (source, row) in enumerate(rows):
         ends = np.cumsum(lengths[index])
@@ -62,10 +65,17 @@ def batch_of(rows: Sequence[tuple[PackedRows, int]]) -> Batch:
             positions[index, end - length : end] = np.arange(length)
             labels[index, end - length : end - 1] = tokens[index, end - length + 1 : end]
         filled = int(ends[-1])
+        kept[index, :filled] = True
         positions[index, filled:] = np.arange(tokens.shape[1] - filled)
         if source.labels_RT is not None:
             labels[index, :-1][source.labels_RT[row][1:] == 0] = IGNORED
-    return Batch(torch.from_numpy(tokens), torch.from_numpy(positions), torch.from_numpy(labels), lengths)
+    return Batch(
+        torch.from_numpy(tokens),
+        torch.from_numpy(positions),
+        torch.from_numpy(labels),
+        torch.from_numpy(kept),
+        lengths,
+    )
 
 
 def batch_noise(
@@ -86,21 +96,47 @@ class PackedLoss(nn.Module):
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
+        self.router_coefficient = router_coefficient(model.config)
 
-    def hidden(self, tokens_BT: Tensor, positions_BT: Tensor, noise_BTD: Tensor | None) -> Tensor:
-        """Last hidden states (B, T, D) of rows whose segments do not see each other."""
+    def hidden(
+        self, tokens_BT: Tensor, positions_BT: Tensor, noise_BTD: Tensor | None
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Last hidden states (B, T, D) of rows whose segments do not see each other, and each router's logits (BT, E)."""
         embeddings_BTD = self.model.get_input_embeddings()(tokens_BT)
         if noise_BTD is not None:
             embeddings_BTD = embeddings_BTD + noise_BTD.to(embeddings_BTD)
-        output = self.model.base_model(inputs_embeds=embeddings_BTD, position_ids=positions_BT, use_cache=False)
-        return output.last_hidden_state
+        asked = {"output_router_logits": True} if self.router_coefficient else {}
+        output = self.model.base_model(
+            inputs_embeds=embeddings_BTD, position_ids=positions_BT, use_cache=False, **asked
+        )
+        return output.last_hidden_state, getattr(output, "router_logits", None) or ()
 
-    def forward(self, tokens_BT: Tensor, positions_BT: Tensor, labels_BT: Tensor, noise_BTD: Tensor | None) -> Tensor:
-        """Cross-entropy in nats, summed over the labels that are not IGNORED."""
+    def forward(
+        self, tokens_BT: Tensor, positions_BT: Tensor, labels_BT: Tensor, kept_BT: Tensor, noise_BTD: Tensor | None
+    ) -> Tensor:
+        """Two sums (2,), which several processes and parts of a batch add up: nats over the labels that are not IGNORED,
+        and the auxiliary loss of the routers times the tokens that are no padding (0 for a dense model).
+
+        Over all tokens of a step the second is the mean of each part's own auxiliary loss, weighted by its tokens: every
+        part spreads its tokens evenly, which is a little stricter than spreading those of the whole batch.
+
+        Raises:
+            BuildError: the auxiliary loss has a coefficient, and the model gives no router logits to learn from.
+        """
         learned_BT = labels_BT != IGNORED
-        hidden_LD = self.hidden(tokens_BT, positions_BT, noise_BTD)[learned_BT]
+        hidden_BTD, logits = self.hidden(tokens_BT, positions_BT, noise_BTD)
         head = self.model.get_output_embeddings()
-        return linear_cross_entropy(hidden_LD, head.weight, labels_BT[learned_BT])
+        loss = linear_cross_entropy(hidden_BTD[learned_BT], head.weight, labels_BT[learned_BT])
+        if not self.router_coefficient:
+            return torch.stack([loss, loss.new_zeros(())])
+        if not logits or (torch.is_grad_enabled() and not all(layer_NE.requires_grad for layer_NE in logits)):
+            raise BuildError(
+                f"{type(self.model).__name__}: router_aux_loss_coef is {self.router_coefficient:g}, but no router loss is"
+                " produced: it would silently be off; set it to 0 in the base model's config.json, or fix the model"
+            )
+        kept_N = kept_BT.flatten()
+        spread = router_loss(logits, self.model.config.num_experts_per_tok, kept_N)
+        return torch.stack([loss, spread * kept_N.sum()])
 
 
 def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
@@ -116,8 +152,8 @@ class State:
 
     step: int  # steps done
     tokens: int
-    log: list[tuple[int, int, float, float]]  # step, tokens, loss, learning rate
-    pending_loss: list[float]  # of steps since the last log row
+    log: list[tuple[int, int, float, float, float]]  # step, tokens, loss, learning rate, router loss (0: dense)
+    pending_loss: list[tuple[float, float]]  # language-model and router loss of steps since the last log row
     codes: list[str]  # fingerprints of the code that trained, in order
 
 
@@ -153,7 +189,7 @@ class Checkpoint:
             return State(0, 0, [], [], [self.code])
         with safe_open(self.path, framework="pt") as file:
             state = State(**json.loads(file.metadata()["state"]))
-            state.log = [(int(step), int(tokens), loss, rate) for step, tokens, loss, rate in state.log]
+            state.log = [(int(step), int(tokens), loss, rate, router) for step, tokens, loss, rate, router in state.log]
             if state.codes[-1] != self.code:
                 if not self.accept_code_change:
                     raise BuildError(
@@ -241,7 +277,7 @@ def train(model: Any, run: Run, numerics: Numerics, checkpoint: Checkpoint) -> S
     if state.step and accelerator.is_main_process:
         print(f"{run.title}: resumed at step {state.step} of {steps}", flush=True)
     module = accelerator.prepare_model(PackedLoss(model))
-    hidden, width = model.config.hidden_size, run.row_tokens()
+    hidden, width, coefficient = model.config.hidden_size, run.row_tokens(), router_coefficient(model.config)
     log_every = max(1, steps // LOG_POINTS)
     started, tokens_before = time.monotonic(), state.tokens
 
@@ -262,6 +298,7 @@ def train(model: Any, run: Run, numerics: Numerics, checkpoint: Checkpoint) -> S
         batch = batch_of([rows[index] for index in mine] or rows[:1])
         if not mine:  # a last step with fewer rows than processes: take part in it without learning anything
             batch.labels_BT.fill_(IGNORED)
+            batch.kept_BT.fill_(False)
             batch.lengths.clear()
         noise = None
         if run.alpha and mine:
@@ -269,25 +306,30 @@ def train(model: Any, run: Run, numerics: Numerics, checkpoint: Checkpoint) -> S
             noise = batch_noise(batch.lengths, width, hidden, run.alpha, seeds).to(accelerator.device)
         total = _summed(accelerator, [int((batch.labels_BT != IGNORED).sum()), sum(map(sum, batch.lengths))])
         with accelerator.autocast():
-            loss_sum = module(
+            sums = module(
                 batch.tokens_BT.to(accelerator.device),
                 batch.positions_BT.to(accelerator.device),
                 batch.labels_BT.to(accelerator.device),
+                batch.kept_BT.to(accelerator.device),
                 noise,
             )
         # DDP averages gradients over processes: times their number gives the sum over all labels of the step
-        accelerator.backward(loss_sum * (processes / max(1, total[0])))
+        objective = sums[0] * (processes / max(1, total[0]))
+        if coefficient:
+            objective = objective + sums[1] * (coefficient * processes / total[1])
+        accelerator.backward(objective)
         accelerator.clip_grad_norm_(module.parameters(), run.recipe.gradient_clip)
         optimizer.step()
         optimizer.zero_grad()
-        loss = _summed(accelerator, [float(loss_sum.detach())])[0] / max(1, total[0])
-        if not np.isfinite(loss):
+        loss_sum, router_sum = _summed(accelerator, sums.tolist())
+        loss, router = loss_sum / max(1, total[0]), router_sum / total[1]
+        if not np.isfinite(loss + router):
             raise BuildError(f"{run.title}: the loss is {loss} at step {step}; lower the learning rate")
         state.step, state.tokens = step + 1, state.tokens + int(total[1])
-        state.pending_loss.append(loss)
+        state.pending_loss.append((loss, router))
         if state.step % log_every == 0 or state.step == steps:
-            mean = float(np.mean(state.pending_loss))
-            state.log.append((state.step, state.tokens, round(mean, 6), float(f"{rate:.6g}")))
+            mean, router = (round(float(np.mean(values)), 6) for values in zip(*state.pending_loss, strict=True))
+            state.log.append((state.step, state.tokens, mean, float(f"{rate:.6g}"), router))
             state.pending_loss.clear()
         if state.step % run.recipe.checkpoint_every_steps == 0 and state.step < steps and accelerator.is_main_process:
             checkpoint.save(model, optimizer, state)

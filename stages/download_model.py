@@ -1,0 +1,116 @@
+"""Stage `download_model@name`: a base model of the Hugging Face Hub at one commit, as the folder models/<name>.
+
+Weights are taken as safetensors only. The tokenizer files are those of the stage `tokenizer`, whose vocabulary all tokens of
+the build are of, with the chat template that this build trains with; where the repository brings a tokenizer.json, its
+vocabulary must be the same. The sizes in config.json must be those of the section `architecture`, with which `plan` computed
+what the training costs. What was fetched stays in scratch/models, hard-linked into the out: an interrupted download goes
+on where it was, and a changed template downloads nothing again.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, field_validator
+
+from stages.lib.architecture import Architecture
+from stages.lib.files import file_hash, folder_hash, write_json
+from stages.lib.fingerprint import package_versions
+from stages.lib.section import BuildError, Section
+from stages.lib.snapshot import Repository, Revision, fetch
+from stages.lib.stage import run
+from stages.lib.store import link
+
+ROOT = Path(__file__).resolve().parents[1]
+KEPT = ("config.json", "generation_config.json", "model.safetensors.index.json")  # beside the weights
+SIZES = {
+    "hidden_size": "hidden_size",
+    "layers": "num_hidden_layers",
+    "heads": "num_attention_heads",
+    "key_value_heads": "num_key_value_heads",
+    "intermediate_size": "intermediate_size",
+    "tie_embeddings": "tie_word_embeddings",
+    "maximum_positions": "max_position_embeddings",
+}
+EXPERTS = {
+    "number": "num_local_experts",
+    "per_token": "num_experts_per_tok",
+    "router_loss_coefficient": "router_aux_loss_coef",
+}
+
+
+class DownloadModel(Section):
+    """A section `download_model.<name>`."""
+
+    repository: Repository
+    revision: Revision
+    files: tuple[str, ...] = Field(min_length=1, description="which files to take, as patterns: 'model*.safetensors'")
+
+    @field_validator("files")
+    @classmethod
+    def _safetensors(cls, files: tuple[str, ...]) -> tuple[str, ...]:
+        if wrong := [name for name in files if not name.endswith((".safetensors", ".json"))]:
+            raise ValueError(f"{', '.join(wrong)}: only .safetensors and .json are taken; other weights may run code")
+        return files
+
+
+def differences(architecture: Architecture, config: Mapping[str, Any]) -> Iterator[str]:
+    """Where a config.json has other sizes than `architecture`, as text."""
+    if (config.get("model_type") == "mixtral") != (architecture.experts is not None):
+        yield f"experts, for a model_type {config.get('model_type')}"
+    pairs = [(key, getattr(architecture, key), name) for key, name in SIZES.items()]
+    if architecture.experts:
+        pairs += [(f"experts.{key}", getattr(architecture.experts, key), name) for key, name in EXPERTS.items()]
+    for key, expected, name in pairs:
+        if config.get(name, False) != expected:  # a config leaves out what is false
+            yield f"{key} {expected}, for a {name} of {config.get(name)}"
+
+
+def main(
+    download_model: DownloadModel, architecture: Architecture, name: str, tokenizer: Path, trained_model: Path
+) -> None:
+    """Fill the folder `trained_model`.
+
+    Raises:
+        BuildError: it cannot be fetched, has other sizes or tokens than the params say, or no safetensors.
+    """
+    wanted = download_model
+    key = f"download_model.{name}"
+    fetched = ROOT / "scratch/models" / wanted.repository.replace("/", "--") / wanted.revision
+    fetch("model", wanted.repository, wanted.revision, wanted.files, fetched, key)
+    weights = sorted(path.name for path in fetched.glob("*.safetensors"))
+    if not weights or not (fetched / "config.json").is_file():
+        raise BuildError(f"params.yaml: {key}.files: no *.safetensors or no config.json among the files taken")
+    config = json.loads((fetched / "config.json").read_text(encoding="utf-8"))
+    if wrong := list(differences(architecture, config)):
+        raise BuildError(f"params.yaml: architecture: does not fit {wanted.repository}: it says {'; '.join(wrong)}")
+    vocabulary = json.loads((tokenizer / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
+    if config["vocab_size"] < len(vocabulary):
+        raise BuildError(
+            f"params.yaml: tokenizer: has {len(vocabulary)} tokens, {wanted.repository} {config['vocab_size']}"
+        )
+    own = fetched / "tokenizer.json"
+    if own.is_file() and json.loads(own.read_text(encoding="utf-8"))["model"]["vocab"] != vocabulary:
+        raise BuildError(f"params.yaml: tokenizer: its vocabulary is not that of {wanted.repository}")
+    trained_model.mkdir(parents=True, exist_ok=True)
+    taken = [file for file in (*KEPT, *weights) if (fetched / file).is_file()]
+    for file in taken:
+        link(fetched / file, trained_model / file)
+    for path in tokenizer.iterdir():
+        shutil.copyfile(path, trained_model / path.name)
+    provenance = {
+        "inputs": {"tokenizer": folder_hash(tokenizer)},
+        "files": {file: file_hash(fetched / file) for file in taken},
+        "packages": package_versions({"huggingface_hub"}),
+        "repository": wanted.repository,
+        "revision": wanted.revision,
+    }
+    write_json(trained_model / "provenance.json", provenance)
+    size = sum((fetched / file).stat().st_size for file in taken)
+    print(f"{name}: {len(taken)} files, {size:,} bytes of {wanted.repository} at {wanted.revision[:12]}")
+
+
+if __name__ == "__main__":
+    run(main)
