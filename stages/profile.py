@@ -15,8 +15,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from stages.launch import Launch, command
 from stages.lib.files import write_bytes, write_text
+from stages.lib.launching import Launch, command
 from stages.lib.section import BuildError
 from stages.lib.stage import PARAMS, ROOT, declarations, param_name, read_params, validated
 
@@ -46,7 +46,7 @@ def check_sections(params: Mapping[str, Any], root: Path) -> None:
         hints = get_type_hints(module.main, include_extras=True)
         for key, value in stage.params.items():
             validated(key, value, hints[param_name(key, value)])
-    command(validated("launch", params.get("launch"), Launch), "stages.cpt")
+    command(validated("launch", params.get("launch"), Launch), "stages.cpt", "localhost")
 
 
 def check_references(params: Mapping[str, Any], root: Path) -> None:

@@ -37,7 +37,6 @@ PARAMS = "params.yaml"
 MISSING = object()
 FOLDERS = ("data", "results", "metrics", "build")
 Jobs = Annotated[int, Field(ge=1, description="processes of a stage that treats its input file by file")]
-ACCEPT_CODE_CHANGE = "OSLER_ACCEPT_CODE_CHANGE"  # `launch` tells the trainer; no declared param, so not bound
 
 
 @dataclass(frozen=True)

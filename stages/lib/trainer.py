@@ -12,9 +12,10 @@ import polars as pl
 
 from stages.lib.files import folder_hash, write_bytes
 from stages.lib.fingerprint import closure, fingerprint, package_versions
+from stages.lib.launching import die_with_parent, started_launch
 from stages.lib.models import write_model
 from stages.lib.numerics import Numerics
-from stages.lib.stage import ACCEPT_CODE_CHANGE, ROOT
+from stages.lib.stage import ROOT
 from stages.lib.training import Checkpoint, Run, train
 
 WHERE_AND_WHEN = ("_name_or_path", "transformers_version")  # of a config: not what the weights depend on
@@ -39,6 +40,9 @@ def train_and_write(
         tokenizer: folder the tokenizer files are copied from.
         trained_model, training: outs: the model's folder and the CSV of the loss.
     """
+    launch = started_launch(os.environ)
+    if launch.engine != "python":
+        die_with_parent()
     hashes = {name: folder_hash(path) for name, path in sorted(inputs.items())}
     settings = {
         "alpha": run.alpha,
@@ -51,7 +55,8 @@ def train_and_write(
     key = hashlib.sha256(json.dumps([settings, hashes], sort_keys=True, default=str).encode()).hexdigest()[:16]
     folder = ROOT / "scratch" / run.title / key
     code = hashlib.sha256(fingerprint(module, ROOT, with_packages=False).encode()).hexdigest()[:16]
-    state = train(model, run, numerics, Checkpoint(folder, code, os.environ.get(ACCEPT_CODE_CHANGE) == "1"))
+    parameters = sum(parameter.numel() for parameter in model.parameters())  # an engine may divide them
+    state, weights = train(model, run, numerics, Checkpoint(folder, code, launch.accept_code_change), launch)
     if os.environ.get("RANK", "0") != "0":
         return
     log = pl.DataFrame(state.log, schema=["step", "tokens", "loss", "learning_rate"], orient="row")
@@ -60,13 +65,12 @@ def train_and_write(
         "code": state.codes,
         "inputs": hashes,
         "packages": package_versions(closure(module, ROOT)[1]),
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "parameters": parameters,
         "rows_read": run.rows_read(),
         "settings": settings,
         "tokens": state.tokens,
     }
-    write_model(model, tokenizer, trained_model, provenance)
+    write_model(model, tokenizer, trained_model, provenance, weights)
     shutil.rmtree(folder, ignore_errors=True)
-    processes = os.environ.get("WORLD_SIZE", "1")
-    where = f" on {processes} processes" if processes != "1" else ""
+    where = f" on {launch.world()} processes" if launch.world() > 1 else ""
     print(f"{run.title}: {state.step} steps{where}, {state.tokens:,} tokens, loss {state.log[-1][2]:.3f}")
