@@ -70,7 +70,9 @@ def main(folder: Path) -> None:
             save_file({key: value.contiguous() for key, value in weights.items()}, folder / f"{name}.safetensors")
             (folder / f"{name}.json").write_text(json.dumps(state.log))
         with KilledAt(LAST_STEP):
-            train(model_for(name), run(), NUMERICS, Checkpoint(folder / name, "x", False), launch(processes=2, **settings))
+            train(
+                model_for(name), run(), NUMERICS, Checkpoint(folder / name, "x", False), launch(processes=2, **settings)
+            )
     try:
         started_engine(PackedLoss(tiny_model(VOCABULARY)), recipe(), NUMERICS, launch(engine="ddp", processes=3))
     except BuildError as error:

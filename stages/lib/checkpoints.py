@@ -146,7 +146,9 @@ class Checkpoint:
             names = [f"part-{rank:05d}.safetensors" for rank in range(engine.processes)]
             index = {
                 "state": json.loads(self._state),
-                "files": {name: {key: part[key] for key in ("bytes", "hash")} for name, part in zip(names, parts, strict=True)},
+                "files": {
+                    name: {key: part[key] for key in ("bytes", "hash")} for name, part in zip(names, parts, strict=True)
+                },
                 "parameters": {
                     parameter: name for name, part in zip(names, parts, strict=True) for parameter in part["parameters"]
                 },
@@ -187,4 +189,3 @@ def _faults(folder: Path, numbers: Sequence[int]) -> list[str]:
 
 def _warn(message: str) -> None:
     print(f"warning: {message}", file=sys.stderr, flush=True)
-

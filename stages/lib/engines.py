@@ -185,11 +185,15 @@ class DeepSpeed(Engine):
         return engine
 
     def _config(self) -> dict[str, Any]:
+        elements = sum(parameter.numel() for parameter in self.parameters.values())
         return {
             "train_micro_batch_size_per_gpu": 1,  # of no consequence: batches, their number and their mean are the loop's
             "gradient_accumulation_steps": 1,
             "gradient_clipping": self.recipe.gradient_clip,
-            "zero_optimization": {"stage": self.launch.zero_stage},
+            "zero_optimization": {
+                "stage": self.launch.zero_stage,
+                "reduce_bucket_size": min(elements, 500_000_000),  # allocated whole, 2 GB by default
+            },
             "zero_allow_untested_optimizer": True,  # torch's AdamW
             "zero_force_ds_cpu_optimizer": False,
             "bf16": {"enabled": self.bfloat16},
@@ -265,7 +269,7 @@ def started_engine(module: nn.Module, recipe: Recipe, numerics: Numerics, launch
     refuse_dropout(language_model)
     numerics.fit(language_model)
     if launch.activation_checkpointing:
-        language_model.gradient_checkpointing_enable({"use_reentrant": False, "preserve_rng_state": False})
+        language_model.gradient_checkpointing_enable({"use_reentrant": False})
     kinds: dict[str, type[Engine]] = {"python": Engine, "ddp": Engine, "fsdp": Fsdp, "deepspeed": DeepSpeed}
     return kinds[launch.engine](module, recipe, numerics, launch)
 
@@ -286,7 +290,9 @@ def refuse_dropout(model: Any) -> None:
     Raises:
         BuildError: names what is random.
     """
-    found = [f"{name} ({module.p})" for name, module in model.named_modules() if isinstance(module, nn.Dropout) and module.p]
+    found = [
+        f"{name} ({module.p})" for name, module in model.named_modules() if isinstance(module, nn.Dropout) and module.p
+    ]
     settings = model.config.to_dict()
     found += [key for key in ("attention_dropout", "router_jitter_noise") if settings.get(key)]
     if found:

@@ -269,7 +269,8 @@ class Speed:
         self._sizes = (
             weights_used,
             config.num_hidden_layers,
-            config.num_attention_heads * (getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads),
+            config.num_attention_heads
+            * (getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads),
         )
         device = torch.cuda.get_device_name() if engine.device.type == "cuda" else ""
         self._peak = peak_flops(device)
