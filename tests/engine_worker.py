@@ -53,7 +53,7 @@ class KilledAt:
                 raise Killed
             return original(run, step)
 
-        Run.global_batch = killed  # type: ignore[method-assign]
+        Run.global_batch = killed  # type: ignore[method-assign, assignment]
 
     def __exit__(self, kind: Any, *rest: object) -> bool:
         Run.global_batch = self.original  # type: ignore[method-assign]

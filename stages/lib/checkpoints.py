@@ -17,6 +17,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -96,7 +97,7 @@ class Checkpoint:
                     " in params.yaml to go on from it, or delete that folder to start over"
                 )
             state.codes.append(self.code)
-        files = {name: safe_open(folder / name, framework="pt") for name in index["files"]}
+        files: dict[str, Any] = {name: safe_open(folder / name, framework="pt") for name in index["files"]}
         for name in engine.parameters:
             file = files[index["parameters"][name]]
             engine.scatter(name, {key: file.get_tensor(f"{key}.{name}") for key in (WEIGHT, *MOMENTS)}, state.step)

@@ -10,13 +10,14 @@ from typing import Any
 
 import polars as pl
 
+from stages.lib.checkpoints import Checkpoint
 from stages.lib.files import folder_hash, write_bytes
 from stages.lib.fingerprint import closure, fingerprint, package_versions
 from stages.lib.launching import die_with_parent, started_launch
 from stages.lib.models import write_model
 from stages.lib.numerics import Numerics
 from stages.lib.stage import ROOT
-from stages.lib.training import Checkpoint, Run, train
+from stages.lib.training import Run, train
 
 WHERE_AND_WHEN = ("_name_or_path", "transformers_version")  # of a config: not what the weights depend on
 
