@@ -34,6 +34,7 @@ def test_kill_9_at_twenty_moments(tmp_path: Path) -> None:
     Moments are seeded; at least 15 of 20 kills must have hit a living trainer, and 10 second runs gone on from a checkpoint.
     """
     project = copied(tmp_path, "micro")
+    project.edit("params.yaml", "\n  epochs: 1.0", "\n  epochs: 12.0")  # of sft: four steps are too few to be killed in
     project.run("dvc", "repro", *(address for address, *_ in KILLED))
     expected = {model: outcome(project, model) for *_, model in KILLED}
     rng, hits, resumed = random.Random(20), 0, 0

@@ -320,7 +320,7 @@ def test_a_section_that_no_stage_reads_is_refused_before_the_build(project: Proj
     assert output.count("\n") == 1
 
 
-@pytest.mark.parametrize(("stage", "seconds"), zip(KILLED[1:], (0.05, 0.4), strict=True), ids=lambda value: str(value))
+@pytest.mark.parametrize(("stage", "seconds"), zip(KILLED[1:], (0.0, 0.05), strict=True), ids=lambda value: str(value))
 def test_a_killed_fine_tuning_ends_with_the_same_bytes(
     project: Project, stage: tuple[str, str, str], seconds: float
 ) -> None:
