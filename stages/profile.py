@@ -21,9 +21,9 @@ from typing import Any, get_type_hints
 
 from stages.benchmarks import Benchmark
 from stages.ingest import secret
-from stages.launch import Launch, command
 from stages.lib.archives import REFUSED, raw_files
 from stages.lib.files import write_bytes, write_text
+from stages.lib.launching import Launch, command
 from stages.lib.records import SUFFIXES, Source, files_of_format
 from stages.lib.section import BuildError
 from stages.lib.stage import (
@@ -97,7 +97,7 @@ def check_sections(params: Mapping[str, Any], root: Path) -> None:
         hints = get_type_hints(module.main, include_extras=True)
         for key, value in stage.params.items():
             validated(key, value, hints[param_name(key, value)])
-    command(validated("launch", params.get("launch"), Launch), "stages.cpt")
+    command(validated("launch", params.get("launch"), Launch), "stages.cpt", "localhost")
 
 
 def check_outs(stages: Collection[Declaration]) -> None:

@@ -11,7 +11,7 @@ from stages.lib.cross_entropy import linear_cross_entropy
 @pytest.mark.parametrize("at_once", [1, 40, 1 << 22])
 def test_loss_and_gradients_equal_those_of_the_whole(monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
     """In float64 and to 1e-12, in slices of one position, of some, and of all; the incoming gradient is honored."""
-    monkeypatch.setattr(module, "LOGITS_AT_ONCE", at_once)
+    monkeypatch.setitem(module.LOGITS_AT_ONCE, "cpu", at_once)
     generator = torch.Generator().manual_seed(1)
     hidden = torch.randn(7, 5, dtype=torch.float64, generator=generator, requires_grad=True)
     weight = torch.randn(11, 5, dtype=torch.float64, generator=generator, requires_grad=True)
@@ -24,6 +24,16 @@ def test_loss_and_gradients_equal_those_of_the_whole(monkeypatch: pytest.MonkeyP
         results.append((loss.detach(), *torch.autograd.grad(3 * loss, (hidden, weight))))
     for ours, theirs in zip(*results, strict=True):
         assert torch.allclose(ours, theirs, atol=1e-12, rtol=1e-12)
+
+
+def test_slices_in_bfloat16_are_added_up_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand slices whose gradients are alike: the sum is theirs to 1 %, where a bfloat16 sum would stop growing."""
+    monkeypatch.setitem(module.LOGITS_AT_ONCE, "cpu", 3)
+    hidden = torch.ones(1000, 2, dtype=torch.bfloat16, requires_grad=True)
+    weight = torch.zeros(3, 2, dtype=torch.bfloat16, requires_grad=True)
+    linear_cross_entropy(hidden, weight, torch.zeros(1000, dtype=torch.int64)).backward()
+    assert weight.grad is not None
+    assert weight.grad.float() == pytest.approx(1000 * torch.tensor([[-2 / 3] * 2, [1 / 3] * 2, [1 / 3] * 2]), rel=0.01)
 
 
 def test_huge_logits_do_not_overflow() -> None:

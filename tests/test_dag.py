@@ -21,6 +21,7 @@ import polars as pl
 import pytest
 
 from stages.lib.files import folder_hash
+from tests.kills import KILLED, killed_and_run_again, outcome
 from tests.project import ENVIRONMENT, Project, copied, ran
 
 pytestmark = pytest.mark.dag
@@ -201,15 +202,17 @@ def test_where_training_runs_triggers_nothing(project: Project) -> None:
 
 
 def test_two_processes_build_what_one_builds(project: Project) -> None:
-    """With engine ddp every training stage runs on two processes, and its losses are those of one up to the order of sums."""
+    """With engines ddp and fsdp a training stage runs on two processes; its losses are those of one up to the order of sums."""
 
     def losses() -> dict[str, pl.DataFrame]:
-        return {model: pl.read_csv(project.folder / f"results/training/{model}.csv") for model in MODELS}
+        return {
+            model: pl.read_csv(project.folder / f"results/training/{model}.csv") for model in ("cpt", "cpt-neftune")
+        }
 
     one = losses()
-    project.edit("params.yaml", "engine: python", "engine: ddp")
     project.edit("params.yaml", "processes: 1", "processes: 2")
-    for stage in ("pretrain@base", "cpt", "sft@base", "sft@cpt", "neftune@base", "neftune@cpt"):
+    for stage, before, engine in (("cpt", "python", "ddp"), ("neftune@cpt", "ddp", "fsdp")):
+        project.edit("params.yaml", f"engine: {before}", f"engine: {engine}")
         output = project.run("dvc", "repro", "--force", "--single-item", stage)
         assert re.search(r"\d+ steps on 2 processes", output), output
     for model, two in losses().items():
@@ -337,6 +340,16 @@ def test_a_section_that_no_stage_reads_is_refused_before_the_build(project: Proj
     assert output.count("\n") == 1
 
 
+@pytest.mark.parametrize(("stage", "seconds"), zip(KILLED[1:], (0.0, 0.05), strict=True), ids=lambda value: str(value))
+def test_a_killed_fine_tuning_ends_with_the_same_bytes(
+    project: Project, stage: tuple[str, str, str], seconds: float
+) -> None:
+    """sft and neftune killed after their first checkpoint; `make campaign` does twenty moments, cpt among them."""
+    expected = outcome(project, stage[2])
+    killed_and_run_again(project, stage, seconds)
+    assert outcome(project, stage[2]) == expected
+
+
 @pytest.mark.parametrize("how", ["Ctrl-C", "kill -9 of all", "kill -9 of dvc alone"])
 def test_an_interrupted_build_ends_with_the_same_bytes(project: Project, how: str) -> None:
     """Interrupted in `cpt` after a checkpoint and run again, cpt is resumed and equals an uninterrupted one byte for byte.
@@ -352,7 +365,7 @@ def test_an_interrupted_build_ends_with_the_same_bytes(project: Project, how: st
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
     deadline = time.monotonic() + 120
-    while not list(scratch.glob("*/checkpoint.safetensors")) and time.monotonic() < deadline:
+    while not list(scratch.glob("*/step-*")) and time.monotonic() < deadline:
         time.sleep(0.005)
     assert running.poll() is None, "cpt ended before it could be interrupted"
     if how == "kill -9 of dvc alone":

@@ -9,12 +9,11 @@ import pytest
 
 from stages import evaluate
 from stages.evaluate import Evaluate, Strategies
-from stages.lib.numerics import Numerics
 from stages.lib.section import BuildError
 from stages.lib.strategies.few_shot import FewShot
 from stages.lib.strategies.medprompt import Medprompt
 from stages.lib.strategies.zero_shot import ZeroShot
-from tests.tiny import TEXTS, tiny_model, tiny_tokenizer
+from tests.tiny import NUMERICS, TEXTS, tiny_model, tiny_tokenizer
 
 SETTINGS = Evaluate(prompt="question", normalization="token", batch_tokens=512, window_tokens=32)
 STRATEGIES = Strategies(
@@ -66,7 +65,7 @@ def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
             "predictions": tmp_path / "out",
             "benchmark": {path.stem: None for path in (tmp_path / "items").glob("*.parquet")},
             "evaluate": SETTINGS,
-            "numerics": Numerics(threads=1, dtype="float32"),
+            "numerics": NUMERICS,
             "seed": 1,
             "strategies": STRATEGIES,
             "name": "base",

@@ -6,13 +6,14 @@ from typing import Any
 import pytest
 import torch
 
+from stages.lib.checkpoints import Checkpoint
 from stages.lib.experts import expert_loads
 from stages.lib.results import load_entropy
 from stages.lib.router import assignments, router_coefficient, router_loss
 from stages.lib.section import BuildError
-from stages.lib.training import Checkpoint, PackedLoss, Run, batch_of, train
-from tests.test_training import NUMERICS, VOCABULARY, Killed, a_run, rows_of, same, weights
-from tests.tiny import TEXTS, tiny_model, tiny_tokenizer
+from stages.lib.training import PackedLoss, Run, batch_of, train
+from tests.test_training import VOCABULARY, Killed, a_run, rows_of, same, weights
+from tests.tiny import NUMERICS, TEXTS, launch, tiny_model, tiny_tokenizer
 
 KEPT = torch.tensor([True, True, False])
 
@@ -90,7 +91,8 @@ def test_a_packed_document_is_read_as_if_it_were_alone() -> None:
 def trained(folder: Path, coefficient: float, rows: int = 20) -> tuple[Any, Any]:
     model = tiny_model(VOCABULARY, experts=4)
     model.config.router_aux_loss_coef = coefficient
-    return model, train(model, a_run(rows=rows, weight_decay=0.0), NUMERICS, Checkpoint(folder, "code", False))
+    checkpoint = Checkpoint(folder, "code", False)
+    return model, train(model, a_run(rows=rows, weight_decay=0.0), NUMERICS, checkpoint, launch())[0]
 
 
 def test_the_router_learns_from_its_loss_and_the_log_keeps_both_apart(tmp_path: Path) -> None:
@@ -131,7 +133,7 @@ def test_a_router_loss_that_is_not_produced_stops_training_before_a_step(
     for wrong in (silent, detached):
         monkeypatch.setattr(type(model.model), "forward", wrong)
         with pytest.raises(BuildError, match="no router loss is produced"):
-            train(model, a_run(), NUMERICS, Checkpoint(tmp_path, "code", False))
+            train(model, a_run(), NUMERICS, Checkpoint(tmp_path, "code", False), launch())
     assert same(before, weights(model))
 
 

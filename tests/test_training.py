@@ -1,8 +1,5 @@
 """The training loop: documents do not see each other, the loss is what is meant, a killed run ends as if it was not."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +7,13 @@ import numpy as np
 import pytest
 import torch
 
+from stages.lib.checkpoints import Checkpoint
 from stages.lib.mixture import row_order
-from stages.lib.numerics import Numerics
 from stages.lib.recipe import Recipe, learning_rate
 from stages.lib.section import BuildError
 from stages.lib.shards import PackedRows
-from stages.lib.stage import ROOT
-from stages.lib.training import IGNORED, Checkpoint, PackedLoss, Run, State, batch_of, train
-from tests.tiny import tiny_model
+from stages.lib.training import IGNORED, PackedLoss, Run, batch_of, train
+from tests.tiny import NUMERICS, launch, tiny_model
 
 VOCABULARY, WIDTH = 50, 16
 
@@ -49,9 +45,6 @@ def recipe(**changes: Any) -> Recipe:
 def a_run(alpha: float = 0.0, rows: int = 20, **changes: Any) -> Run:
     packed = rows_of([[9, 4], [16]] * 5)
     return Run("test", {"x": packed}, row_order({"x": rows}, {"x": 10}, 1), recipe(**changes), 3, alpha)
-
-
-NUMERICS = Numerics(threads=1, dtype="float32")
 
 
 def weights(model: Any) -> dict[str, torch.Tensor]:
@@ -121,7 +114,7 @@ def test_alpha_zero_is_plain_training_bit_for_bit_and_alpha_five_is_not(tmp_path
     results = []
     for index, alpha in enumerate((0.0, 0.0, 5.0)):
         model = tiny_model(VOCABULARY)
-        train(model, a_run(alpha), NUMERICS, Checkpoint(tmp_path / str(index), "code", False))
+        train(model, a_run(alpha), NUMERICS, Checkpoint(tmp_path / str(index), "code", False), launch())
         results.append(weights(model))
     assert same(results[0], results[1])
     assert not same(results[0], results[2])
@@ -138,7 +131,7 @@ def test_a_resumed_run_ends_with_the_same_bits(
 ) -> None:
     """Weights and loss log of a run killed between checkpoints and resumed equal those of an uninterrupted one."""
     model = tiny_model(VOCABULARY)
-    state = train(model, a_run(alpha), NUMERICS, Checkpoint(tmp_path / "whole", "code", False))
+    state, _ = train(model, a_run(alpha), NUMERICS, Checkpoint(tmp_path / "whole", "code", False), launch())
     original = Run.global_batch
 
     def killed(run: Run, step: int) -> Any:
@@ -148,26 +141,14 @@ def test_a_resumed_run_ends_with_the_same_bits(
 
     monkeypatch.setattr(Run, "global_batch", killed)
     with pytest.raises(Killed):
-        train(tiny_model(VOCABULARY), a_run(alpha), NUMERICS, Checkpoint(tmp_path / "part", "code", False))
+        train(tiny_model(VOCABULARY), a_run(alpha), NUMERICS, Checkpoint(tmp_path / "part", "code", False), launch())
     monkeypatch.undo()
     resumed = tiny_model(VOCABULARY)
     torch.manual_seed(99)  # whatever state the new process starts in
-    again = train(resumed, a_run(alpha), NUMERICS, Checkpoint(tmp_path / "part", "code", False))
+    again, _ = train(resumed, a_run(alpha), NUMERICS, Checkpoint(tmp_path / "part", "code", False), launch())
     assert same(weights(model), weights(resumed))
     assert again.log == state.log
     assert again.tokens == state.tokens == 20 // 2 * (13 + 16)
-
-
-def test_a_checkpoint_of_other_code_is_resumed_only_when_accepted(tmp_path: Path) -> None:
-    """The refusal names launch.accept_code_change, and the accepted change is recorded."""
-    from stages.lib.training import _optimizer
-
-    model = tiny_model(VOCABULARY)
-    optimizer = _optimizer(model, recipe())
-    Checkpoint(tmp_path, "old", False).save(model, optimizer, State(3, 10, [], [], ["old"]))
-    with pytest.raises(BuildError, match="launch.accept_code_change"):
-        Checkpoint(tmp_path, "new", False).load(model, optimizer)
-    assert Checkpoint(tmp_path, "new", True).load(model, optimizer).codes == ["old", "new"]
 
 
 def test_the_rate_warms_up_and_falls_to_its_floor() -> None:
@@ -191,41 +172,16 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
     with torch.no_grad():
         model.lm_head.weight.fill_(float("inf"))
     with pytest.raises(BuildError, match="lower the learning rate"):
-        train(model, a_run(), NUMERICS, Checkpoint(tmp_path, "code", False))
+        train(model, a_run(), NUMERICS, Checkpoint(tmp_path, "code", False), launch())
 
 
-WORKER = """
-import sys
-from pathlib import Path
-import torch
-from safetensors.torch import save_file
-from tests.test_training import NUMERICS, VOCABULARY, a_run
-from tests.tiny import tiny_model
-from stages.lib.training import Checkpoint, train
-import os
-NUMERICS.apply()
-model = tiny_model(VOCABULARY)
-run = a_run(float(sys.argv[2]), rows=19, learning_rate=1e-3)
-train(model, run, NUMERICS, Checkpoint(Path(sys.argv[1] + "-scratch"), "code", False))
-if os.environ.get("RANK", "0") == "0":
-    save_file({k: v.contiguous().clone() for k, v in model.state_dict().items()}, sys.argv[1])
-"""
-
-
-@pytest.mark.parametrize("alpha", ["0", "5"])
-def test_two_processes_train_the_same_model_as_one(tmp_path: Path, alpha: str) -> None:
-    """Two real processes (gloo) on the same global batches end within 1e-5 of one process, noise and a short last step included."""
-    from safetensors.torch import load_file
-
-    script = tmp_path / "worker.py"
-    script.write_text(WORKER)
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    for name, command in (("one", [sys.executable]), ("two", torchrun)):
-        arguments = [*command, str(script), str(tmp_path / name), alpha]
-        done = subprocess.run(arguments, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, done.stderr[-2000:]
-    one, two = load_file(tmp_path / "one"), load_file(tmp_path / "two")
-    fresh = tiny_model(VOCABULARY).state_dict()
-    assert all(torch.allclose(one[name], two[name], atol=1e-5) for name in one)
-    assert max(float((one[name] - fresh[name]).abs().max()) for name in one) > 1e-3
+def test_the_loss_without_noise_is_that_of_the_same_weights_and_rows(tmp_path: Path) -> None:
+    """Of the first step under heavy noise it is the loss of the run without noise, which has none of its own."""
+    clean, _ = train(
+        tiny_model(VOCABULARY), a_run(0.0, rows=2), NUMERICS, Checkpoint(tmp_path / "a", "", False), launch()
+    )
+    noisy, _ = train(
+        tiny_model(VOCABULARY), a_run(1e3, rows=2), NUMERICS, Checkpoint(tmp_path / "b", "", False), launch()
+    )
+    assert noisy.log[0].noise_free_loss == clean.log[0].loss != noisy.log[0].loss
+    assert clean.log[0].noise_free_loss is None

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from stages.lib.launching import Launch
+from stages.lib.numerics import Numerics
 from stages.lib.tokenization import BOS, EOS, UNKNOWN, trained_bpe
 
 TEMPLATE = (
@@ -49,3 +51,22 @@ def tiny_model(vocabulary: int, positions: int = 128, window: int | None = None,
         **mixture,
     )
     return (MixtralForCausalLM if experts else MistralForCausalLM)(config).eval()
+
+
+NUMERICS = Numerics(threads=1, dtype="float32", attention="sdpa", compile=False, liger=False)
+
+
+def launch(**changes: Any) -> Launch:
+    """The section `launch` of the default, with changes."""
+    values: dict[str, Any] = {
+        "engine": "python",
+        "zero_stage": None,
+        "processes": 1,
+        "nodes": 1,
+        "rendezvous": None,
+        "micro_batch_rows": None,
+        "activation_checkpointing": False,
+        "jobs": 1,
+        "accept_code_change": False,
+    }
+    return Launch(**values | changes)

@@ -12,17 +12,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
-LOGITS_AT_ONCE = 1 << 22  # 16 MB in float32: small enough that the allocator reuses the memory
+# by device: on a CPU 16 MB in float32, small enough that the allocator reuses the memory; on a GPU 512 MB, thousands of
+# positions, so that products are large enough for it
+LOGITS_AT_ONCE = {"cpu": 1 << 22, "cuda": 1 << 27}
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden_LD: Tensor, weight_VD: Tensor, labels_L: Tensor) -> Tensor:
+        device = hidden_LD.device.type
+        if torch.is_autocast_enabled(device):  # addmm_ is not among what it casts
+            hidden_LD = hidden_LD.to(torch.get_autocast_dtype(device))
         weight = weight_VD.to(hidden_LD.dtype)
         loss = hidden_LD.new_zeros((), dtype=torch.float64 if hidden_LD.dtype == torch.float64 else torch.float32)
         grad_hidden = torch.empty_like(hidden_LD)
-        grad_weight = torch.zeros_like(weight_VD)
-        step = max(1, LOGITS_AT_ONCE // weight.shape[0])
+        # slices are added up in float32, whatever they are multiplied in
+        grad_weight = torch.zeros_like(weight_VD, dtype=loss.dtype)
+        step = max(1, LOGITS_AT_ONCE[device] // weight.shape[0])
         for start in range(0, len(hidden_LD), step):
             hidden, labels = hidden_LD[start : start + step], labels_L[start : start + step, None]
             logits = (hidden @ weight.T).to(loss.dtype)
@@ -32,8 +38,11 @@ class _LinearCrossEntropy(torch.autograd.Function):
             slope.scatter_add_(1, labels, slope.new_full(labels.shape, -1.0))
             slope = slope.to(hidden.dtype)
             grad_hidden[start : start + step] = slope @ weight
-            grad_weight.addmm_(slope.T.to(grad_weight.dtype), hidden.to(grad_weight.dtype))
-        ctx.save_for_backward(grad_hidden, grad_weight)
+            if slope.dtype == grad_weight.dtype:
+                grad_weight.addmm_(slope.T, hidden)
+            else:
+                grad_weight += slope.T @ hidden
+        ctx.save_for_backward(grad_hidden, grad_weight.to(weight_VD.dtype))
         return loss
 
     @staticmethod

@@ -3,11 +3,13 @@
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from huggingface_hub import save_torch_state_dict
+from torch import Tensor
 
 from stages.lib.architecture import Architecture
 from stages.lib.files import write_json
@@ -74,8 +76,22 @@ def loaded_model(folder: Path) -> Any:
     )
 
 
-def write_model(model: Any, tokenizer: Path, folder: Path, provenance: dict[str, Any]) -> None:
-    """Write `model` with the tokenizer files from the folder `tokenizer` to `folder`, whole or not at all."""
+def write_model(
+    model: Any,
+    tokenizer: Path,
+    folder: Path,
+    provenance: dict[str, Any],
+    weights: Mapping[str, Tensor] | None = None,
+) -> None:
+    """Write a model with the tokenizer files from the folder `tokenizer` to `folder`, whole or not at all.
+
+    Args:
+        model: its configuration and buffers count and, without `weights`, its parameters.
+        tokenizer: folder that the tokenizer files are copied from.
+        folder: an earlier one is replaced.
+        provenance: becomes provenance.json.
+        weights: parameters by name, whole, where those of `model` are divided among processes.
+    """
     from transformers.core_model_loading import revert_weight_conversion
 
     temporary = folder.with_name(f".{folder.name}.tmp")
@@ -87,11 +103,9 @@ def write_model(model: Any, tokenizer: Path, folder: Path, provenance: dict[str,
     # not model.save_pretrained, which imports deepspeed where it is installed: 2 s a stage
     # Tied weights once, under their first name: left to the writer, which name is kept depends on Python's hash seed.
     own = {name for name, _ in [*model.named_parameters(), *model.named_buffers()]}
-    weights = {name: value for name, value in model.state_dict().items() if name in own}
-    known = revert_weight_conversion(model, weights)  # each expert by itself, under the names it has on the Hub
-    save_torch_state_dict(
-        {name: value if name in weights else value.clone() for name, value in known.items()}, temporary
-    )
+    state = {name: value for name, value in model.state_dict().items() if name in own} | dict(weights or {})
+    known = revert_weight_conversion(model, state)  # each expert by itself, under the names it has on the Hub
+    save_torch_state_dict({name: value if name in state else value.clone() for name, value in known.items()}, temporary)
     for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json"):
         if (tokenizer / name).is_file():
             shutil.copyfile(tokenizer / name, temporary / name)

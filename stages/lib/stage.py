@@ -44,7 +44,6 @@ SHOWN_CHARACTERS = 80  # of a wrong value
 SHOWN_PROBLEMS = 5  # in one line
 FOLDERS = ("data", "results", "metrics", "build")
 Jobs = Annotated[int, Field(ge=1, description="processes of a stage that treats its input file by file")]
-ACCEPT_CODE_CHANGE = "OSLER_ACCEPT_CODE_CHANGE"  # `launch` tells the trainer; no declared param, so not bound
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,17 @@ from typing import Any
 
 import polars as pl
 
+from stages.lib.checkpoints import Checkpoint, Logged
 from stages.lib.files import write_bytes
 from stages.lib.fingerprint import closure, fingerprint, package_versions
+from stages.lib.launching import die_with_parent, started_launch
 from stages.lib.mixture import seen
 from stages.lib.models import provenance_of, write_model
 from stages.lib.numerics import Numerics
 from stages.lib.router import router_coefficient
 from stages.lib.shards import content_hash
-from stages.lib.stage import ACCEPT_CODE_CHANGE, ROOT
-from stages.lib.training import Checkpoint, Run, train
+from stages.lib.stage import ROOT
+from stages.lib.training import Run, train
 
 WHERE_AND_WHEN = ("_name_or_path", "transformers_version")  # of a config: not what the weights depend on
 
@@ -42,6 +44,9 @@ def train_and_write(
         tokenizer: folder the tokenizer files are copied from.
         trained_model, training: outs: the model's folder and the CSV of the loss.
     """
+    launch = started_launch(os.environ)
+    if launch.engine != "python":
+        die_with_parent()
     hashes = {name: content_hash(path) for name, path in sorted(inputs.items())}
     settings = {
         "alpha": run.alpha,
@@ -54,12 +59,12 @@ def train_and_write(
     key = hashlib.sha256(json.dumps([settings, hashes], sort_keys=True, default=str).encode()).hexdigest()[:16]
     folder = ROOT / "scratch" / run.title / key
     code = hashlib.sha256(fingerprint(module, ROOT, with_packages=False).encode()).hexdigest()[:16]
-    state = train(model, run, numerics, Checkpoint(folder, code, os.environ.get(ACCEPT_CODE_CHANGE) == "1"))
+    parameters = sum(parameter.numel() for parameter in model.parameters())  # an engine may divide them
+    state, weights = train(model, run, numerics, Checkpoint(folder, code, launch.accept_code_change), launch)
     if os.environ.get("RANK", "0") != "0":
         return
-    log = pl.DataFrame(state.log, schema=["step", "tokens", "loss", "learning_rate", "router_loss"], orient="row")
-    if not router_coefficient(model.config):
-        log = log.drop("router_loss")
+    without = ["router_loss"] * (not router_coefficient(model.config)) + ["noise_free_loss"] * (not run.alpha)
+    log = pl.DataFrame(state.log, schema=Logged._fields, orient="row").drop(without)
     write_bytes(training, log.write_csv().encode())
     parent = inputs.get("model")
     before = provenance_of(parent) if parent and (parent / "provenance.json").is_file() else {}
@@ -68,15 +73,14 @@ def train_and_write(
         "code": state.codes,
         "inputs": hashes,
         "packages": package_versions(closure(module, ROOT)[1]),
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "parameters": parameters,
         "rows_read": run.rows_read(),
         "rows_there": {name: len(rows.row_ends_R) for name, rows in run.sources.items()},
         "settings": settings,
         "token_ledger": [*before.get("token_ledger", ()), *ledger],
         "tokens": state.tokens,
     }
-    write_model(model, tokenizer, trained_model, provenance)
+    write_model(model, tokenizer, trained_model, provenance, weights)
     shutil.rmtree(folder, ignore_errors=True)
-    processes = os.environ.get("WORLD_SIZE", "1")
-    where = f" on {processes} processes" if processes != "1" else ""
+    where = f" on {launch.world()} processes" if launch.world() > 1 else ""
     print(f"{run.title}: {state.step} steps{where}, {state.tokens:,} tokens, loss {state.log[-1][2]:.3f}")

@@ -6,29 +6,27 @@ Data order and noise are pure functions of the seed and the step, so that a chec
 is the complete state: a run that was killed and resumed ends with the same bytes. The language-model head is computed
 where there is a label only, which is most of the cost of SFT with a loss on responses.
 
-Distribution is accelerate's. Each process takes every k-th row of the same global batch, and the loss is the sum over the
-labels of all processes divided by their number, as if one process had seen them all.
+Distribution is a library's (engines.py). Each process takes every k-th row of the same global batch, a few at a time if asked,
+and the loss is the sum over the labels of all processes divided by their number, as if one process had seen them all.
 
 Shape legend: B rows of a batch, T tokens in a row, N rows of the run, D embedding width.
 """
 
-import json
-import os
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from accelerate import Accelerator
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from stages.lib.checkpoints import Checkpoint, Logged, State
 from stages.lib.cross_entropy import linear_cross_entropy
+from stages.lib.engines import WEIGHT, Engine, started_engine
+from stages.lib.launching import Launch
 from stages.lib.noise import neftune_noise
 from stages.lib.numerics import Numerics
 from stages.lib.progress import progress
@@ -36,12 +34,16 @@ from stages.lib.recipe import Recipe, learning_rate
 from stages.lib.router import router_coefficient, router_loss
 from stages.lib.section import BuildError
 from stages.lib.shards import PackedRows
+from stages.lib.throughput import peak_flops, training_flops, weights_per_token
 
 IGNORED = -100
 LOG_POINTS = 200
+NOISE_FREE_POINTS = 10  # of them, that under NEFTune also have the loss without noise: a forward pass more
+T = TypeVar("T")
+Weights = dict[str, Tensor]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Batch:
     """Rows as tensors; `lengths` holds each row's segment lengths."""
 
@@ -50,6 +52,15 @@ class Batch:
     labels_BT: Tensor  # the next token, IGNORED at segment ends, in padding and where nothing is learned
     kept_BT: Tensor  # bool, False in padding
     lengths: list[list[int]]
+    noise_BTD: Tensor | None = None
+
+    def tensors(self) -> tuple[Tensor | None, ...]:
+        """What the model is called with."""
+        return self.tokens_BT, self.positions_BT, self.labels_BT, self.kept_BT, self.noise_BTD
+
+    def flat(self) -> tuple[Tensor | None, ...]:
+        """The same as one long row: FlashAttention keeps documents apart by their positions in a batch of one row only."""
+        return tuple(None if value is None else value.flatten(0, 1)[None] for value in self.tensors())
 
 
 def batch_of(rows: Sequence[tuple[PackedRows, int]]) -> Batch:
@@ -139,76 +150,6 @@ class PackedLoss(nn.Module):
         return torch.stack([loss, spread * kept_N.sum()])
 
 
-def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
-    matrices = [parameter for parameter in model.parameters() if parameter.ndim >= 2]
-    others = [parameter for parameter in model.parameters() if parameter.ndim < 2]
-    groups = [{"params": matrices, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=recipe.betas, eps=recipe.epsilon, fused=True)
-
-
-@dataclass
-class State:
-    """Where a run is, besides weights and optimizer."""
-
-    step: int  # steps done
-    tokens: int
-    log: list[tuple[int, int, float, float, float]]  # step, tokens, loss, learning rate, router loss (0: dense)
-    pending_loss: list[tuple[float, float]]  # language-model and router loss of steps since the last log row
-    codes: list[str]  # fingerprints of the code that trained, in order
-
-
-class Checkpoint:
-    """One file, replaced as a whole: parameters, AdamW's moments, and the state as metadata. safetensors, no pickle."""
-
-    def __init__(self, folder: Path, code: str, accept_code_change: bool) -> None:
-        self.path = folder / "checkpoint.safetensors"
-        self.code = code
-        self.accept_code_change = accept_code_change
-
-    def save(self, model: nn.Module, optimizer: torch.optim.Optimizer, state: State) -> None:
-        """Write under a temporary name and rename."""
-        tensors: dict[str, Tensor] = {}
-        for name, parameter in model.named_parameters():
-            tensors[f"parameter.{name}"] = parameter.detach()
-            for key, value in optimizer.state[parameter].items():
-                tensors[f"{key}.{name}"] = torch.as_tensor(value)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.path.with_name(f".{self.path.name}.tmp")
-        save_file(
-            {key: value.contiguous() for key, value in tensors.items()}, temporary, {"state": json.dumps(vars(state))}
-        )
-        os.replace(temporary, self.path)
-
-    def load(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> State:
-        """Fill `model` and `optimizer` from the file and return its state; a fresh state where there is no file.
-
-        Raises:
-            BuildError: the file was written by other code and that is not accepted.
-        """
-        if not self.path.is_file():
-            return State(0, 0, [], [], [self.code])
-        with safe_open(self.path, framework="pt") as file:
-            state = State(**json.loads(file.metadata()["state"]))
-            state.log = [(int(step), int(tokens), loss, rate, router) for step, tokens, loss, rate, router in state.log]
-            if state.codes[-1] != self.code:
-                if not self.accept_code_change:
-                    raise BuildError(
-                        f"{self.path}: step {state.step} was trained by other code; set launch.accept_code_change: true"
-                        " in params.yaml to go on from it, or delete that folder to start over"
-                    )
-                state.codes.append(self.code)
-            keys = set(file.keys())
-            with torch.no_grad():
-                for name, parameter in model.named_parameters():
-                    parameter.copy_(file.get_tensor(f"parameter.{name}"))
-                    optimizer.state[parameter] = {
-                        key: file.get_tensor(f"{key}.{name}").to(parameter.device if key != "step" else "cpu")
-                        for key in ("step", "exp_avg", "exp_avg_sq")
-                        if f"{key}.{name}" in keys
-                    }
-        return state
-
-
 @dataclass(frozen=True)
 class Run:
     """What to train on: `order_N2` gives, for each row of the run, the place of its source among the sorted names of
@@ -255,86 +196,107 @@ class Run:
         sources = [self.sources[name] for name in sorted(self.sources)]
         return [(sources[int(index)], int(row)) for index, row in self.order_N2[step * rows : (step + 1) * rows]]
 
+    def micro_batches(self, step: int, rank: int, processes: int, limit: int | None, hidden: int) -> list[Batch]:
+        """What process `rank` reads in step `step`: every `processes`-th row of the global batch, `limit` at a time.
 
-def train(model: Any, run: Run, numerics: Numerics, checkpoint: Checkpoint) -> State:
-    """Train `model` in place, from the checkpoint if there is one, and return the final state (on every process).
+        All processes get as many micro-batches as the one with most rows; one without a row takes part in it, so that
+        it answers the others, and learns nothing.
+        """
+        rows = self.global_batch(step)
+        mine = range(rank, len(rows), processes)
+        most = -(-len(rows) // processes)
+        batches = []
+        for start in range(0, most, limit or most):
+            part = mine[start : start + (limit or most)]
+            batch = batch_of([rows[index] for index in part] or rows[:1])
+            if not part:
+                batch.labels_BT.fill_(IGNORED)
+                batch.kept_BT.fill_(False)
+                batch.lengths.clear()
+            elif self.alpha:
+                seeds = [noise_seed(self.seed, step, index) for index in part]
+                batch.noise_BTD = batch_noise(batch.lengths, self.row_tokens(), hidden, self.alpha, seeds)
+            batches.append(batch)
+        return batches
 
+
+def train(model: Any, run: Run, numerics: Numerics, checkpoint: Checkpoint, launch: Launch) -> tuple[State, Weights]:
+    """Train `model`, from the last checkpoint if there is one.
+
+    Returns:
+        The final state, on every process, and the trained weights, whole and on the CPU, on the first one. Where the
+        engine keeps the model whole, it is `model` that was trained.
     Raises:
-        BuildError: the loss is not finite, the batch does not fit, or the checkpoint is another code's.
+        BuildError: the loss is not finite, the batch does not fit, the checkpoint is another code's, or the engine cannot
+            run here.
     """
-    accelerator = Accelerator(
-        cpu=not torch.cuda.is_available(), mixed_precision="bf16" if numerics.dtype == "bfloat16" else "no"
-    )
     model.train()
-    optimizer = _optimizer(model, run.recipe)
-    model.to(accelerator.device)
-    state = checkpoint.load(model, optimizer)
-    steps, rank, processes = run.steps(), accelerator.process_index, accelerator.num_processes
+    weights_used = weights_per_token(model)  # an engine may divide them
+    engine = started_engine(PackedLoss(model), run.recipe, numerics, launch)
+    steps, processes = run.steps(), engine.processes
     if run.rows_per_step() % processes:
         raise BuildError(
             f"params.yaml: launch.processes {processes} does not divide the {run.rows_per_step()} rows of a step"
         )
-    if state.step and accelerator.is_main_process:
+    state = checkpoint.load(engine)
+    if state.step and engine.rank == 0:
         print(f"{run.title}: resumed at step {state.step} of {steps}", flush=True)
-    module = accelerator.prepare_model(PackedLoss(model))
-    hidden, width, coefficient = model.config.hidden_size, run.row_tokens(), router_coefficient(model.config)
+    coefficient = router_coefficient(model.config)
     log_every = max(1, steps // LOG_POINTS)
-    started, tokens_before = time.monotonic(), state.tokens
+    noise_free_every = log_every * max(1, steps // log_every // NOISE_FREE_POINTS)
+    speed = Speed(model.config, weights_used, engine, state.tokens)
 
-    def status() -> str:
-        rate = (state.tokens - tokens_before) / max(1e-9, time.monotonic() - started)
-        return f"loss {state.log[-1][2] if state.log else float('nan'):.3f}, {rate:,.0f} tokens/s"
+    def micro_batches(step: int) -> list[Batch]:
+        return run.micro_batches(step, engine.rank, processes, launch.micro_batch_rows, model.config.hidden_size)
+
+    def sums_of(part: Batch) -> Tensor:
+        tensors = part.flat() if numerics.attention == "flash_attention_2" else part.tensors()
+        return engine.loss(*(None if value is None else value.to(engine.device) for value in tensors))
 
     remaining = range(state.step, steps)
-    shown = (
-        progress(remaining, len(remaining), run.title, "steps", status) if accelerator.is_main_process else remaining
-    )
-    for step in shown:
-        rows = run.global_batch(step)
-        mine = range(rank, len(rows), processes)
+    batches = ahead(micro_batches, remaining) if engine.device.type == "cuda" else map(micro_batches, remaining)
+    shown = progress(remaining, len(remaining), run.title, "steps", lambda: speed.status(state))
+    for step, parts in zip(shown if engine.rank == 0 else remaining, batches, strict=True):
         rate = learning_rate(run.recipe, step, steps)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        batch = batch_of([rows[index] for index in mine] or rows[:1])
-        if not mine:  # a last step with fewer rows than processes: take part in it without learning anything
-            batch.labels_BT.fill_(IGNORED)
-            batch.kept_BT.fill_(False)
-            batch.lengths.clear()
-        noise = None
-        if run.alpha and mine:
-            seeds = [noise_seed(run.seed, step, index) for index in mine]
-            noise = batch_noise(batch.lengths, width, hidden, run.alpha, seeds).to(accelerator.device)
-        total = _summed(accelerator, [int((batch.labels_BT != IGNORED).sum()), sum(map(sum, batch.lengths))])
-        with accelerator.autocast():
-            sums = module(
-                batch.tokens_BT.to(accelerator.device),
-                batch.positions_BT.to(accelerator.device),
-                batch.labels_BT.to(accelerator.device),
-                batch.kept_BT.to(accelerator.device),
-                noise,
-            )
-        # DDP averages gradients over processes: times their number gives the sum over all labels of the step
-        objective = sums[0] * (processes / max(1, total[0]))
-        if coefficient:
-            objective = objective + sums[1] * (coefficient * processes / total[1])
-        accelerator.backward(objective)
-        accelerator.clip_grad_norm_(module.parameters(), run.recipe.gradient_clip)
-        optimizer.step()
-        optimizer.zero_grad()
-        loss_sum, router_sum = _summed(accelerator, sums.tolist())
-        loss, router = loss_sum / max(1, total[0]), router_sum / total[1]
+        labels = sum(int((part.labels_BT != IGNORED).sum()) for part in parts)
+        tokens = sum(sum(map(sum, part.lengths)) for part in parts)
+        total_labels, total_tokens, written = engine.summed([labels, tokens, checkpoint.written()])
+        if written == processes:
+            checkpoint.complete(engine)
+        noise_free = None
+        if run.alpha and (step + 1) % noise_free_every == 0:
+            with torch.no_grad():
+                clean = [float(sums_of(replace(part, noise_BTD=None))[0]) for part in parts]
+            noise_free = round(engine.summed([sum(clean)])[0] / max(1, total_labels), 6)
+        done = [0.0, 0.0]
+        for part in parts:
+            sums = sums_of(part)
+            objective = sums[0] * (1 / max(1, total_labels))
+            if coefficient:
+                objective = objective + sums[1] * (coefficient / total_tokens)
+            engine.backward(objective, last=part is parts[-1])
+            done = [before + now for before, now in zip(done, sums.tolist(), strict=True)]
+        engine.step(rate)
+        loss_sum, router_sum = engine.summed(done)
+        loss, router = loss_sum / max(1, total_labels), router_sum / total_tokens
         if not np.isfinite(loss + router):
             raise BuildError(f"{run.title}: the loss is {loss} at step {step}; lower the learning rate")
-        state.step, state.tokens = step + 1, state.tokens + int(total[1])
+        state.step, state.tokens = step + 1, state.tokens + int(total_tokens)
+        speed.count(part.lengths for part in parts)
         state.pending_loss.append((loss, router))
         if state.step % log_every == 0 or state.step == steps:
             mean, router = (round(float(np.mean(values)), 6) for values in zip(*state.pending_loss, strict=True))
-            state.log.append((state.step, state.tokens, mean, float(f"{rate:.6g}"), router))
+            state.log.append(Logged(state.step, state.tokens, mean, float(f"{rate:.6g}"), router, noise_free))
             state.pending_loss.clear()
-        if state.step % run.recipe.checkpoint_every_steps == 0 and state.step < steps and accelerator.is_main_process:
-            checkpoint.save(model, optimizer, state)
-    accelerator.wait_for_everyone()
-    return state
+        if state.step % run.recipe.checkpoint_every_steps == 0 and state.step < steps:
+            checkpoint.save(engine, state)
+    checkpoint.settle(engine)
+    weights = {}
+    for name in engine.parameters:
+        weight = engine.gather(name)[WEIGHT]  # of all processes, one parameter at a time
+        if engine.rank == 0:
+            weights[name] = weight
+    return state, weights
 
 
 def noise_seed(seed: int, step: int, row: int) -> int:
@@ -342,9 +304,38 @@ def noise_seed(seed: int, step: int, row: int) -> int:
     return int(np.random.SeedSequence([seed, step, row, 0x0EF7]).generate_state(1)[0])
 
 
-def _summed(accelerator: Accelerator, values: list[float]) -> list[float]:
-    """Each value summed over the processes."""
-    if accelerator.num_processes == 1:
-        return values
-    tensor = torch.tensor(values, dtype=torch.float64, device=accelerator.device)
-    return [float(value) for value in accelerator.reduce(tensor, "sum")]
+def ahead(value: Callable[[int], T], steps: Sequence[int]) -> Iterator[T]:
+    """`value` of each step, the next one computed by a thread while the caller is busy with this one."""
+    with ThreadPoolExecutor(1) as executor:
+        following = executor.submit(value, steps[0]) if steps else None
+        for step in [*steps[1:], None]:
+            current, following = following, None if step is None else executor.submit(value, step)
+            if current:
+                yield current.result()
+
+
+class Speed:
+    """How fast the run is, for its status line."""
+
+    def __init__(self, config: Any, weights_used: int, engine: Engine, tokens_before: int) -> None:
+        self._sizes = (
+            weights_used,
+            config.num_hidden_layers,
+            config.num_attention_heads
+            * (getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads),
+        )
+        device = torch.cuda.get_device_name() if engine.device.type == "cuda" else ""
+        self._peak = peak_flops(device)
+        self._tokens_before, self._flops, self._started = tokens_before, 0.0, time.monotonic()
+
+    def count(self, lengths: Iterable[list[list[int]]]) -> None:
+        """Add a step: segment lengths of this process's rows. Only where the device is known."""
+        if self._peak:
+            self._flops += training_flops(*self._sizes, (one for part in lengths for row in part for one in row))
+
+    def status(self, state: State) -> str:
+        """Loss, learning rate, tokens a second of all processes and, of a known device, MFU."""
+        seconds = max(1e-9, time.monotonic() - self._started)
+        loss, rate = state.log[-1][2:4] if state.log else (float("nan"), float("nan"))
+        text = f"loss {loss:.3f}, rate {rate:.2g}, {(state.tokens - self._tokens_before) / seconds:,.0f} tokens/s"
+        return f"{text}, MFU {self._flops / seconds / self._peak:.1%}" if self._peak else text

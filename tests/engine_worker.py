@@ -1,0 +1,93 @@
+"""What each of two processes does for tests/test_engines.py: every engine in turn, since starting takes longer than running.
+
+For each engine: an uninterrupted run in micro-batches of one row, and one that goes on from a checkpoint of one process and
+is killed later. `python -m torch.distributed.run --nproc-per-node=2 tests/engine_worker.py FOLDER`.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+
+from stages.lib.checkpoints import Checkpoint
+from stages.lib.engines import started_engine
+from stages.lib.section import BuildError
+from stages.lib.training import PackedLoss, Run, train
+from tests.test_training import VOCABULARY, Killed, a_run, recipe
+from tests.tiny import NUMERICS, launch, tiny_model
+
+ENGINES: dict[str, dict[str, Any]] = {
+    "ddp": {"engine": "ddp"},
+    "fsdp": {"engine": "fsdp"},
+    "zero1": {"engine": "deepspeed", "zero_stage": 1},
+    "zero2": {"engine": "deepspeed", "zero_stage": 2},
+    "zero3": {"engine": "deepspeed", "zero_stage": 3},
+}
+FLOAT64 = ("ddp", "fsdp")  # DeepSpeed keeps float32 weights
+STEPS, LAST_STEP = 50, 45
+
+
+def model_for(engine: str) -> Any:
+    """The same model for all; in float64 where the engine can, so that nothing but a fault makes a difference."""
+    return tiny_model(VOCABULARY).double() if engine in FLOAT64 else tiny_model(VOCABULARY)
+
+
+def run() -> Run:
+    """50 steps of four rows, the last one of three, with noise; a rate at which rounding does not grow.
+
+    An epsilon of the gradient's size and a rare clip, or a gradient of the wrong length would change nothing.
+    """
+    changes = {
+        "batch_tokens": 64,
+        "learning_rate": 1e-3,
+        "checkpoint_every_steps": 20,
+        "epsilon": 1e-2,
+        "gradient_clip": 5.0,
+    }
+    return a_run(5.0, rows=4 * STEPS - 1, **changes)
+
+
+class KilledAt:
+    """Within, the run ends before step `step` as if it was killed."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def __enter__(self) -> None:
+        self.original = original = Run.global_batch
+
+        def killed(run: Run, step: int) -> Any:
+            if step == self.step:
+                raise Killed
+            return original(run, step)
+
+        Run.global_batch = killed  # type: ignore[method-assign, assignment]
+
+    def __exit__(self, kind: Any, *rest: object) -> bool:
+        Run.global_batch = self.original  # type: ignore[method-assign]
+        return kind is Killed
+
+
+def main(folder: Path) -> None:
+    """Write, for each engine, `<engine>.json` with the log, and the weights."""
+    NUMERICS.apply()
+    for name, settings in ENGINES.items():
+        asked = launch(processes=2, micro_batch_rows=1, activation_checkpointing=name == "fsdp", **settings)
+        state, weights = train(model_for(name), run(), NUMERICS, Checkpoint(folder / f"{name}-u", "x", False), asked)
+        if weights:
+            save_file({key: value.contiguous() for key, value in weights.items()}, folder / f"{name}.safetensors")
+            (folder / f"{name}.json").write_text(json.dumps(state.log))
+        with KilledAt(LAST_STEP):
+            train(
+                model_for(name), run(), NUMERICS, Checkpoint(folder / name, "x", False), launch(processes=2, **settings)
+            )
+    try:
+        started_engine(PackedLoss(tiny_model(VOCABULARY)), recipe(), NUMERICS, launch(engine="ddp", processes=3))
+    except BuildError as error:
+        (folder / "refusal").write_text(str(error))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
