@@ -25,9 +25,7 @@ from stages.lib.privacy.spans import Kind, Span
 
 MODEL = "en_core_web_lg"
 INSTALL = f"pip install presidio-analyzer && python -m spacy download {MODEL}"
-THRESHOLD = (
-    0.4  # score; that of a telephone number. At 0.3 "C7" and "T1" are driving licenses, 2.1 false spans per 1,000 words
-)
+THRESHOLD = 0.4  # that of a telephone number; at 0.3 "C7" is a driving license, 2.1 false spans per 1,000 words
 PIECE_CHARACTERS = 100_000  # spaCy tells of 1 GB for so many, and refuses ten times as many
 NLP_LABELS = {"PERSON": "PERSON", "FAC": "LOCATION", "GPE": "LOCATION", "LOC": "LOCATION"}  # of the model's
 KIND: dict[str, Kind] = {
