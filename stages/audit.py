@@ -17,7 +17,7 @@ from stages.lib.files import write_json
 from stages.lib.privacy.detector import identifiers_of
 from stages.lib.privacy.planter import planted
 from stages.lib.privacy.recall import ALL, recall_by_class
-from stages.lib.privacy.screening import Phi
+from stages.lib.privacy.screening import Phi, check_detector
 from stages.lib.records import Source
 from stages.lib.section import BuildError, Section, Seed
 from stages.lib.shingles import text_hashes
@@ -46,7 +46,8 @@ def measured(texts: list[str], phi: Phi, audit: Audit) -> list[dict[str, Any]]:
     """Recall of each class acted on, and of all of them in the last row, with exact 95 % intervals."""
     noted, spans = planted(texts, audit.seed, audit.identifiers_per_document)
     wanted = [[span for span in its if phi.classes is None or span.kind in phi.classes] for its in spans]
-    found = [[span for span in its if phi.classes is None or span.kind in phi.classes] for its in identifiers_of(noted)]
+    reported = identifiers_of(noted, phi.detector)
+    found = [[span for span in its if phi.classes is None or span.kind in phi.classes] for its in reported]
     table = recall_by_class(wanted, found).with_columns(pl.col("recall", "low", "high").round(4))
     return table.to_dicts()
 
@@ -55,11 +56,13 @@ def main(documents: Path, source: Source, audit: Audit, name: str, audits: Path)
     """Write `audits`: nothing where the source is not screened.
 
     Raises:
-        BuildError: the source is `required` and the lower bound of its recall is under `minimum_recall`.
+        BuildError: the detector is not here, or the source is `required` and the lower bound of its recall is under
+            `minimum_recall`.
     """
     if source.phi is None:
         write_json(audits, {"action": None, "classes": []})
         return
+    check_detector(source.phi, name)
     rows = measured(sample(documents, audit), source.phi, audit)
     overall = next(row for row in rows if row["kind"] == ALL)
     print(

@@ -21,7 +21,7 @@ from stages.lib.faults import Fault
 from stages.lib.files import file_hash, write_json, write_parquet
 from stages.lib.ledger import ledger as ledger_frame
 from stages.lib.privacy.pseudonyms import private_origin
-from stages.lib.privacy.screening import Phi, key_id
+from stages.lib.privacy.screening import Phi, check_detector, key_id
 from stages.lib.records import Source, file_records, source_files
 from stages.lib.rows import has_field
 from stages.lib.section import BuildError
@@ -166,6 +166,8 @@ def without_repeats(parts: list[Path]) -> Iterator[tuple[Path | pl.DataFrame, pl
 
 def main(raw: Path, source: Source, name: str, documents: Path, ledger: Path, counts: Path, store: Store) -> None:
     """Write `documents` (part-*.parquet of SCHEMA), `ledger` and `counts`, and print one line of them."""
+    if source.phi:
+        check_detector(source.phi, name)
     files = source_files(raw, source)
     section = source.model_dump(exclude={"path"}) | {"name": name}
     entries = store.entries(

@@ -24,6 +24,7 @@ from stages.ingest import secret
 from stages.lib.archives import REFUSED, raw_files
 from stages.lib.files import write_bytes, write_text
 from stages.lib.launching import Launch, command
+from stages.lib.privacy.screening import check_detector
 from stages.lib.records import SUFFIXES, Source, files_of_format
 from stages.lib.section import BuildError
 from stages.lib.stage import (
@@ -201,7 +202,7 @@ def raw_paths(params: Mapping[str, Any], root: Path) -> list[tuple[str, str, Pat
 
 
 def check_files(params: Mapping[str, Any], root: Path) -> None:
-    """Keys of `phi` sections must be there, and the paths hold files of the format and nothing that hangs or stops DVC.
+    """Keys and detectors of `phi` sections must be there; paths hold files of the format, nothing that hangs or stops DVC.
 
     DVC reads every file of a folder, hidden ones too, to hash it: a pipe has no end, a link to nothing no bytes, and a
     name that is no UTF-8 cannot be listed. 1 s for 100,000 files.
@@ -213,6 +214,7 @@ def check_files(params: Mapping[str, Any], root: Path) -> None:
         source = validated(f"source.{name}", section, Source)
         if source.phi:
             secret(source.phi, name)
+            check_detector(source.phi, name)
     for kind, name, path in raw_paths(params, root):
         key = f"{PARAMS}: {kind}.{name}.path"
         form = params[kind][name]["format"]

@@ -219,7 +219,7 @@ NOTE = "Seen by Dr. Okafor on 03/14/2021 and 03/24/2021."
 def phi(**changed: Any) -> dict[str, Any]:
     """A section `phi`."""
     section = {"action": "redact", "required": False, "minimum_recall": 0.0, "classes": None}
-    return section | {"key_file": None, "key_id": None} | changed
+    return section | {"detector": "rules", "detector_version": None, "key_file": None, "key_id": None} | changed
 
 
 def test_identifiers_are_gone_before_anything_is_written(tmp_path: Path) -> None:

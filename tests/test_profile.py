@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from stages import profile
+from stages.lib.privacy import screening
 from stages.lib.section import BuildError
 from stages.lib.stage import ROOT, Declaration, read_params
 from stages.profile import check_files, check_names, check_outs, check_references, check_sections, filled
@@ -185,8 +186,8 @@ def test_a_pipe_in_place_of_a_benchmark_is_refused(own: dict[str, Any], tmp_path
 def test_the_key_of_surrogates_must_be_there(own: dict[str, Any], tmp_path: Path) -> None:
     """It is read before the build, not in the middle."""
     own["source"]["notes"]["phi"] = {
-        "action": "surrogate", "required": False, "minimum_recall": 0.0, "classes": None,
-        "key_file": "/nowhere/key", "key_id": "00000000",
+        "action": "surrogate", "detector": "rules", "detector_version": None, "required": False, "minimum_recall": 0.0,
+        "classes": None, "key_file": "/nowhere/key", "key_id": "00000000",
     }  # fmt: skip
     with pytest.raises(BuildError, match="source.notes.phi.key_file: No such file"):
         check_files(own, tmp_path)
@@ -215,6 +216,19 @@ def test_a_benchmarks_training_split_is_learned_only_if_named(source: str, path:
             profile.refuse_training_splits(params)
         params["instruct"]["benchmark_training_splits"] = {source: "synthetic"}
     profile.refuse_training_splits(params)
+
+
+def test_the_detector_must_be_there(own: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And in the versions that the params tell: the check says so, not the build."""
+    monkeypatch.setattr(screening, "installed", lambda: "1.0 en_core_web_lg-3.8.0")
+    own["source"]["notes"]["phi"] = {
+        "action": "redact", "detector": "presidio", "detector_version": None, "required": False, "minimum_recall": 0.0,
+        "classes": None, "key_file": None, "key_id": None,
+    }  # fmt: skip
+    with pytest.raises(BuildError, match="source.notes.phi.detector_version: None, but installed is '1.0 en_core"):
+        check_files(own, tmp_path)
+    own["source"]["notes"]["phi"]["detector_version"] = "1.0 en_core_web_lg-3.8.0"
+    check_files(own, tmp_path)
 
 
 def test_a_profile_that_does_not_pass_leaves_the_params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

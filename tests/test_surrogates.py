@@ -117,6 +117,8 @@ def test_surrogates_need_a_key() -> None:
 def phi(**changed: object) -> Phi:
     fields = {
         "action": "redact",
+        "detector": "rules",
+        "detector_version": None,
         "required": False,
         "minimum_recall": 0.9,
         "classes": KINDS,
@@ -145,6 +147,8 @@ def test_classes_that_are_not_asked_for_stay() -> None:
     "changed",
     [
         {"action": "surrogate"},
+        {"detector": "presidio-analyzer"},
+        {"detector_version": "2.2.366 en_core_web_lg-3.8.0"},
         {"key_id": "0123abcd"},
         {"key_file": "/a/key"},
         {"action": "mask"},

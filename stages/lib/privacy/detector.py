@@ -10,17 +10,21 @@ dates, rare names in lower case.
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 from stages.lib.privacy.codes import coded
+from stages.lib.privacy.presidio import recognized
 from stages.lib.privacy.spans import Span, disjoint
 from stages.lib.privacy.words import worded
 
-
-def identifiers(text: str) -> list[Span]:
-    """Where identifiers stand in one text: in order, none overlapping another."""
-    return disjoint([*coded(text), *worded(text)])
+Detector = Literal["rules", "presidio"]
 
 
-def identifiers_of(texts: Sequence[str]) -> list[list[Span]]:
+def identifiers(text: str, detector: Detector = "rules") -> list[Span]:
+    """Where identifiers stand in one text: in order, none overlapping another; `presidio` adds what that one finds."""
+    return disjoint([*coded(text), *worded(text), *(recognized(text) if detector == "presidio" else ())])
+
+
+def identifiers_of(texts: Sequence[str], detector: Detector = "rules") -> list[list[Span]]:
     """`identifiers` of each text."""
-    return [identifiers(text) for text in texts]
+    return [identifiers(text, detector) for text in texts]

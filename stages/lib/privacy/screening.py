@@ -7,11 +7,12 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from stages.lib.faults import Fault
-from stages.lib.privacy.detector import identifiers
+from stages.lib.privacy.detector import Detector, identifiers
+from stages.lib.privacy.presidio import INSTALL, installed
 from stages.lib.privacy.pseudonyms import private_date
 from stages.lib.privacy.spans import Kind
 from stages.lib.privacy.surrogates import deidentified
-from stages.lib.section import Section
+from stages.lib.section import BuildError, Section
 
 
 class Phi(Section):
@@ -19,6 +20,10 @@ class Phi(Section):
 
     action: Literal["surrogate", "redact", "drop"] = Field(
         description="surrogate invents, redact puts [NAME], drop sends the document to the ledger"
+    )
+    detector: Detector = Field(description="rules, or presidio: the rules and Microsoft's analyzer, if it is installed")
+    detector_version: str | None = Field(
+        description="versions of the analyzer and its model, so that other ones are another build; null for rules"
     )
     required: bool = Field(description="the texts are of patients: no build where recall is below `minimum_recall`")
     minimum_recall: float = Field(
@@ -37,6 +42,8 @@ class Phi(Section):
             raise ValueError("`classes` names a class twice")
         if (self.key_file is None) != (self.key_id is None):
             raise ValueError("`key_file` and `key_id` go together")
+        if self.detector == "rules" and self.detector_version is not None:
+            raise ValueError("`detector_version` goes with the detector presidio")
         if self.action == "surrogate" and self.key_file is None:
             raise ValueError("the action surrogate needs `key_file` and `key_id`")
         return self
@@ -54,6 +61,25 @@ def key_id(key: bytes) -> str:
     return hmac.digest(key, b"key_id", "sha256").hex()[:8]
 
 
+def check_detector(phi: Phi, name: str) -> None:
+    """The detector of the source `name` must be here, in the versions that its params tell.
+
+    Raises:
+        BuildError: it is not installed, or in another version.
+    """
+    if phi.detector == "rules":
+        return
+    here = installed()
+    if here is None:
+        raise BuildError(
+            f"params.yaml: source.{name}.phi.detector: presidio is not installed; `{INSTALL}`, or set rules"
+        )
+    if here != phi.detector_version:
+        raise BuildError(
+            f"params.yaml: source.{name}.phi.detector_version: {phi.detector_version!r}, but installed is {here!r}"
+        )
+
+
 def screened(text: str, phi: Phi, key: bytes, subject: str) -> tuple[str, Counter[str]] | Fault:
     """The text without the identifiers of `phi.classes` and how many of each class it had; for drop, why it goes.
 
@@ -63,7 +89,7 @@ def screened(text: str, phi: Phi, key: bytes, subject: str) -> tuple[str, Counte
         key: secret bytes; empty will do unless `action` is surrogate.
         subject: whose dates move together.
     """
-    spans = [span for span in identifiers(text) if phi.classes is None or span.kind in phi.classes]
+    spans = [span for span in identifiers(text, phi.detector) if phi.classes is None or span.kind in phi.classes]
     counts = Counter[str](span.kind for span in spans)
     if phi.action == "drop":
         return Fault("phi", ", ".join(f"{n} {kind}" for kind, n in sorted(counts.items()))) if spans else (text, counts)
