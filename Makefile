@@ -28,13 +28,13 @@ repro: setup ## build what changed: the default takes under 5 minutes on two cor
 	@python -m stages.show
 
 test: setup ## all tests (about 13 minutes on two cores)
-	python -m pytest -m 'not campaign'
+	python -m pytest -m 'not campaign' --numprocesses 2 --dist loadfile
 
 check: setup ## format, lint, types and all tests
 	ruff format --check .
 	ruff check .
 	mypy
-	python -m pytest -m 'not campaign'
+	python -m pytest -m 'not campaign' --numprocesses 2 --dist loadfile
 
 format: setup ## put the code into its format
 	ruff format .
