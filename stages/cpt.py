@@ -11,7 +11,7 @@ from stages.lib.mixture import row_order
 from stages.lib.numerics import Numerics
 from stages.lib.recipe import Recipe
 from stages.lib.section import Seed
-from stages.lib.shards import PackedRows, manifest, verify
+from stages.lib.shards import PackedRows, verify
 from stages.lib.stage import run
 
 
@@ -37,17 +37,20 @@ def main(
     numerics.apply()
     planned = json.loads((plan / "plan.json").read_text(encoding="utf-8"))["sources"]
     folders = {source: packed / planned[source]["collection"] / source for source in sorted(planned)}
-    for folder in folders.values():
-        verify(folder)
-    order = row_order(
-        {source: planned[source]["rows"] for source in folders},
-        {source: manifest(folder)["rows"] for source, folder in folders.items()},
-        seed,
-    )
+    verify(*folders.values())
+    there = {source: planned[source]["rows_there"] for source in folders}
+    order = row_order({source: planned[source]["rows"] for source in folders}, there, seed)
     train_and_write(
         Path(__file__),
         loaded_model(model),
-        Run("cpt", {source: PackedRows.open(folder) for source, folder in folders.items()}, order, cpt, seed, 0.0),
+        Run(
+            "cpt",
+            {name: PackedRows.open(folder, there[name]) for name, folder in folders.items()},
+            order,
+            cpt,
+            seed,
+            0.0,
+        ),
         numerics,
         {"model": model, "plan": plan} | folders,
         model,

@@ -1,26 +1,26 @@
 """Stage `instruct`: conversations to chat-templated rows, packed, with the loss on response tokens only.
 
 Conversations are drawn per source by weight, without repetition, in an order of the seed; those that were not drawn, do
-not fit a row or were cut are in the ledger.
+not fit a row or were cut are in the ledger, and counted per source in metrics/conversations.json. A conversation is one
+segment of one row and sees no other. 500M tokens take 1.5 GB of memory.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 from pydantic import Field
 
 from stages.lib import packing
 from stages.lib.conversations import tokenized
-from stages.lib.files import write_parquet
+from stages.lib.files import write_json, write_parquet
 from stages.lib.ledger import ledger as ledger_frame
 from stages.lib.mixture import Weights
-from stages.lib.packing import Pack
 from stages.lib.progress import progress
 from stages.lib.section import BuildError, Section, Seed
-from stages.lib.shards import token_dtype, write_manifest
+from stages.lib.shards import token_dtype, write_bounds, write_manifest, write_rows
 from stages.lib.stage import run
 
 
@@ -30,20 +30,37 @@ class Instruct(Section):
     weights: Weights = Field(description="shares of conversations")
     conversations: int | None = Field(ge=1, description="in all; null takes every one")
     overlong: Literal["cut", "drop"] = Field(description="what to do with a conversation longer than a row")
+    benchmark_training_splits: dict[str, str] = Field(
+        description="source -> benchmark: sources that are a benchmark's training split; no other may be one"
+    )
+
+
+class Conversation(NamedTuple):
+    """A conversation as it stands in a row."""
+
+    source: str
+    doc_id: str
+    license: str
+    ids: npt.NDArray[np.unsignedinteger[Any]]
+    learned: npt.NDArray[np.bool_]
 
 
 def drawn(
     documents: Path, keep: Path, instruct: Instruct, seed: int
 ) -> tuple[pl.DataFrame, list[dict[str, str | None]]]:
-    """The conversations to train on (source, doc_id, turns), and ledger rows for kept ones that were not drawn."""
+    """The conversations to train on (source, doc_id, license, turns), and ledger rows for kept ones that were not drawn."""
     total = sum(instruct.weights.values())
     if total <= 0:
         raise BuildError("params.yaml: instruct.weights: no weight above 0")
+    if unread := sorted(set(instruct.benchmark_training_splits) - set(instruct.weights)):
+        raise BuildError(
+            f"params.yaml: instruct.benchmark_training_splits: {', '.join(unread)}: not in instruct.weights"
+        )
     chosen, skipped = [], []
     for index, (source, weight) in enumerate(sorted(instruct.weights.items())):
         if not (documents / source).is_dir():
             raise BuildError(f"params.yaml: instruct.weights.{source}: not a source of the collection instructions")
-        there = pl.read_parquet(documents / source / "*.parquet", columns=["doc_id", "turns"]).join(
+        there = pl.read_parquet(documents / source / "*.parquet", columns=["doc_id", "license", "turns"]).join(
             pl.read_parquet(keep / f"{source}.parquet"), on="doc_id", how="semi", maintain_order="left"
         )
         count = len(there) if weight else 0
@@ -71,76 +88,117 @@ def _row(source: str, doc_id: str, reason: str, detail: str) -> dict[str, str | 
     return dict(zip(names, ("instruct", source, doc_id, None, reason, detail), strict=True))
 
 
+def fitted(
+    tokenizer: Any, conversations: pl.DataFrame, width: int, overlong: str
+) -> tuple[list[Conversation], list[dict[str, str | None]]]:
+    """Conversations as tokens, at most `width`, and ledger rows of the longer ones, which are dropped or cut.
+
+    One that would be cut before its first answer is dropped too, since nothing of it could be learned.
+    """
+    dtype = token_dtype(len(tokenizer))
+    found, rows = [], []
+    frame = conversations.select("source", "doc_id", "license", "turns")
+    for source, doc_id, license, turns in progress(frame.iter_rows(), len(frame), "instruct", "conversations"):
+        ids, learned = tokenized(tokenizer, turns)
+        if len(ids) > width:
+            reason = "cut" if overlong == "cut" and learned[:width].any() else "too_long"
+            rows.append(_row(source, doc_id, reason, f"{len(ids)} tokens in rows of {width}"))
+            if reason == "too_long":
+                continue
+        found.append(Conversation(source, doc_id, license, ids[:width].astype(dtype), learned[:width]))
+    return found, rows
+
+
+def counts_per_source(
+    instruct: Instruct, found: list[Conversation], ledger: list[dict[str, str | None]]
+) -> list[dict[str, Any]]:
+    """For each source its share asked for and got, and what became of its kept conversations; for the metrics."""
+    total = sum(instruct.weights.values())
+    counts = []
+    for source, weight in sorted(instruct.weights.items()):
+        own = [conversation for conversation in found if conversation.source == source]
+        reasons = [row["reason"] for row in ledger if row["source"] == source]
+        counts.append(
+            {
+                "benchmark_training_split": instruct.benchmark_training_splits.get(source),
+                "conversations": len(own),
+                "cut": reasons.count("cut"),
+                "learned_tokens": sum(int(conversation.learned.sum()) for conversation in own),
+                "not_drawn": reasons.count("not_drawn"),
+                "share": round(len(own) / len(found), 6),
+                "share_asked": round(weight / total, 6),
+                "source": source,
+                "tokens": sum(len(conversation.ids) for conversation in own),
+                "too_long": reasons.count("too_long"),
+            }
+        )
+    return counts
+
+
 def main(
     documents: Path,
     keep: Path,
     tokenizer: Path,
     instructions: Path,
     ledger: Path,
+    conversations: Path,
     instruct: Instruct,
-    pack: Pack,
+    sequence_length_tokens: Annotated[int, Field(ge=8)],
     seed: Seed,
 ) -> None:
-    """Write packed rows with labels to the folder `instructions`."""
+    """Write packed rows with labels to the folder `instructions`, and the metrics `conversations`."""
     from transformers import AutoTokenizer
 
     loaded = AutoTokenizer.from_pretrained(tokenizer)
-    width = pack.sequence_length_tokens
-    conversations, rows = drawn(documents, keep, instruct, seed)
-    included: list[str] = []
-    ids: list[np.ndarray[tuple[int], np.dtype[np.int64]]] = []
-    learned: list[np.ndarray[tuple[int], np.dtype[np.bool_]]] = []
-
-    def shown() -> Iterator[tuple[str, str, list[dict[str, str]]]]:
-        yield from conversations.select("source", "doc_id", "turns").iter_rows()
-
-    for source, doc_id, turns in progress(shown(), len(conversations), "instruct", "conversations"):
-        tokens, mask = tokenized(loaded, turns)
-        if len(tokens) > width:
-            reason = "cut" if instruct.overlong == "cut" and mask[:width].any() else "too_long"
-            rows.append(_row(source, doc_id, reason, f"{len(tokens)} tokens in rows of {width}"))
-            if reason == "too_long":
-                continue
-        included.append(doc_id)
-        ids.append(tokens[:width])
-        learned.append(mask[:width])
-    if not ids:
+    width = sequence_length_tokens
+    chosen, rows = drawn(documents, keep, instruct, seed)
+    found, overlong = fitted(loaded, chosen, width, instruct.overlong)
+    rows += overlong
+    if not found:
         raise BuildError(f"params.yaml: pack.sequence_length_tokens: no conversation fits a row of {width} tokens")
-    lengths = np.array([len(tokens) for tokens in ids])
+    lengths = np.array([len(conversation.ids) for conversation in found])
     layout = packing.packed(lengths, width, seed)
-    shape = (len(layout.row_ends), width)
-    tokens_RT, labels_RT = np.zeros(shape, token_dtype(len(loaded))), np.zeros(shape, np.uint8)
-    segment = 0
-    for row, end in enumerate(layout.row_ends):
-        place = 0
-        for index in range(segment, int(end)):
-            document, length = layout.document[index], int(layout.length[index])
-            tokens_RT[row, place : place + length] = ids[document]
-            labels_RT[row, place : place + length] = learned[document]
-            place += length
-        segment = int(end)
-    learned_tokens = int(labels_RT.sum())
+    counts = packing.fill(layout, lengths, width)
     instructions.mkdir()
-    np.save(instructions / "tokens.npy", tokens_RT)
-    np.save(instructions / "labels.npy", labels_RT)
-    np.save(instructions / "row_ends.npy", layout.row_ends)
-    np.save(instructions / "lengths.npy", layout.length.astype(np.int32))
-    np.save(instructions / "documents.npy", layout.document)
-    write_parquet(instructions / "documents.parquet", pl.DataFrame({"doc_id": included}))
-    per_source = dict(conversations.group_by("source").len().sort("source").iter_rows())
+    write_rows(
+        instructions, "tokens", layout, width, token_dtype(len(loaded)), lambda document, *_: found[document].ids
+    )
+    write_rows(instructions, "labels", layout, width, np.dtype(np.uint8), lambda document, *_: found[document].learned)
+    origins = sorted({(conversation.source, conversation.license) for conversation in found})
+    places = {origin: place for place, origin in enumerate(origins)}
+    own = np.array([places[conversation.source, conversation.license] for conversation in found])
+    write_bounds(instructions, layout, np.arange(len(found)), own)
+    write_parquet(
+        instructions / "documents.parquet", pl.DataFrame({"doc_id": [conversation.doc_id for conversation in found]})
+    )
+    learned_tokens = sum(int(conversation.learned.sum()) for conversation in found)
     write_manifest(
         instructions,
         {
-            "conversations": len(ids),
-            "drawn_per_source": per_source,
+            "conversations": len(found),
             "learned_tokens": learned_tokens,
-            "rows": shape[0],
+            "origins": [{"source": source, "license": license} for source, license in origins],
+            "rows": counts["rows"],
             "sequence_length_tokens": width,
-            "tokens": int(lengths.sum()),
+            "tokens": counts["tokens"],
+        },
+    )
+    write_json(
+        conversations,
+        {
+            "conversations": len(found),
+            "fill_fraction": packing.shares(counts)["fill_fraction"],
+            "learned_tokens": learned_tokens,
+            "rows": counts["rows"],
+            "sources": counts_per_source(instruct, found, rows),
+            "tokens": counts["tokens"],
         },
     )
     write_parquet(ledger, ledger_frame(rows))
-    print(f"instruct: {len(ids):,} conversations, {int(lengths.sum()):,} tokens, {learned_tokens:,} of them learned")
+    print(
+        f"instruct: {len(found):,} conversations in {counts['rows']:,} rows, {learned_tokens:,} of"
+        f" {counts['tokens']:,} tokens learned"
+    )
 
 
 if __name__ == "__main__":

@@ -1,70 +1,80 @@
-"""Stage `mix`: the plan of continued pretraining: how many rows of which source, and the tokens that makes per license.
+"""Stage `mix`: the plan of continued pretraining: how many rows of which source, and what that shows a model, to the token.
 
-Reads manifests only, so a new weight costs a second here and a training run below.
+Reads the rows' bounds and no token, so a new weight costs seconds here and a training run below. Also the one writer of
+metrics/packing.json, from what each `pack` has counted.
 """
 
 from pathlib import Path
+from typing import Any, NamedTuple
 
-from pydantic import Field
+import numpy as np
+import numpy.typing as npt
 
 from stages.lib.files import write_json
-from stages.lib.mixture import Available, Weights, planned_rows
-from stages.lib.section import BuildError, Section
-from stages.lib.shards import manifest
+from stages.lib.mixture import Available, Mix, mixture_rows, row_order, seen
+from stages.lib.packing import packing_metrics
+from stages.lib.section import BuildError, Seed
+from stages.lib.shards import PackedRows, manifest
 from stages.lib.stage import run
 
 
-class Mix(Section):
-    """Section `mix`."""
-
-    tokens: int = Field(ge=1, description="tokens read in continued pretraining, padding not counted")
-    maximum_epochs: float = Field(gt=0, description="times that any row may be read")
-    weights: Weights
+class _Plan(NamedTuple):
+    sources: dict[str, PackedRows]
+    order_N2: npt.NDArray[np.int64]
 
 
-def packed_folders(packed: Path) -> dict[str, Path]:
-    """Source -> its folder of packed rows, below `packed` (which holds collections) or one collection."""
-    return {path.parent.name: path.parent for path in sorted(packed.rglob("manifest.json"))}
-
-
-def main(packed: Path, plan: Path, mix: Mix) -> None:
-    """Write plan/plan.json."""
-    facts = {source: manifest(folder) for source, folder in packed_folders(packed).items()}
-    available = {
-        source: Available(fact["rows"], fact["tokens"], fact["tokens_per_license"]) for source, fact in facts.items()
-    }
-    rows = planned_rows(available, mix.weights, mix.tokens, mix.maximum_epochs, "mix")
-    widths = {facts[source]["sequence_length_tokens"] for source in rows}
+def main(packed: Path, plan: Path, packing: Path, mix: Mix, seed: Seed) -> None:
+    """Write plan/plan.json and the metrics `packing`."""
+    folders = {path.parent.name: path.parent for path in sorted(packed.rglob("manifest.json"))}
+    facts = {source: manifest(folder) for source, folder in folders.items()}
+    collections = {source: folder.parent.name for source, folder in folders.items()}
+    widths = {fact["sequence_length_tokens"] for fact in facts.values()}
     if len(widths) != 1:
         raise BuildError(f"data/packed: rows of different lengths {sorted(widths)}; run `dvc repro pack`")
-    sources = {}
+    available = {}
+    for source, fact in facts.items():
+        is_part = mix.clinical_documents == "subset" and collections[source] == "clinical"
+        if is_part and not fact["subset"]["rows"]:
+            raise BuildError(
+                "params.yaml: mix.clinical_documents: subset, but pack.subset is null; name a signal there"
+            )
+        there = fact["subset"] if is_part else fact
+        available[source] = Available(there["rows"], there["tokens"])
+    rows = mixture_rows(available, collections, mix)
+    opened = {source: PackedRows.open(folders[source], available[source].rows) for source in rows}
+    order = row_order(rows, {source: available[source].rows for source in rows}, seed)
+    ledger = seen(_Plan(opened, order), len(order))
+
+    sources: dict[str, dict[str, Any]] = {}
     for source, count in rows.items():
-        epochs = count / available[source].rows
+        per_license: dict[str, int] = {}
+        for entry in ledger:
+            if entry["source"] == source:
+                per_license[entry["license"]] = per_license.get(entry["license"], 0) + entry["tokens"]
         sources[source] = {
-            "collection": packed_folders(packed)[source].parent.name,
-            "epochs": round(epochs, 4),
+            "collection": collections[source],
+            "epochs": round(count / available[source].rows, 4),
             "rows": count,
-            "tokens": round(available[source].tokens * epochs),
-            "tokens_per_license": {
-                name: round(tokens * epochs) for name, tokens in available[source].tokens_per_license.items()
-            },
+            "rows_there": available[source].rows,
+            "tokens": sum(per_license.values()),
+            "tokens_per_license": per_license,
         }
-    slots = sum(facts[source]["rows"] for source in facts) * widths.pop()
+    tokens = sum(entry["tokens"] for entry in ledger)
+    general = sum(entry["tokens"] for entry in sources.values() if entry["collection"] == "general")
     write_json(
         plan / "plan.json",
         {
+            "clinical_documents": mix.clinical_documents,
+            "replay_fraction": round(general / tokens, 6),
+            "seed": seed,
             "sources": sources,
-            "tokens": sum(
-                round(available[source].tokens * count / available[source].rows) for source, count in rows.items()
-            ),
-            "packing": {
-                "documents_split": sum(fact["documents_split"] for fact in facts.values()),
-                "padding_fraction": round(sum(fact["padding_tokens"] for fact in facts.values()) / slots, 6),
-            },
+            "token_ledger": ledger,
+            "tokens": tokens,
         },
     )
-    for source, entry in sources.items():
-        print(f"{source}: {entry['tokens']:,} tokens, {entry['epochs']} epochs")
+    write_json(packing, packing_metrics(facts))
+    for source, planned in sources.items():
+        print(f"{source}: {planned['tokens']:,} tokens, {planned['epochs']} epochs")
 
 
 if __name__ == "__main__":

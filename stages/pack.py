@@ -1,20 +1,40 @@
-"""Stage `pack`: one source's kept documents to rows of one length, best fit, with the bounds of each document."""
+"""Stage `pack`: one source's kept documents to rows of one length, best fit, with the bounds and license of each document.
 
-from collections import Counter
+With `pack.subset` the best documents of the source by a signal of `screen` share no row with the others, and their rows
+come first, so that `mix` can have them read alone.
+"""
+
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 from stages.lib import packing
-from stages.lib.packing import Pack
-from stages.lib.progress import progress
+from stages.lib.packing import Pack, Subset
 from stages.lib.section import BuildError, Seed
-from stages.lib.shards import manifest, verify, write_manifest
+from stages.lib.shards import manifest, verify, write_bounds, write_manifest, write_rows
 from stages.lib.stage import run
 
 
-def main(keep: Path, tokens: Path, packed: Path, pack: Pack, seed: Seed) -> None:
+def signal_of(documents: pl.DataFrame, screens: Path, subset: Subset) -> pl.Series:
+    """The signal that `subset` names, for each of `documents` (doc_id).
+
+    Raises:
+        BuildError: `screen` has no such number.
+    """
+    found = pl.scan_parquet(screens / "*.parquet")
+    numbers = [
+        name
+        for name, dtype in found.collect_schema().items()
+        if dtype.is_numeric() and name != "text_hash" and not name.startswith("band_")
+    ]
+    if subset.signal not in numbers:
+        raise BuildError(f"params.yaml: pack.subset.signal: {subset.signal}: not one of {', '.join(sorted(numbers))}")
+    signals = found.select("doc_id", pl.col(subset.signal).cast(pl.Float64)).collect()
+    return documents.select("doc_id").join(signals, on="doc_id", how="left", maintain_order="left")[subset.signal]
+
+
+def main(keep: Path, screens: Path, tokens: Path, packed: Path, pack: Pack, seed: Seed) -> None:
     """Write rows to the folder `packed`; tokens of kept documents in = tokens in rows out, checked."""
     verify(tokens)
     facts = manifest(tokens)
@@ -30,51 +50,44 @@ def main(keep: Path, tokens: Path, packed: Path, pack: Pack, seed: Seed) -> None
     kept = documents.join(pl.read_parquet(keep), on="doc_id", how="semi", maintain_order="left")
     if kept.is_empty():
         raise BuildError(f"{keep}: keeps no document of {tokens.name}; drop the source or loosen `select`")
-    positions = kept["position"].to_numpy().astype(np.int64)
     lengths, part = kept["tokens"].to_numpy(), kept["part"].to_list()
-    starts = kept["end"].to_numpy() - lengths
+    firsts = (kept["end"] - kept["tokens"]).to_list()
     width = pack.sequence_length_tokens
-    layout = packing.packed(lengths, width, seed)
+    first = np.zeros(len(kept), np.bool_)
+    if pack.subset:
+        first = packing.best(signal_of(kept, screens, pack.subset).to_numpy(), lengths, pack.subset)
+    layout = packing.packed_apart(lengths, first, width, seed)
+    counts = packing.fill(layout, lengths, width)
+    if counts["truncated_tokens"] or counts["documents_cut"]:
+        raise BuildError(f"{packed}: {counts}: a document was lost or cut in packing")
 
     packed.mkdir(parents=True)
-    rows = np.lib.format.open_memmap(  # type: ignore[no-untyped-call] # numpy leaves it untyped
-        packed / "tokens.npy", mode="w+", dtype=facts["dtype"], shape=(len(layout.row_ends), width)
+    write_rows(
+        packed, "tokens", layout, width, np.dtype(facts["dtype"]),
+        lambda document, start, length: streams[part[document]][firsts[document] + start :][:length],
+    )  # fmt: skip
+    licenses = kept["license"].unique().sort()
+    write_bounds(
+        packed, layout, kept["position"].to_numpy().astype(np.int64), licenses.search_sorted(kept["license"]).to_numpy()
     )
-    segment = 0
-    for row, end in enumerate(progress(layout.row_ends, len(layout.row_ends), f"pack {packed.name}", "rows")):
-        offset = 0
-        for index in range(segment, int(end)):
-            document, length = int(layout.document[index]), int(layout.length[index])
-            start = int(starts[document] + layout.start[index])
-            rows[row, offset : offset + length] = streams[part[document]][start : start + length]
-            offset += length
-        segment = int(end)
-    rows.flush()
-    del rows
-    np.save(packed / "row_ends.npy", layout.row_ends)
-    np.save(packed / "lengths.npy", layout.length.astype(np.int32))
-    np.save(packed / "documents.npy", positions[layout.document])
-
-    if int(layout.length.sum()) != int(lengths.sum()):
-        raise BuildError(f"{packed}: {int(layout.length.sum())} tokens packed of {int(lengths.sum())}")
-    per_license = Counter[str]()
-    for name, length in zip(kept["license"], lengths.tolist(), strict=True):
-        per_license[name] += length
-    slots = len(layout.row_ends) * width
+    subset_tokens = int(lengths[first].sum())
+    ends = layout.length.cumsum()[layout.row_ends - 1]
     write_manifest(
         packed,
-        {
-            "documents": len(kept),
-            "documents_split": int((lengths > width).sum()),
-            "padding_tokens": slots - int(lengths.sum()),
-            "rows": len(layout.row_ends),
+        counts
+        | {
+            "origins": [{"source": packed.name, "license": name} for name in licenses],
             "sequence_length_tokens": width,
-            "tokens": int(lengths.sum()),
-            "tokens_per_license": dict(per_license),
+            "subset": {
+                "documents": int(first.sum()),
+                "rows": int((ends <= subset_tokens).sum()),
+                "tokens": subset_tokens,
+            },
         },
     )
     print(
-        f"{packed.name}: {len(kept):,} documents in {len(layout.row_ends):,} rows, {int(lengths.sum()) / slots:.2%} full"
+        f"{packed.name}: {counts['documents']:,} documents in {counts['rows']:,} rows,"
+        f" {packing.shares(counts)['fill_fraction']:.2%} full"
     )
 
 

@@ -39,12 +39,9 @@ def main(
 
     numerics.apply()
     facts = {folder.name: manifest(folder) for folder in sorted(packed.iterdir())}
-    available = {
-        source: Available(fact["rows"], fact["tokens"], fact["tokens_per_license"]) for source, fact in facts.items()
-    }
+    available = {source: Available(fact["rows"], fact["tokens"]) for source, fact in facts.items()}
     planned = planned_rows(available, pretrain.weights, pretrain.tokens, pretrain.maximum_epochs, f"pretrain.{name}")
-    for source in planned:
-        verify(packed / source)
+    verify(*(packed / source for source in planned))
     order = row_order(planned, {source: available[source].rows for source in planned}, seed)
     train_and_write(
         Path(__file__),

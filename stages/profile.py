@@ -12,7 +12,8 @@ import json
 import re
 import sys
 from collections.abc import Mapping
-from pathlib import Path
+from os.path import normpath
+from pathlib import Path, PurePosixPath
 from typing import Any, get_type_hints
 
 from stages.lib.files import write_bytes, write_text
@@ -68,7 +69,13 @@ def check_references(params: Mapping[str, Any], root: Path) -> None:
     for key, names, known in (
         ("tokenizer.sources", params["tokenizer"]["sources"].items(), texts.items()),
         ("mix.weights", params["mix"]["weights"], texts),
+        ("mix.epochs", params["mix"]["epochs"], texts),
         ("instruct.weights", params["instruct"]["weights"], instructions),
+        (
+            "instruct.benchmark_training_splits",
+            params["instruct"]["benchmark_training_splits"].items(),
+            {(source, benchmark) for source in params["instruct"]["weights"] for benchmark in params["benchmark"]},
+        ),
         *(
             (f"pretrain.{name}.weights", section["weights"], {source for source in texts if texts[source] == "general"})
             for name, section in params["pretrain"].items()
@@ -81,6 +88,7 @@ def check_references(params: Mapping[str, Any], root: Path) -> None:
     )
     if not params["benchmark"]:
         raise BuildError(f"{PARAMS}: benchmark: empty; evaluation and decontamination need at least one")
+    refuse_training_splits(params)
     width, positions = params["pack"]["sequence_length_tokens"], params["architecture"]["maximum_positions"]
     if params["pretrain"] and positions < width:
         raise BuildError(
@@ -100,6 +108,27 @@ def check_references(params: Mapping[str, Any], root: Path) -> None:
             for name, section in params[kind].items():
                 if not (folder / section["path"]).exists():
                     raise BuildError(f"{PARAMS}: {kind}.{name}.path: {folder / section['path']} does not exist")
+
+
+def refuse_training_splits(params: Mapping[str, Any]) -> None:
+    """Training splits of benchmarks are learned only if `instruct.benchmark_training_splits` names them.
+
+    A source counts as one if its path lies in the benchmark's or holds it, or its name has the benchmark's among its parts
+    (`medqa_train`); what else is one only its user can know. Test items are found by `overlap`, wherever they stand.
+
+    Raises:
+        BuildError: names the source and the benchmark.
+    """
+    for source in sorted(params["instruct"]["weights"]):
+        for benchmark, section in params["benchmark"].items():
+            own, other = (PurePosixPath(normpath(path)) for path in (params["source"][source]["path"], section["path"]))
+            is_near = own == other or own in other.parents or other in own.parents or f"_{benchmark}_" in f"_{source}_"
+            if is_near and params["instruct"]["benchmark_training_splits"].get(source) != benchmark:
+                raise BuildError(
+                    f"{PARAMS}: instruct.weights.{source}: by its name or path a split of the benchmark {benchmark}; if it is"
+                    f" its training split and shall be learned, write {source}: {benchmark} under"
+                    " instruct.benchmark_training_splits"
+                )
 
 
 def _agree(key: str, given: Mapping[str, Any], expected: Mapping[str, Any], meaning: str) -> None:

@@ -16,10 +16,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from stages.lib.files import folder_hash
 from stages.lib.mixture import row_order
 from stages.lib.section import BuildError
-from stages.lib.shards import manifest
+from stages.lib.shards import content_hash
 from stages.lib.stage import PARAMS, ROOT, Declaration, artifact_name, declarations, read_params
 
 
@@ -66,12 +65,10 @@ def ledger_row(ledger: Path, doc_id: str) -> str | None:
     return None if found.is_empty() else "; ".join(f"{row['reason']}: {row['detail']}" for row in found.to_dicts())
 
 
-def times_read(provenance: Mapping[str, Any], name: str, rows: list[int], there: int, seed: int) -> int:
-    """How often a training run read `rows` of the source `name`, which has `there` rows."""
+def times_read(provenance: Mapping[str, Any], name: str, rows: list[int]) -> int:
+    """How often a training run read `rows` of the source `name`."""
     planned = provenance["rows_read"]
-    order = row_order(
-        planned, {source: there if source == name else max(1, planned[source]) for source in planned}, seed
-    )
+    order = row_order(planned, provenance["rows_there"], provenance["settings"]["seed"])
     mine = order[order[:, 0] == sorted(planned).index(name), 1]
     return int(np.isin(mine, rows).sum())
 
@@ -79,12 +76,12 @@ def times_read(provenance: Mapping[str, Any], name: str, rows: list[int], there:
 def readers(artifacts: Artifacts, folder: Path, name: str, rows: list[int]) -> Iterator[tuple[str, str]]:
     """Which models read rows of a packed folder and how often, and which were trained from those."""
     models = artifacts.models()
-    hashes = {model: folder_hash(place) for model, (place, _) in models.items()}
-    content, there = folder_hash(folder), manifest(folder)["rows"]
+    hashes = {model: content_hash(place) for model, (place, _) in models.items()}
+    content = content_hash(folder)
     heirs: dict[str, str] = {}
     for model, (_, provenance) in models.items():
         if provenance["inputs"].get(name) == content:
-            count = times_read(provenance, name, rows, there, provenance["settings"]["seed"])
+            count = times_read(provenance, name, rows)
             yield "read by", f"{model}, {count} times" if count else f"{model}: its run ended before these rows"
             if count:
                 heirs[hashes[model]] = model

@@ -1,12 +1,16 @@
-"""Planned rows and the order they are read in."""
+"""Planned rows, the order they are read in, and the ledger of what has been read."""
+
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
-from stages.lib.mixture import Available, planned_rows, row_order
+from stages.lib.mixture import Available, Mix, mixture_rows, planned_rows, row_order, seen
 from stages.lib.section import BuildError
+from stages.lib.shards import Origin, PackedRows
 
-AVAILABLE = {"a": Available(100, 1000, {"x": 1000}), "b": Available(10, 50, {"y": 50})}
+AVAILABLE = {"a": Available(100, 1000), "b": Available(10, 50)}
 
 
 def test_a_source_gets_its_share_of_tokens_not_of_rows() -> None:
@@ -53,3 +57,102 @@ def test_the_order_is_a_function_of_the_seed() -> None:
     first, again, other = (row_order({"a": 50, "b": 20}, {"a": 30, "b": 20}, seed) for seed in (1, 1, 2))
     assert (first == again).all()
     assert (first != other).any()
+
+
+COLLECTIONS = {"a": "clinical", "b": "general", "c": "clinical"}
+PACKED = {"a": Available(100, 1000), "b": Available(10, 50), "c": Available(20, 400)}
+
+
+def mix(**changes: Any) -> Mix:
+    values: dict[str, Any] = {
+        "tokens": 1000,
+        "replay_fraction": 0.1,
+        "clinical_documents": "all",
+        "epochs": {},
+        "weights": {"a": 3.0, "b": 7.0, "c": 1.0},
+        "maximum_epochs": 10.0,
+    }
+    return Mix(**values | changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "rows"),
+    [
+        ({}, {"a": 68, "b": 20, "c": 11}),  # 900 clinical tokens 3 to 1 are 675 and 225; 100 general ones
+        ({"replay_fraction": 0.25}, {"a": 56, "b": 50, "c": 9}),  # 750 as 562.5 and 187.5; 250
+        ({"replay_fraction": 0.0}, {"a": 75, "c": 12}),  # 750 and 250 clinical, and b is not read
+        ({"epochs": {"c": 2.0}, "weights": {"a": 1.0, "b": 1.0}}, {"a": 10, "b": 20, "c": 40}),  # 800 of c leave 100
+        ({"epochs": {"c": 2.25, "b": 2.0}, "weights": {}}, {"b": 20, "c": 45}),  # exactly 900 and 100
+    ],
+)
+def test_replay_epochs_and_weights_share_out_the_tokens(changes: dict[str, Any], rows: dict[str, int]) -> None:
+    """Rows of a hold 10 tokens, of b 5 and of c 20; worked out by hand."""
+    assert mixture_rows(PACKED, COLLECTIONS, mix(**changes)) == rows
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"weights": {"x": 1.0}}, "mix.weights: x: not a packed source"),
+        ({"epochs": {"x": 1.0}}, "mix.epochs: x: not a packed source"),
+        ({"epochs": {"a": 1.0}}, "mix.epochs: a: also in mix.weights"),
+        ({"epochs": {"c": 11.0}, "weights": {"b": 1.0}}, "mix.epochs.c: above maximum_epochs 10"),
+        ({"epochs": {"c": 3.0}, "weights": {"a": 1.0, "b": 1.0}}, "900 clinical tokens, .* make 1,200; lower an epoch"),
+        ({"epochs": {"c": 2.0}, "weights": {"b": 1.0}}, "900 clinical tokens, .* make 800; lower an epoch or change"),
+        ({"weights": {"a": 1.0}}, "100 general tokens, .* make 0; give a general source a weight"),
+    ],
+)
+def test_a_mixture_that_cannot_be_is_refused(changes: dict[str, Any], message: str) -> None:
+    """A source unknown or named twice, epochs that overfill their part or leave a hole nobody fills."""
+    with pytest.raises(BuildError, match=message):
+        mixture_rows(PACKED, COLLECTIONS, mix(**changes))
+
+
+class Plan(NamedTuple):
+    sources: dict[str, PackedRows]
+    order_N2: npt.NDArray[np.int64]
+
+
+def two_sources() -> dict[str, PackedRows]:
+    """n: rows of 3 + 2 tokens and of 4, the 2 under another license; t: one row of 7."""
+    notes = PackedRows(
+        np.zeros((2, 8), np.uint16), np.array([2, 3]), np.array([3, 2, 4], np.int32), None, np.array([0, 1, 0]),
+        (Origin("n", "x"), Origin("n", "y")),
+    )  # fmt: skip
+    towns = PackedRows(
+        np.zeros((1, 8), np.uint16), np.array([1]), np.array([7], np.int32), None, np.array([0]), (Origin("t", "x"),)
+    )
+    return {"t": towns, "n": notes}
+
+
+def test_the_ledger_by_hand() -> None:
+    """Rows n0 t0 n1 n1 n0 t0: after three every token once, after five those of n twice; y is 2 tokens a time."""
+    plan = Plan(two_sources(), np.array([[0, 0], [1, 0], [0, 1], [0, 1], [0, 0], [1, 0]]))
+
+    def rows(count: int) -> list[tuple[Any, ...]]:
+        return [tuple(entry.values()) for entry in seen(plan, count)]
+
+    assert rows(0) == []
+    assert rows(1) == [("n", "x", 1, 3), ("n", "y", 1, 2)]
+    assert rows(3) == [("n", "x", 1, 7), ("n", "y", 1, 2), ("t", "x", 1, 7)]
+    assert rows(4) == [("n", "x", 1, 7), ("n", "x", 2, 4), ("n", "y", 1, 2), ("t", "x", 1, 7)]
+    assert rows(5) == [("n", "x", 1, 7), ("n", "x", 2, 7), ("n", "y", 1, 2), ("n", "y", 2, 2), ("t", "x", 1, 7)]
+    assert list(seen(plan, 1)[0]) == ["source", "license", "epoch", "tokens"]
+
+
+def test_the_ledger_of_a_planned_run_adds_up_at_every_row() -> None:
+    """After each row the ledger has grown by that row's tokens, and no epoch begins before the one before it is whole."""
+    sources = two_sources()
+    order = row_order({"n": 7, "t": 3}, {"n": 2, "t": 1}, seed=4)
+    before = 0
+    for count, (source, row) in enumerate(order.tolist(), start=1):
+        ledger = seen(Plan(sources, order), count)
+        total = sum(entry["tokens"] for entry in ledger)
+        assert total - before == sum(sources["nt"[source]].segment_lengths(row))
+        before = total
+        for epoch in range(1, max(entry["epoch"] for entry in ledger)):
+            whole = sum(entry["tokens"] for entry in ledger if (entry["source"], entry["epoch"]) == ("n", epoch))
+            later = any(entry["source"] == "n" and entry["epoch"] > epoch for entry in ledger)
+            assert whole == 9 or not later
+    last = int(order[order[:, 0] == 0][-1, 1])  # of n: three epochs of 9 tokens and this row
+    assert before == 3 * 9 + sum(sources["n"].segment_lengths(last)) + 3 * 7

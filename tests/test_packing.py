@@ -1,13 +1,25 @@
 """Best-fit packing: nothing cut that fits, nothing lost, rows as full as the textbook algorithm makes them."""
 
 import itertools
+from typing import Literal
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.lib.packing import packed
+from stages.lib.packing import (
+    COUNTS,
+    Packing,
+    Subset,
+    _stable_order,
+    best,
+    fill,
+    packed,
+    packed_apart,
+    packing_metrics,
+    shares,
+)
 
 LENGTHS = st.lists(st.integers(0, 60), max_size=60)
 
@@ -72,3 +84,66 @@ def test_impossible_arguments_are_refused() -> None:
     for lengths, capacity in (([1], 0), ([-1], 4)):
         with pytest.raises(ValueError, match="at least"):
             packed(lengths, capacity, 0)
+
+
+@given(st.lists(st.integers(0, 1 << 40), max_size=50))
+def test_sorting_by_16_bits_at_a_time_is_sorting(keys: list[int]) -> None:
+    """The order of any keys is that of a stable sort."""
+    array = np.array(keys, np.int64)
+    assert _stable_order(array).tolist() == np.argsort(array, kind="stable").tolist()
+
+
+def test_fill_counts_tokens_and_not_padding() -> None:
+    """Documents of 10, 3, 8 and 0 tokens in rows of 8 are 8 + 2, 3 and 8: three rows of 24 places, 21 tokens, one split."""
+    lengths = [10, 3, 8, 0]
+    counts = fill(packed(lengths, 8, 0), lengths, 8)
+    assert counts == {
+        "documents": 3, "documents_cut": 0, "documents_split": 1, "padding_tokens": 3, "rows": 3, "tokens": 21,
+        "truncated_tokens": 0,
+    }  # fmt: skip
+    assert shares(counts) == {"fill_fraction": 0.875, "padding_fraction": 0.125}
+
+
+def test_a_packing_that_cuts_or_drops_is_told() -> None:
+    """Two documents of 5 tokens chopped into rows of 8 cut the second; without its rest two tokens are lost."""
+    chopped = Packing(*(np.array(column) for column in ([0, 1, 1], [0, 0, 3], [5, 3, 2], [2, 3])))
+    assert fill(chopped, [5, 5], 8)["documents_cut"] == 1
+    cropped = Packing(*(np.array(column) for column in ([0, 1], [0, 0], [5, 3], [2])))
+    counts = fill(cropped, [5, 5], 8)
+    assert (counts["truncated_tokens"], counts["documents_cut"], counts["padding_tokens"]) == (2, 0, 0)
+
+
+def test_metrics_sum_over_sources_before_they_divide() -> None:
+    """A full source of 90 tokens and a half-empty one of 10 places are 95 % full, not 75."""
+    full = dict.fromkeys(COUNTS, 0) | {"tokens": 90, "documents": 1}
+    half = dict.fromkeys(COUNTS, 0) | {"tokens": 5, "padding_tokens": 5, "documents": 1}
+    metrics = packing_metrics({"b": half, "a": full})
+    assert metrics["fill_fraction"] == 0.95
+    assert isinstance(metrics["sources"], list)
+    assert [entry["fill_fraction"] for entry in metrics["sources"]] == [1.0, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("prefer", "fraction", "chosen"),
+    [("high", 0.2, [1]), ("high", 0.21, [1, 2]), ("low", 0.3, [0, 3]), ("high", 0.99, [0, 1, 2, 3])],
+)
+def test_the_subset_is_the_best_documents_up_to_a_share_of_the_tokens(
+    prefer: Literal["high", "low"], fraction: float, chosen: list[int]
+) -> None:
+    """Of 10, 20, 30 and 40 tokens with signals 1, 9, 5 and 2; what has no signal comes last at either end."""
+    subset = Subset(signal="s", prefer=prefer, fraction=fraction)
+    found = best(np.array([1.0, 9.0, 5.0, 2.0]), np.array([10, 20, 30, 40]), subset)
+    assert np.flatnonzero(found).tolist() == chosen
+    last = best(np.array([np.nan, 9.0]), np.array([10, 10]), subset)
+    assert last[1]
+
+
+def test_rows_of_the_subset_come_first_and_hold_nothing_else() -> None:
+    """Documents 1 and 3 fill the first rows; every token is still in one row."""
+    lengths = [7, 9, 4, 3, 20]
+    layout = packed_apart(lengths, np.array([False, True, False, True, False]), 8, 5)
+    assert set(layout.document[: layout.row_ends[1]].tolist()) == {1, 3}
+    assert layout.length[: layout.row_ends[1]].sum() == 12
+    assert set(layout.document[layout.row_ends[1] :].tolist()) == {0, 2, 4}
+    counts = fill(layout, lengths, 8)
+    assert (counts["tokens"], counts["truncated_tokens"], counts["documents_cut"]) == (43, 0, 0)

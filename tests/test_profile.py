@@ -40,7 +40,13 @@ def test_a_profile_without_a_usable_root_is_refused(root: str | None, message: s
         (("corpus",), {"notes": "general"}, "corpus: must be the text sources"),
         (("benchmark",), {}, "benchmark: empty"),
         (("mix", "weights"), {"nots": 1.0}, "mix.weights: nots: not among"),
+        (("mix", "epochs"), {"nots": 1.0}, "mix.epochs: nots: not among"),
         (("instruct", "weights"), {"notes": 1.0}, "instruct.weights: notes: not among"),
+        (
+            ("instruct", "benchmark_training_splits"),
+            {"clinical_qa": "medqa"},
+            "splits: \\('clinical_qa', 'medqa'\\): not",
+        ),
         (("pretrain", "base", "weights"), {"notes": 1.0}, "pretrain.base.weights: notes: not among towns"),
         (("select", "priority"), ["notes"], "select.priority: must be every source once"),
         (("sft", "batch_tokens"), 100, "sft.batch_tokens: 100 is no multiple"),
@@ -58,6 +64,31 @@ def test_a_reference_that_points_nowhere_is_refused(path: tuple[str, ...], value
     with pytest.raises(BuildError, match=message) as caught:
         check_references(params, ROOT)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("source", "path", "is_split"),
+    [
+        ("clinical_qa", "instructions/clinical_qa.jsonl.gz", False),
+        ("clinical_qa", "benchmark/items.jsonl", True),
+        ("clinical_qa", "benchmark/items.jsonl/train", True),
+        ("clinical_qa", "benchmark", True),
+        ("clinical_qa", "./other/../benchmark/items.jsonl", True),
+        ("clinical_qa", "benchmark/items", False),
+        ("synthetic_train", "instructions/clinical_qa.jsonl.gz", True),
+        ("photosynthetic", "instructions/clinical_qa.jsonl.gz", False),
+    ],
+)
+def test_a_benchmarks_training_split_is_learned_only_if_named(source: str, path: str, is_split: bool) -> None:
+    """What lies in the benchmark's path or bears its name is one, and is refused until it is written down as one."""
+    params = copy.deepcopy(PARAMS)
+    params["source"][source] = params["source"].pop("clinical_qa") | {"path": path}
+    params["instruct"]["weights"] = {source: 1.0}
+    if is_split:
+        with pytest.raises(BuildError, match=f"instruct.weights.{source}: .* split of the benchmark synthetic"):
+            profile.refuse_training_splits(params)
+        params["instruct"]["benchmark_training_splits"] = {source: "synthetic"}
+    profile.refuse_training_splits(params)
 
 
 def test_a_profile_that_does_not_pass_leaves_the_params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,8 +19,11 @@ def rendered(tokenizer: Any, turns: Sequence[Turn]) -> tuple[str, list[tuple[int
     end a turn.
 
     Raises:
-        BuildError: the template does not write a longer conversation as a continuation of a shorter one.
+        BuildError: there is no template, it does not write a longer conversation as a continuation of a shorter one, or no
+            end mark after an answer.
     """
+    if tokenizer.chat_template is None:
+        raise BuildError("params.yaml: tokenizer.chat_template: the tokenizer has none of its own; set one")
     special = [token for token in tokenizer.all_special_tokens if token]
     cleaned = []
     for turn in turns:
@@ -41,23 +44,28 @@ def rendered(tokenizer: Any, turns: Sequence[Turn]) -> tuple[str, list[tuple[int
                 " write each turn as a continuation of the ones before"
             )
         if turn["role"] == "assistant":
+            if not any(token in text[len(before) :] for token in special):
+                raise BuildError(
+                    "params.yaml: tokenizer.chat_template: no end mark, such as {{ eos_token }}, after an answer; the model"
+                    " would not learn to stop"
+                )
             spans.append((len(before), len(text)))
     return text, spans
 
 
 def tokenized(tokenizer: Any, turns: Sequence[Turn]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """Ids of a conversation, <s> first, and which of them are learned.
+    """Ids of a conversation, and which of them are learned; <s> first if the tokenizer has it, written once.
 
     The text is tokenized whole, as it is read in evaluation; a token that spans the border of a turn counts to the turn
     that it ends in.
 
     Returns:
-        ids (L,) and learned (L,); <s> is never learned.
+        ids (L,) and learned (L,); the first token is never learned.
     """
     text, spans = rendered(tokenizer, turns)
     encoding = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
     ids, offsets = encoding["input_ids"], encoding["offset_mapping"]
-    if ids[:1] != [tokenizer.bos_token_id]:
+    if tokenizer.bos_token_id is not None and ids[:1] != [tokenizer.bos_token_id]:
         ids, offsets = [tokenizer.bos_token_id, *ids], [(0, 0), *offsets]
     ends = np.array([end for _, end in offsets])
     learned = np.zeros(len(ids), np.bool_)

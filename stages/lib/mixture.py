@@ -1,20 +1,35 @@
-"""What continued pretraining reads: rows per source from weights and a token budget, and the order they come in.
+"""What a training run reads: rows per source from weights and a token budget, the order they come in, and what was seen.
 
 The order is a pure function of the plan and the seed: every source is spread evenly over the run (so that the mixture is
-the same at every moment), epoch after epoch, each epoch in an order of its own.
+the same at every moment), epoch after epoch, each epoch in an order of its own. What has been seen after so many rows is
+therefore known exactly, by source, license and epoch; a checkpoint needs to hold no more than its step.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from stages.lib.section import BuildError
+from stages.lib.section import BuildError, Section
+from stages.lib.shards import PackedRows
 
 Weights = Mapping[str, Annotated[float, Field(ge=0)]]
+
+SHORT_OF_BUDGET = 0.01  # share of a part's tokens that `epochs` alone may miss it by
+
+
+class Mix(Section):
+    """Section `mix`. Guo et al. 2024, arXiv 2406.14833, is the `subset`, some `epochs` and much replay."""
+
+    tokens: int = Field(ge=1, description="tokens read in continued pretraining, padding not counted")
+    replay_fraction: float = Field(ge=0, lt=1, description="of the tokens, those of general sources")
+    clinical_documents: Literal["all", "subset"] = Field(description="of clinical sources; `subset`: of pack.subset")
+    epochs: Mapping[str, Annotated[float, Field(gt=0)]] = Field(description="of sources read so often, not by weight")
+    weights: Weights = Field(description="shares of what `epochs` leaves of the clinical and of the general part")
+    maximum_epochs: float = Field(gt=0, description="times that any row may be read")
 
 
 @dataclass(frozen=True)
@@ -23,7 +38,6 @@ class Available:
 
     rows: int
     tokens: int
-    tokens_per_license: Mapping[str, int]
 
 
 def planned_rows(
@@ -42,9 +56,7 @@ def planned_rows(
     Raises:
         BuildError: a weight for a source that is not packed, no positive weight, or more epochs than allowed.
     """
-    unknown = sorted(set(weights) - set(available))
-    if unknown:
-        raise BuildError(f"params.yaml: {key}.weights: {', '.join(unknown)}: not a packed source (see `corpus`)")
+    _refuse_unknown(weights, available, f"{key}.weights")
     total = sum(weights.values())
     if total <= 0:
         raise BuildError(f"params.yaml: {key}.weights: no weight above 0")
@@ -62,6 +74,57 @@ def planned_rows(
             )
         planned[source] = rows
     return planned
+
+
+def _refuse_unknown(named: Mapping[str, float], known: Mapping[str, object], key: str) -> None:
+    if unknown := sorted(set(named) - set(known)):
+        raise BuildError(f"params.yaml: {key}: {', '.join(unknown)}: not a packed source (see `corpus`)")
+
+
+def mixture_rows(available: Mapping[str, Available], collections: Mapping[str, str], mix: Mix) -> dict[str, int]:
+    """Rows to read of each source in continued pretraining.
+
+    `replay_fraction` parts the tokens into general and clinical ones. In each part the sources in `epochs` come first,
+    read so many times; the others share what is left by weight.
+
+    Args:
+        available: per source, what may be read of it.
+        collections: clinical or general, per source.
+        mix: the section.
+    Returns:
+        As `planned_rows`.
+    Raises:
+        BuildError: a source that is not packed or named twice, more epochs than allowed, or a part that its sources
+            overfill or cannot fill.
+    """
+    _refuse_unknown(mix.weights, available, "mix.weights")
+    _refuse_unknown(mix.epochs, available, "mix.epochs")
+    if twice := sorted(set(mix.epochs) & set(mix.weights)):
+        raise BuildError(
+            f"params.yaml: mix.epochs: {', '.join(twice)}: also in mix.weights; name a source in one of them"
+        )
+    planned: dict[str, int] = {}
+    for part, share in (("clinical", 1 - mix.replay_fraction), ("general", mix.replay_fraction)):
+        budget, taken = round(mix.tokens * share), 0
+        for source in (source for source in sorted(mix.epochs) if collections[source] == part):
+            if mix.epochs[source] > mix.maximum_epochs:
+                raise BuildError(f"params.yaml: mix.epochs.{source}: above maximum_epochs {mix.maximum_epochs:g}")
+            there = available[source]
+            planned[source] = max(1, round(mix.epochs[source] * there.rows))
+            taken += round(there.tokens * planned[source] / there.rows)
+        weights = {source: weight for source, weight in mix.weights.items() if collections[source] == part and weight}
+        left = budget - taken
+        if not budget and not taken:
+            continue
+        if left <= 0 if weights else abs(left) > SHORT_OF_BUDGET * budget:
+            raise BuildError(
+                f"params.yaml: mix: tokens and replay_fraction ask for {budget:,} {part} tokens, and the {part} sources in"
+                f" epochs make {taken:,}; "
+                + ("lower an epoch or change tokens" if taken else f"give a {part} source a weight in mix.weights")
+            )
+        if weights:
+            planned |= planned_rows(available, weights, left, mix.maximum_epochs, "mix")
+    return dict(sorted(planned.items()))
 
 
 def row_order(planned: Mapping[str, int], available: Mapping[str, int], seed: int) -> npt.NDArray[np.int64]:
@@ -84,3 +147,38 @@ def row_order(planned: Mapping[str, int], available: Mapping[str, int], seed: in
         moments.append((np.arange(rows) + jitter) / rows)
     order: npt.NDArray[np.int64] = np.concatenate(parts)[np.argsort(np.concatenate(moments), kind="stable")]
     return order
+
+
+class Plan(Protocol):
+    """Rows and the order that they are read in: `order_N2` as `row_order` gives it, for the sorted names of `sources`."""
+
+    @property
+    def sources(self) -> Mapping[str, PackedRows]:
+        """By name."""
+
+    @property
+    def order_N2(self) -> npt.NDArray[np.int64]:  # noqa: N802 - shape suffix
+        """Source and row."""
+
+
+def seen(plan: Plan, rows: int) -> list[dict[str, Any]]:
+    """The token ledger: what the first `rows` rows of a plan have shown a model, exactly.
+
+    A token's epoch is how often its row has been read by then, the first time being 1. Prompts of conversations count,
+    padding does not, so the sum is the number of tokens of the run's log. A few seconds for 50 million segments.
+
+    Returns:
+        {source, license, epoch, tokens}, sorted by these, without those of no token.
+    """
+    tokens: dict[tuple[str, str, int], int] = {}
+    read_N2 = plan.order_N2[:rows]
+    for index, name in enumerate(sorted(plan.sources)):
+        packed = plan.sources[name]
+        tokens_RO = packed.tokens_by_origin()
+        times_R = np.bincount(read_N2[read_N2[:, 0] == index, 1], minlength=len(tokens_RO))
+        for epoch in range(1, int(times_R.max()) + 1):
+            for origin, count in zip(packed.origins, tokens_RO[times_R >= epoch].sum(0).tolist(), strict=True):
+                key = (origin.source, origin.license, epoch)
+                tokens[key] = tokens.get(key, 0) + count
+    names = ("source", "license", "epoch", "tokens")
+    return [dict(zip(names, (*key, count), strict=True)) for key, count in sorted(tokens.items()) if count]

@@ -10,11 +10,13 @@ from typing import Any
 
 import polars as pl
 
-from stages.lib.files import folder_hash, write_bytes
+from stages.lib.files import write_bytes
 from stages.lib.fingerprint import closure, fingerprint, package_versions
 from stages.lib.launching import die_with_parent, started_launch
-from stages.lib.models import write_model
+from stages.lib.mixture import seen
+from stages.lib.models import provenance_of, write_model
 from stages.lib.numerics import Numerics
+from stages.lib.shards import content_hash
 from stages.lib.stage import ROOT
 from stages.lib.training import Checkpoint, Run, train
 
@@ -43,7 +45,7 @@ def train_and_write(
     launch = started_launch(os.environ)
     if launch.engine != "python":
         die_with_parent()
-    hashes = {name: folder_hash(path) for name, path in sorted(inputs.items())}
+    hashes = {name: content_hash(path) for name, path in sorted(inputs.items())}
     settings = {
         "alpha": run.alpha,
         "config": {key: value for key, value in model.config.to_dict().items() if key not in WHERE_AND_WHEN},
@@ -61,13 +63,18 @@ def train_and_write(
         return
     log = pl.DataFrame(state.log, schema=["step", "tokens", "loss", "learning_rate"], orient="row")
     write_bytes(training, log.write_csv().encode())
+    parent = inputs.get("model")
+    before = provenance_of(parent) if parent and (parent / "provenance.json").is_file() else {}
+    ledger = [{"run": run.title} | entry for entry in seen(run, len(run.order_N2))]
     provenance = {
         "code": state.codes,
         "inputs": hashes,
         "packages": package_versions(closure(module, ROOT)[1]),
         "parameters": parameters,
         "rows_read": run.rows_read(),
+        "rows_there": {name: len(rows.row_ends_R) for name, rows in run.sources.items()},
         "settings": settings,
+        "token_ledger": [*before.get("token_ledger", ()), *ledger],
         "tokens": state.tokens,
     }
     write_model(model, tokenizer, trained_model, provenance, weights)
