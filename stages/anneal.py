@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from stages.lib.continuation import Cpt, Segment, continue_pretraining
+from stages.lib.continuation import Branch, Cpt, continue_pretraining
 from stages.lib.numerics import Numerics
 from stages.lib.section import Seed
 from stages.lib.stage import run
@@ -17,7 +17,7 @@ def main(
     cpt: Cpt,
     numerics: Numerics,
     seed: Seed,
-    anneal: Segment,
+    anneal: Branch,
 ) -> None:
     """Train on `anneal.tokens` tokens of the stream, from where `model` stands in it."""
     continue_pretraining(

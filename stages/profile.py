@@ -19,10 +19,12 @@ from typing import Any, get_type_hints
 from stages.lib.files import write_bytes, write_text
 from stages.lib.launching import Launch, command
 from stages.lib.section import BuildError
-from stages.lib.stage import PARAMS, ROOT, declarations, param_name, read_params, validated
+from stages.lib.stage import PARAMS, ROOT, artifact_name, declarations, param_name, read_params, validated
 
-NOT_BOUND = ("root", "corpus", "launch")  # used by dvc.yaml's templates or by stages.launch, declared by no stage
-EMPTY_ALLOWED = ("synthesize", "download", "pretrain", "architecture")  # a stage for each entry, and there may be none
+# used by dvc.yaml's templates or by stages.launch, declared by no stage
+NOT_BOUND = ("root", "corpus", "evaluated", "launch")
+# a stage for each entry, and there may be none
+EMPTY_ALLOWED = ("synthesize", "download", "pretrain", "architecture", "trunk", "anneal")
 
 
 def check_sections(params: Mapping[str, Any], root: Path) -> None:
@@ -47,6 +49,16 @@ def check_sections(params: Mapping[str, Any], root: Path) -> None:
         hints = get_type_hints(module.main, include_extras=True)
         for key, value in stage.params.items():
             validated(key, value, hints[param_name(key, value)])
+    made = {path for stage in stages for path in stage.outs if artifact_name(path, True) == "trained_model"}
+    for stage in stages:
+        for path in stage.deps:
+            if artifact_name(path, False) == "model" and path not in made:
+                kind, _, name = stage.name.partition("@")
+                key = "evaluated" if kind == "evaluate" else f"{kind}.{name}.from"
+                models = ", ".join(sorted(PurePosixPath(one).name for one in made - {"models/tokenizer"}))
+                raise BuildError(
+                    f"{PARAMS}: {key}: {PurePosixPath(path).name}: no model of this build, which are {models}"
+                )
     command(validated("launch", params.get("launch"), Launch), "stages.cpt", "localhost")
 
 

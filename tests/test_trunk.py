@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from stages import anneal, cpt, trunk
 from stages.lib import trainer
-from stages.lib.continuation import Cpt, Segment
+from stages.lib.continuation import Branch, Cpt, Segment
 from stages.lib.files import file_hash, write_json
 from stages.lib.launching import LAUNCH
 from stages.lib.mixture import row_order
@@ -85,7 +85,7 @@ def build(inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Buil
             cpt=CPT,
             numerics=NUMERICS,
             seed=1,
-            **({kind: Segment.model_validate(section)} if kind else {}),
+            **({kind: (Branch if stage is anneal else Segment).model_validate(section)} if kind else {}),
         )
         return tmp_path / out
 

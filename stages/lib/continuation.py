@@ -9,7 +9,7 @@ Sources: Ibrahim et al. 2024, arXiv 2403.08763 (re-warming, replay); for trunks 
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
@@ -31,11 +31,17 @@ class Cpt(Recipe):
 
 
 class Segment(Section):
-    """A section `trunk.<name>` or `anneal.<name>`."""
+    """A section `trunk.<name>`."""
 
-    start: str = Field(alias="from", pattern=r"^(base|trunk-.+)$", description="a folder of models/")
+    start: Annotated[str, Field(pattern=r"^(base|trunk-.+)$")] = Field(alias="from", description="a folder of models/")
     tokens: int = Field(ge=1, description="read in this segment, padding not counted")
     maximum_epochs: float = Field(gt=0, description="times that any row may be read since the base model")
+
+
+class Branch(Segment):
+    """A section `anneal.<name>`: only a trunk has the optimizer to go on from."""
+
+    start: Annotated[str, Field(pattern=r"^trunk-.+$")] = Field(alias="from", description="a folder of models/")
 
 
 def continue_pretraining(
