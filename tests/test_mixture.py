@@ -59,13 +59,14 @@ def test_the_order_is_a_function_of_the_seed() -> None:
     assert (first != other).any()
 
 
-@pytest.mark.parametrize("tokens", [1, 7, 50, 333, 1000])
-def test_a_longer_run_begins_with_a_shorter_one(tokens: int) -> None:
-    """With rates that no number of tokens makes whole, the order of N tokens is the beginning of that of 2 N."""
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_longer_run_begins_with_a_shorter_one(seed: int) -> None:
+    """With rates that hardly a number of tokens makes whole, the order of N tokens is the beginning of that of 2 N."""
     rates, there = {"a": 0.0731, "b": 0.0207, "c": 0.0013}, {"a": 30, "b": 5, "c": 2}
-    short, long = (row_order(rates, there, 3, until) for until in (tokens, 2 * tokens))
-    assert (long[: len(short)] == short).all()
-    assert np.abs(np.bincount(long[:, 0], minlength=3) - 2 * tokens * np.array([*rates.values()])).max() <= 1
+    for tokens in range(1, 400, 7):
+        short, long = (row_order(rates, there, seed, until) for until in (tokens, 2 * tokens))
+        assert (long[: len(short)] == short).all()
+        assert np.abs(np.bincount(long[:, 0], minlength=3) - 2 * tokens * np.array([*rates.values()])).max() <= 1
 
 
 COLLECTIONS = {"a": "clinical", "b": "general", "c": "clinical"}

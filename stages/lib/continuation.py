@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from stages.lib.training import Run
 
 BASE = "base"
-MOMENTS = "optimizer.safetensors"
 
 
 class Cpt(Recipe):
@@ -101,26 +100,30 @@ def continue_pretraining(
     )
 
 
-def _provenance(model: Path) -> Any:
+def _provenance(model: Path) -> dict[str, Any]:
     """Of a trunk that a segment goes on from.
 
     Raises:
         BuildError: the model is none.
     """
-    if not (model / MOMENTS).is_file():
-        raise BuildError(f"models/{model.name}: has no {MOMENTS}, so nothing can go on from it; name a trunk")
-    return json.loads((model / "provenance.json").read_text(encoding="utf-8"))
+    from stages.lib.models import provenance_of
+    from stages.lib.moments import FILE
+
+    if not (model / FILE).is_file():
+        raise BuildError(f"models/{model.name}: has no {FILE}, so nothing can go on from it; name a trunk")
+    return provenance_of(model)
 
 
 def _segment_of(run: "Run", segment: Segment, model: Path, warmup_steps: int, is_branch: bool) -> "Run":
     """The part of `run`, which reads the stream from its beginning, that follows what `model` has read, in whole steps."""
+    from stages.lib.moments import FILE
     from stages.lib.training import Past
 
     key = f"params.yaml: {run.title.replace('-', '.', 1)}"
     past = None
     if is_branch or segment.start != BASE:
         before = _provenance(model)
-        past = Past(model / MOMENTS, before["steps"], before["continued_tokens"])
+        past = Past(model / FILE, before["steps"], before["continued_tokens"])
     first, rows = past.steps if past else 0, run.rows_per_step()
     steps = len(run.order_N2) // rows
     if steps <= first:

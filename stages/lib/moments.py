@@ -7,6 +7,7 @@ Format: https://github.com/huggingface/safetensors#format.
 """
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from math import prod
 from pathlib import Path
@@ -15,6 +16,8 @@ import torch
 from safetensors import safe_open
 
 from stages.lib.engines import MOMENTS, WEIGHT, Engine
+
+FILE = "optimizer.safetensors"
 
 
 def write_moments(path: Path, engine: Engine, shapes: Mapping[str, Sequence[int]]) -> None:
@@ -27,7 +30,7 @@ def write_moments(path: Path, engine: Engine, shapes: Mapping[str, Sequence[int]
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)  # so that the tensors are aligned
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") if engine.rank == 0 else Path("/dev/null").open("wb") as stream:
+    with (path if engine.rank == 0 else Path(os.devnull)).open("wb") as stream:
         stream.write(len(text).to_bytes(8, "little") + text)
         for name in engine.parameters:
             tensors = engine.gather(name)

@@ -11,12 +11,12 @@ from typing import Any
 
 import polars as pl
 
-from stages.lib.continuation import MOMENTS
 from stages.lib.files import write_bytes
 from stages.lib.fingerprint import closure, fingerprint, package_versions
 from stages.lib.launching import die_with_parent, started_launch
 from stages.lib.mixture import seen
 from stages.lib.models import provenance_of, write_model
+from stages.lib.moments import FILE
 from stages.lib.numerics import Numerics
 from stages.lib.shards import content_hash
 from stages.lib.stage import ROOT
@@ -66,7 +66,7 @@ def train_and_write(
     folder = SCRATCH / run.title / key
     code = hashlib.sha256(fingerprint(module, ROOT, with_packages=False).encode()).hexdigest()[:16]
     parameters = sum(parameter.numel() for parameter in model.parameters())  # an engine may divide them
-    moments = folder / MOMENTS if keep_moments else None
+    moments = folder / FILE if keep_moments else None
     state, weights = train(model, run, numerics, Checkpoint(folder, code, launch.accept_code_change), launch, moments)
     if os.environ.get("RANK", "0") != "0":
         return
