@@ -157,13 +157,11 @@ def main(
         "accuracy": accuracy_lost(answers, strategies[0], test),
         "general_bits_per_byte": bits_added(heldout, "general"),
     }
-    dips = {
-        path: {
-            name: dip([point.model for point in on_path(points, path)], worse, confidence)
-            for name, worse in measures.items()
-        }
-        for path in PATHS
-    }
+    dips: dict[str, dict[str, Dip]] = {path: {} for path in PATHS}
+    for name, worse in measures.items():
+        measured = [point for point in points if name in point.scores]
+        for path, found in dips.items():
+            found[name] = dip([point.model for point in on_path(measured, path)], worse, confidence)
     write_json(curve, curve_metrics(points, dips, strategies[0]))
 
     level = math.fsum(chance.values()) / len(chance)

@@ -83,7 +83,7 @@ def readers(artifacts: Artifacts, folder: Path, name: str, rows: list[int]) -> I
     for model, (_, provenance) in models.items():
         if provenance["inputs"].get(name) == content:
             count = times_read(provenance, name, rows)
-            yield "read by", f"{model}, {count} times" if count else f"{model}: its run ended before these rows"
+            yield "read by", f"{model}, {count} times" if count else f"{model}: not these rows"
             if count:
                 heirs[hashes[model]] = model
     while heirs:

@@ -10,7 +10,7 @@ from stages.lib.claims import Test
 from stages.lib.curve import Point, accuracy_lost, bits_added, curve_points, dip, on_path, path_of
 from stages.lib.intervals import Interval
 from stages.lib.tables import curve_parts
-from tests.test_report import STATISTICS, answers, build, documents, folder, read  # noqa: F401 - a fixture
+from tests.test_report import MODELS, STATISTICS, answers, build, documents, folder, read  # noqa: F401 - a fixture
 
 TEST = Test(0.95, STATISTICS.bootstrap_samples, 1, 5.0)
 CONFIDENCES: list[float] = []
@@ -30,7 +30,7 @@ def worse_of(levels: dict[str, float], half: float) -> object:
 @pytest.mark.parametrize(
     ("levels", "verdict", "worst"),
     [
-        ([5, 2], "not tested: 2 points, and it takes 3", None),
+        ([5, 2], "not tested: 2 points where 3 are needed", None),
         ([5, 5.5, 4.5, 6], "no dip: no point is surely worse than the first", "c"),
         ([5, 3, 2, 6], "a dip and a recovery", "c"),
         ([5, 2, 3, 3.5], "a dip and a partial recovery", "b"),
@@ -84,8 +84,17 @@ def test_the_report_says_nothing_of_a_curve_of_two_points() -> None:
 
 
 def test_the_report_finds_the_dip_of_a_trunk(folder: Path) -> None:  # noqa: F811 - the fixture
-    """Of 40 items base has 20 right, after 1,000 tokens 2, after 2,000 39; the six models' results stay what they were."""
+    """Of 40 items base has 20 right, after 1,000 tokens 2, after 2,000 39; the six models' results stay what they were.
+
+    Without general documents for one point, bits per byte have one point less.
+    """
     before = build(folder, "before")
+    for model in MODELS:
+        documents(model, 2.0).head(2).write_parquet(folder / "predictions" / model / "heldout.parquet")  # clinical
+    assert read(build(folder, "none") / "curve.json")["dip"]["annealed"]["general_bits_per_byte"] == {
+        "verdict": "not tested: 0 points where 3 are needed",
+        "evidence": [{"verdict": "not tested: 0 points where 3 are needed"}],
+    }
     for model, right, tokens in (
         ("base", 20, None),
         ("trunk-a", 2, 1000),
@@ -113,5 +122,12 @@ def test_the_report_finds_the_dip_of_a_trunk(folder: Path) -> None:  # noqa: F81
     assert "* trunk, accuracy: a dip and a recovery (`trunk-a`: worse by 45.000 [" in text
     table = pl.read_csv(metrics / "plots/curve.csv")
     assert table["accuracy"].to_list()[:3] == [0.5, 0.05, 0.975]
+    (folder / "predictions/trunk-a/heldout.parquet").unlink()
+    documents("trunk-a", 2.0).filter(pl.col("domain") == "clinical").write_parquet(
+        folder / "predictions/trunk-a/heldout.parquet"
+    )
+    unmeasured = read(build(folder, "unmeasured") / "curve.json")["dip"]["trunk"]
+    assert unmeasured["general_bits_per_byte"]["verdict"] == "not tested: 2 points where 3 are needed"
+    assert unmeasured["accuracy"] == curve["dip"]["trunk"]["accuracy"]
     claims = [read(where / "claims.json")["cpt_strengthens_sft"] for where in (before, metrics)]
     assert claims[0] == claims[1]

@@ -105,7 +105,7 @@ def dip(points: Sequence[str], worse: Worse, confidence: float) -> Dip:
         it, and `regained`.
     """
     if len(points) < FEWEST:
-        return {"verdict": f"not tested: {len(points)} points, and it takes {FEWEST}"}
+        return {"verdict": f"not tested: {len(points)} points where {FEWEST} are needed"}
     first, *others = points
     changes = {model: worse(model, first, 1 - (1 - confidence) / len(others)) for model in others}
     surely = [model for model in others if changes[model].low > 0]
