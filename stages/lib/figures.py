@@ -92,10 +92,11 @@ def training_figure(curves: Mapping[str, Curve]) -> Figure:
 
 def curve_figure(panels: Mapping[str, Mapping[str, Sequence[tuple[float, Interval]]]]) -> Figure:
     """Scores over tokens of continued pretraining, one panel a score: label of its axis -> path -> (tokens, score)."""
+    panels = {label: paths for label, paths in panels.items() if any(paths.values())} or panels
     figure = Figure(figsize=(4.5 * len(panels), 4.0), layout="constrained")
     grid = figure.subplots(1, len(panels), squeeze=False)
     for axes, (label, paths) in zip(grid[0], panels.items(), strict=True):
-        for number, (path, points) in enumerate(paths.items()):
+        for number, (path, points) in enumerate((path, points) for path, points in paths.items() if points):
             scores = [score for _, score in points]
             axes.errorbar(
                 [tokens for tokens, _ in points],
