@@ -19,7 +19,7 @@ COMMANDS = (
     "show",
     "trace",
 )  # modules of stages/ that are typed by people, not run by DVC
-TRAINING = ("pretrain", "cpt", "sft", "neftune")
+TRAINING = ("pretrain", "cpt", "trunk", "anneal", "sft", "neftune")
 
 
 def stage_modules(root: Path) -> dict[str, Path]:

@@ -20,7 +20,7 @@ import polars as pl
 from pydantic import Field
 
 from stages.lib.exemplars import exemplar_pool, leaked
-from stages.lib.files import folder_hash, write_parquet
+from stages.lib.files import folder_hash, write_json, write_parquet
 from stages.lib.fingerprint import closure, fingerprint, package_versions, running_source
 from stages.lib.numerics import Numerics
 from stages.lib.prompts import Item, items_of
@@ -153,7 +153,10 @@ def main(
     name: str,
 ) -> None:
     """Write `predictions.parquet`, a row for each item and strategy, `heldout.parquet`, one for each document, and
-    `experts.parquet`, one for each domain, layer and expert (none for a dense model)."""
+    `experts.parquet`, one for each domain, layer and expert (none for a dense model).
+
+    Beside them `model.json` with the tokens of continued pretraining that the model has seen; null where fine-tuning followed.
+    """
     frames = [pl.read_parquet(items / f"{listed}.parquet") for listed in sorted(benchmark)]
     everything: list[Item] = items_of(pl.concat(frames))
     test = [item for item in everything if item.split == "test"]
@@ -243,6 +246,9 @@ def main(
             key = content_key(**common, what="experts", code=codes["experts"], documents=texts, window_tokens=window)
             loads.append(stored(key, experts)[0].with_columns(domain=pl.lit(domain), model=pl.lit(name)))
     report_reuse("heldout", "documents", done)
+    made = model / "provenance.json"
+    seen = json.loads(made.read_text(encoding="utf-8")).get("continued_tokens") if made.is_file() else None
+    write_json(predictions / "model.json", {"continued_tokens": seen})
     order = ["doc_id", "domain", "source", "model", "bits", "bytes", "tokens"]
     write_parquet(predictions / "heldout.parquet", pl.concat(measured).select(order))
     none = pl.DataFrame(schema=EXPERTS)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stages.lib.files import write_json
-from stages.lib.mixture import Available, Mix, mixture_rows, row_order, seen
+from stages.lib.mixture import Available, Mix, mixture_rates, row_order, seen
 from stages.lib.packing import packing_metrics
 from stages.lib.section import BuildError, Seed
 from stages.lib.shards import PackedRows, manifest
@@ -40,9 +40,10 @@ def main(packed: Path, plan: Path, packing: Path, mix: Mix, seed: Seed) -> None:
             )
         there = fact["subset"] if is_part else fact
         available[source] = Available(there["rows"], there["tokens"])
-    rows = mixture_rows(available, collections, mix)
-    opened = {source: PackedRows.open(folders[source], available[source].rows) for source in rows}
-    order = row_order(rows, {source: available[source].rows for source in rows}, seed)
+    rates = mixture_rates(available, collections, mix)
+    opened = {source: PackedRows.open(folders[source], available[source].rows) for source in rates}
+    order = row_order(rates, {source: available[source].rows for source in rates}, seed, mix.tokens)
+    rows = dict(zip(rates, np.bincount(order[:, 0], minlength=len(rates)).tolist(), strict=True))
     ledger = seen(_Plan(opened, order), len(order))
 
     sources: dict[str, dict[str, Any]] = {}
@@ -55,6 +56,7 @@ def main(packed: Path, plan: Path, packing: Path, mix: Mix, seed: Seed) -> None:
             "collection": collections[source],
             "epochs": round(count / available[source].rows, 4),
             "rows": count,
+            "rows_per_token": rates[source],
             "rows_there": available[source].rows,
             "tokens": sum(per_license.values()),
             "tokens_per_license": per_license,
@@ -64,6 +66,7 @@ def main(packed: Path, plan: Path, packing: Path, mix: Mix, seed: Seed) -> None:
     write_json(
         plan / "plan.json",
         {
+            "budget_tokens": mix.tokens,
             "clinical_documents": mix.clinical_documents,
             "replay_fraction": round(general / tokens, 6),
             "seed": seed,

@@ -31,6 +31,7 @@ from stages.lib.stage import (
     PARAMS,
     ROOT,
     Declaration,
+    artifact_name,
     declarations,
     param_name,
     read_params,
@@ -38,10 +39,11 @@ from stages.lib.stage import (
     validated,
 )
 
-NOT_BOUND = ("root", "corpus", "launch")  # used by dvc.yaml's templates or by stages.launch, declared by no stage
+# used by dvc.yaml's templates or by stages.launch, declared by no stage
+NOT_BOUND = ("root", "corpus", "evaluated", "launch")
 NAME = re.compile("[A-Za-z0-9_][A-Za-z0-9_-]*")
 # sections of a stage for each entry, of which there may be none
-EMPTY_ALLOWED = ("synthesize", "download", "download_model", "pretrain", "architecture")
+EMPTY_ALLOWED = ("synthesize", "download", "download_model", "pretrain", "architecture", "trunk", "anneal")
 
 
 def check_names(params: Mapping[str, Any], root: Path) -> None:
@@ -55,14 +57,16 @@ def check_names(params: Mapping[str, Any], root: Path) -> None:
         if key not in params:
             near = suggestion(key, set(map(str, params)) - templates).replace("did you mean", "but there is")
             raise BuildError(f"{PARAMS}: {key}: missing{near.rstrip('?')}; dvc.yaml makes stages from it")
-        if key != "root" and not isinstance(params[key], Mapping):
+        if key == "evaluated" and not isinstance(params[key], list):
+            raise BuildError(f"{PARAMS}: evaluated: must be a list of models (it is {params[key]!r})")
+        if key not in ("root", "evaluated") and not isinstance(params[key], Mapping):
             raise BuildError(f"{PARAMS}: {key}: must be a mapping, {{}} where there is nothing (it is {params[key]!r})")
     if not isinstance(params["tokenizer"].get("sources"), Mapping):
         raise BuildError(f"{PARAMS}: tokenizer.sources: must be a mapping, source: collection")
     for key in ("source", "benchmark"):
         if not params[key]:
             raise BuildError(f"{PARAMS}: {key}: empty; a build needs at least one")
-    for key in ("source", "benchmark", "synthesize", "download", "download_model", "pretrain"):
+    for key in ("source", "benchmark", "synthesize", "download", "download_model", "pretrain", "trunk", "anneal"):
         for name in params[key]:
             if not isinstance(name, str) or not NAME.fullmatch(name):
                 raise BuildError(
@@ -98,6 +102,16 @@ def check_sections(params: Mapping[str, Any], root: Path) -> None:
         hints = get_type_hints(module.main, include_extras=True)
         for key, value in stage.params.items():
             validated(key, value, hints[param_name(key, value)])
+    made = {path for stage in stages for path in stage.outs if artifact_name(path, True) == "trained_model"}
+    for stage in stages:
+        for path in stage.deps:
+            if artifact_name(path, False) == "model" and path not in made:
+                kind, _, name = stage.name.partition("@")
+                key = "evaluated" if kind == "evaluate" else f"{kind}.{name}.from"
+                models = ", ".join(sorted(PurePosixPath(one).name for one in made - {"models/tokenizer"}))
+                raise BuildError(
+                    f"{PARAMS}: {key}: {PurePosixPath(path).name}: no model of this build, which are {models}"
+                )
     command(validated("launch", params.get("launch"), Launch), "stages.cpt", "localhost")
 
 

@@ -2,13 +2,27 @@
 
 import json
 import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import polars as pl
 from pydantic import Field
 
 from stages.lib.claims import Test, outcomes
-from stages.lib.figures import intervals_figure, png, training_figure
+from stages.lib.curve import (
+    PATHS,
+    SCORES,
+    Dip,
+    Point,
+    accuracy_lost,
+    bits_added,
+    curve_points,
+    dip,
+    on_path,
+    path_of,
+)
+from stages.lib.figures import curve_figure, intervals_figure, png, training_figure
 from stages.lib.files import write_bytes, write_json, write_text
 from stages.lib.intervals import Interval
 from stages.lib.results import (
@@ -22,7 +36,7 @@ from stages.lib.results import (
 )
 from stages.lib.section import BuildError, Section
 from stages.lib.stage import run
-from stages.lib.tables import report_text, strategies_in_order, summary
+from stages.lib.tables import curve_parts, report_text, strategies_in_order, summary
 
 HEADLINES = ("effect_points", "verdict")  # of a claim
 
@@ -66,6 +80,44 @@ def expert_metrics(loads: pl.DataFrame) -> dict[str, object]:
     return {"entropy": entropies, "load": detail} if detail else {}
 
 
+def written(value: object) -> object:
+    """An interval as JSON, and other values as they are."""
+    if isinstance(value, Interval):
+        return {key: rounded(bound) for key, bound in asdict(value).items()}
+    return value
+
+
+def curve_metrics(points: Sequence[Point], dips: Mapping[str, Mapping[str, Dip]], strategy: str) -> dict[str, object]:
+    """The contents of curve.json: points, and the verdicts on dips by path and score, with their evidence in lists."""
+    return {
+        "strategy": strategy,
+        "points": [
+            {"model": point.model, "path": path_of(point.model), "tokens": point.tokens}
+            | {name: written(score) for name, score in point.scores.items()}
+            for point in points
+        ],
+        "dip": {
+            path: {
+                name: {"verdict": own["verdict"], "evidence": [{key: written(value) for key, value in own.items()}]}
+                for name, own in found.items()
+            }
+            for path, found in dips.items()
+        },
+    }
+
+
+def curve_table(points: Sequence[Point]) -> pl.DataFrame:
+    """A row a point: model, path, tokens, and each score with its bounds."""
+    rows: list[dict[str, object]] = []
+    for point in points:
+        rows.append({"model": point.model, "path": path_of(point.model), "tokens": point.tokens})
+        for name in SCORES:
+            score = point.scores.get(name)
+            for key, bound in asdict(score or Interval(math.nan, math.nan, math.nan)).items():
+                rows[-1][name if key == "estimate" else f"{name}_{key}"] = rounded(bound)
+    return pl.DataFrame(rows, infer_schema_length=None)
+
+
 def main(
     plan: Path,
     predictions: Path,
@@ -73,12 +125,13 @@ def main(
     training: Path,
     benchmarks: Path,
     claims: Path,
+    curve: Path,
     eval: Path,
     experts: Path,
     loss: Path,
     report: Path,
     figures: Path,
-    plots: tuple[Path, Path],
+    plots: tuple[Path, Path, Path],
     statistics: Statistics,
 ) -> None:
     """Write the metrics of all models in `predictions`, one folder each, and print a summary."""
@@ -127,6 +180,20 @@ def main(
     summaries = {name: {key: own[key] for key in HEADLINES if key in own} for name, own in verdicts.items()}
     write_json(claims, {name: summaries[name] | {"evidence": [verdicts[name]]} for name in summaries})
 
+    strategies = strategies_in_order([strategy for strategy, _ in means])
+    made = {folder.name: json.loads((folder / "model.json").read_text(encoding="utf-8")) for folder in folders}
+    points = curve_points({name: own["continued_tokens"] for name, own in made.items()}, means, losses, strategies[0])
+    measures = {
+        "accuracy": accuracy_lost(answers, strategies[0], test),
+        "general_bits_per_byte": bits_added(heldout, "general"),
+    }
+    dips: dict[str, dict[str, Dip]] = {path: {} for path in PATHS}
+    for name, worse in measures.items():
+        measured = [point for point in points if name in point.scores]
+        for path, found in dips.items():
+            found[name] = dip([point.model for point in on_path(measured, path)], worse, confidence)
+    write_json(curve, curve_metrics(points, dips, strategies[0]))
+
     level = math.fsum(chance.values()) / len(chance)
     truncated, seeds = int(answers["truncated"].sum()), answers["seed"].n_unique()
     write_text(
@@ -143,10 +210,10 @@ def main(
             confidence,
             truncated,
             seeds,
+            curve_parts(points, dips, strategies[0]),
         ),
     )
 
-    strategies = strategies_in_order([strategy for strategy, _ in means])
     shares = {arm: scaled(share, 100) for arm, share in means.items()}
     curves = {
         path.stem: (frame["tokens"].to_list(), frame["loss"].to_list())
@@ -159,7 +226,25 @@ def main(
     write_bytes(figures / "bits_per_byte.png", png(intervals_figure(losses, domains, "bits per byte", None)))
     write_bytes(figures / "training_loss.png", png(training_figure(curves)))
 
-    accuracy_plot, bits_plot = plots
+    panels = {
+        label: {
+            path: [
+                (point.tokens, scaled(point.scores[score], factor))
+                for point in on_path(points, path)
+                if score in point.scores
+            ]
+            for path in PATHS
+        }
+        for score, label, factor in zip(
+            SCORES,
+            (f"{strategies[0]} accuracy, %", "clinical bits per byte", "general bits per byte"),
+            (100, 1, 1),
+            strict=True,
+        )
+    }
+    write_bytes(figures / "curve.png", png(curve_figure(panels)))
+
+    accuracy_plot, bits_plot, curve_plot = plots
     arms = [(strategy, model) for strategy in strategies for model in in_order(model for _, model in means)]
     rows = [
         (strategy, model, *map(rounded, (mean.low, mean.high, level, mean.estimate)), f"{strategy} {model}")
@@ -176,6 +261,7 @@ def main(
     ]
     columns = ["domain", "model", "low", "high", "bits_per_byte", "arm"]
     write_text(bits_plot, pl.DataFrame(rows, schema=columns, orient="row").write_csv())
+    write_text(curve_plot, curve_table(points).write_csv())
 
     shown = [f"{path.parent.name}/{path.name}" for path in (report, figures)]
     print(summary(headline, detail, verdicts, *shown), end="")

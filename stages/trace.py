@@ -18,7 +18,7 @@ import polars as pl
 
 from stages.ingest import secret
 from stages.lib.drafts import names_on_disk
-from stages.lib.mixture import row_order
+from stages.lib.mixture import source_order
 from stages.lib.records import Source
 from stages.lib.section import BuildError
 from stages.lib.shards import content_hash
@@ -70,10 +70,11 @@ def ledger_row(ledger: Path, doc_id: str) -> str | None:
 
 def times_read(provenance: Mapping[str, Any], name: str, rows: list[int]) -> int:
     """How often a training run read `rows` of the source `name`."""
-    planned = provenance["rows_read"]
-    order = row_order(planned, provenance["rows_there"], provenance["settings"]["seed"])
-    mine = order[order[:, 0] == sorted(planned).index(name), 1]
-    return int(np.isin(mine, rows).sum())
+    before, read, there = (provenance[key][name] for key in ("rows_before", "rows_read", "rows_there"))
+    order = source_order(
+        sorted(provenance["rows_read"]).index(name), there, before + read, provenance["settings"]["seed"]
+    )
+    return int(np.isin(order[before:], rows).sum())
 
 
 def readers(artifacts: Artifacts, folder: Path, name: str, rows: list[int]) -> Iterator[tuple[str, str]]:
@@ -85,7 +86,7 @@ def readers(artifacts: Artifacts, folder: Path, name: str, rows: list[int]) -> I
     for model, (_, provenance) in models.items():
         if provenance["inputs"].get(name) == content:
             count = times_read(provenance, name, rows)
-            yield "read by", f"{model}, {count} times" if count else f"{model}: its run ended before these rows"
+            yield "read by", f"{model}, {count} times" if count else f"{model}: not these rows"
             if count:
                 heirs[hashes[model]] = model
     while heirs:

@@ -6,15 +6,18 @@ is killed later. `python -m torch.distributed.run --nproc-per-node=2 tests/engin
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from stages.lib.checkpoints import Checkpoint
 from stages.lib.engines import started_engine
+from stages.lib.launching import Launch
+from stages.lib.recipe import Schedule
 from stages.lib.section import BuildError
-from stages.lib.training import PackedLoss, Run, train
+from stages.lib.training import PackedLoss, Past, Run, train
 from tests.test_training import VOCABULARY, Killed, a_run, recipe
 from tests.tiny import NUMERICS, launch, tiny_model
 
@@ -70,10 +73,25 @@ class KilledAt:
         return kind is Killed
 
 
+def train_segments(folder: Path, name: str, asked: Launch) -> None:
+    """Two segments of 5 steps, the second from what `one` process left; `<name>-<segment>.*` are moments and weights."""
+    whole = replace(a_run(rows=40, batch_tokens=64, learning_rate=1e-3), schedule=Schedule(2, None))
+    later = replace(whole, past=Past(folder / "one-early.moments", 5, 0))
+    for segment, part in (("early", replace(whole, order_N2=whole.order_N2[:20])), ("late", later)):
+        model, place = tiny_model(VOCABULARY), folder / f"{name}-{segment}"
+        if segment == "late":
+            model.load_state_dict(load_file(folder / "one-early.weights"))
+        moments = place.with_suffix(".moments")
+        _, weights = train(model, part, NUMERICS, Checkpoint(place, "x", False), asked, moments)
+        if weights:
+            save_file({key: value.contiguous() for key, value in weights.items()}, place.with_suffix(".weights"))
+
+
 def main(folder: Path) -> None:
     """Write, for each engine, `<engine>.json` with the log, and the weights."""
     NUMERICS.apply()
     for name, settings in ENGINES.items():
+        train_segments(folder, name, launch(processes=2, **settings))
         asked = launch(processes=2, micro_batch_rows=1, activation_checkpointing=name == "fsdp", **settings)
         state, weights = train(model_for(name), run(), NUMERICS, Checkpoint(folder / f"{name}-u", "x", False), asked)
         if weights:

@@ -168,6 +168,23 @@ def test_a_weight_reruns_the_mixture_and_below_and_no_tokens(project: Project) -
     assert ran(project.run("dvc", "repro")) == {"mix", *AFTER_CPT}
 
 
+def test_a_longer_trunk_runs_its_new_segment_and_what_hangs_on_it(project: Project) -> None:
+    """Not mix, not the segment before, no other evaluation; and the curve has one more point."""
+    early = "  early: {from: base, tokens: 6000, maximum_epochs: 60.0}\n"
+    project.edit("params.yaml", "trunk: {}", f"trunk:\n{early}")
+    assert ran(project.run("dvc", "repro", "trunk@early")) == {"trunk@early"}
+    project.edit("params.yaml", early, f"{early}  late: {{from: trunk-early, tokens: 6000, maximum_epochs: 60.0}}\n")
+    project.edit(
+        "params.yaml", "anneal: {}", "anneal:\n  late: {from: trunk-late, tokens: 3000, maximum_epochs: 60.0}\n"
+    )
+    project.edit("params.yaml", "- cpt-neftune\n", "- cpt-neftune\n- anneal-late\n")
+    project.run(sys.executable, "-m", "stages.profile", "--check")
+    assert ran(project.run("dvc", "repro")) == {"trunk@late", "anneal@late", "evaluate@anneal-late", "report"}
+    curve = json.loads((project.folder / "metrics/curve.json").read_text())
+    assert [point["model"] for point in curve["points"]] == ["base", "anneal-late", "cpt"]
+    assert [0 < point["tokens"] < 15500 for point in curve["points"]] == [False, True, False]
+
+
 def test_a_strategys_setting_recomputes_that_strategy_alone(project: Project) -> None:
     """Each evaluation reuses the other strategies' predictions, counted in items, and the held-out losses."""
     project.edit("params.yaml", "    ensemble: 4", "    ensemble: 3")

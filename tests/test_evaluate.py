@@ -88,8 +88,9 @@ def test_a_second_run_computes_nothing_and_writes_the_same_bytes(build: Run, tmp
     """Everything comes from the store; without the store everything is computed again; the files do not differ."""
     assert build() == ALL.format("computed")
     first = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
-    assert sorted(first) == ["experts.parquet", "heldout.parquet", "predictions.parquet"]
+    assert sorted(first) == ["experts.parquet", "heldout.parquet", "model.json", "predictions.parquet"]
     assert pl.read_parquet(tmp_path / "out/experts.parquet").is_empty()
+    assert json.loads(first["model.json"]) == {"continued_tokens": None}
     assert build() == ALL.format("reused")
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == first
     (tmp_path / "scratch").rename(tmp_path / "away")

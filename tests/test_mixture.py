@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from stages.lib.mixture import Available, Mix, mixture_rows, planned_rows, row_order, seen
+from stages.lib.mixture import Available, Mix, mixture_rates, planned_rows, row_order, seen
 from stages.lib.section import BuildError
 from stages.lib.shards import Origin, PackedRows
 
@@ -59,6 +59,16 @@ def test_the_order_is_a_function_of_the_seed() -> None:
     assert (first != other).any()
 
 
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_longer_run_begins_with_a_shorter_one(seed: int) -> None:
+    """With rates that hardly a number of tokens makes whole, the order of N tokens is the beginning of that of 2 N."""
+    rates, there = {"a": 0.0731, "b": 0.0207, "c": 0.0013}, {"a": 30, "b": 5, "c": 2}
+    for tokens in range(1, 400, 7):
+        short, long = (row_order(rates, there, seed, until) for until in (tokens, 2 * tokens))
+        assert (long[: len(short)] == short).all()
+        assert np.abs(np.bincount(long[:, 0], minlength=3) - 2 * tokens * np.array([*rates.values()])).max() <= 1
+
+
 COLLECTIONS = {"a": "clinical", "b": "general", "c": "clinical"}
 PACKED = {"a": Available(100, 1000), "b": Available(10, 50), "c": Available(20, 400)}
 
@@ -78,16 +88,18 @@ def mix(**changes: Any) -> Mix:
 @pytest.mark.parametrize(
     ("changes", "rows"),
     [
-        ({}, {"a": 68, "b": 20, "c": 11}),  # 900 clinical tokens 3 to 1 are 675 and 225; 100 general ones
-        ({"replay_fraction": 0.25}, {"a": 56, "b": 50, "c": 9}),  # 750 as 562.5 and 187.5; 250
-        ({"replay_fraction": 0.0}, {"a": 75, "c": 12}),  # 750 and 250 clinical, and b is not read
+        ({}, {"a": 67.5, "b": 20, "c": 11.25}),  # 900 clinical tokens 3 to 1 are 675 and 225; 100 general ones
+        ({"tokens": 500}, {"a": 67.5, "b": 20, "c": 11.25}),  # as much in a thousand
+        ({"replay_fraction": 0.25}, {"a": 56.25, "b": 50, "c": 9.375}),  # 750 as 562.5 and 187.5; 250
+        ({"replay_fraction": 0.0}, {"a": 75, "c": 12.5}),  # 750 and 250 clinical, and b is not read
         ({"epochs": {"c": 2.0}, "weights": {"a": 1.0, "b": 1.0}}, {"a": 10, "b": 20, "c": 40}),  # 800 of c leave 100
         ({"epochs": {"c": 2.25, "b": 2.0}, "weights": {}}, {"b": 20, "c": 45}),  # exactly 900 and 100
     ],
 )
-def test_replay_epochs_and_weights_share_out_the_tokens(changes: dict[str, Any], rows: dict[str, int]) -> None:
-    """Rows of a hold 10 tokens, of b 5 and of c 20; worked out by hand."""
-    assert mixture_rows(PACKED, COLLECTIONS, mix(**changes)) == rows
+def test_replay_epochs_and_weights_share_out_the_tokens(changes: dict[str, Any], rows: dict[str, float]) -> None:
+    """Rows of a hold 10 tokens, of b 5 and of c 20; rows per thousand tokens, worked out by hand."""
+    rates = mixture_rates(PACKED, COLLECTIONS, mix(**changes))
+    assert {source: 1000 * rate for source, rate in rates.items()} == pytest.approx(rows)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +117,7 @@ def test_replay_epochs_and_weights_share_out_the_tokens(changes: dict[str, Any],
 def test_a_mixture_that_cannot_be_is_refused(changes: dict[str, Any], message: str) -> None:
     """A source unknown or named twice, epochs that overfill their part or leave a hole nobody fills."""
     with pytest.raises(BuildError, match=message):
-        mixture_rows(PACKED, COLLECTIONS, mix(**changes))
+        mixture_rates(PACKED, COLLECTIONS, mix(**changes))
 
 
 class Plan(NamedTuple):
@@ -137,6 +149,11 @@ def test_the_ledger_by_hand() -> None:
     assert rows(3) == [("n", "x", 1, 7), ("n", "y", 1, 2), ("t", "x", 1, 7)]
     assert rows(4) == [("n", "x", 1, 7), ("n", "x", 2, 4), ("n", "y", 1, 2), ("t", "x", 1, 7)]
     assert rows(5) == [("n", "x", 1, 7), ("n", "x", 2, 7), ("n", "y", 1, 2), ("n", "y", 2, 2), ("t", "x", 1, 7)]
+    assert [tuple(entry.values()) for entry in seen(plan, 5, after=2)] == [
+        ("n", "x", 1, 4),
+        ("n", "x", 2, 7),
+        ("n", "y", 2, 2),
+    ]
     assert list(seen(plan, 1)[0]) == ["source", "license", "epoch", "tokens"]
 
 

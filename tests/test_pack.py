@@ -128,7 +128,7 @@ def test_the_plan_carries_the_ledger_and_the_metrics_the_packing(tmp_path: Path)
     }
     assert len(notes) == 6
     assert found["sources"]["n"] == {
-        "collection": "clinical", "epochs": 3.0, "rows": 12, "rows_there": 4, "tokens": 81,
+        "collection": "clinical", "epochs": 3.0, "rows": 12, "rows_per_token": 12 / 90, "rows_there": 4, "tokens": 81,
         "tokens_per_license": {"CC0": 66, "MIT": 15},
     }  # fmt: skip
     assert found["tokens"] == 81 + found["sources"]["t"]["tokens"]

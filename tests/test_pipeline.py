@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import re
 import shutil
 import subprocess
 import sys
@@ -45,16 +46,62 @@ def project(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return tmp_path
 
 
+TRUNK = """trunk:
+  early: {from: base, tokens: 1000, maximum_epochs: 9.0}
+  late: {from: trunk-early, tokens: 1000, maximum_epochs: 9.0}
+anneal:
+  late: {from: trunk-late, tokens: 500, maximum_epochs: 9.0}
+evaluated:
+- anneal-late
+"""
+
+
+def with_trunk(project: Path) -> None:
+    """Give the params of `project`, which have none, a trunk of two segments, and a branch as a seventh model to evaluate."""
+    file = project / "params.yaml"
+    text = re.sub(r"^(trunk|anneal): {}.*\n|^evaluated:.*\n", "", file.read_text(), flags=re.M)
+    file.write_text(text.replace("- base\n- base-sft\n", f"{TRUNK}- base\n- base-sft\n"))
+
+
 def declared_stages(project: Path) -> dict[str, Declaration]:
     return declarations(project, read_params(project / "params.yaml"))
 
 
 def test_every_stage_binds_to_its_main(project: Path) -> None:
     """For every stage, main's arguments are exactly what dvc.yaml declares, and every param has the type it is given as."""
+    with_trunk(project)
     for name, declared in declared_stages(project).items():
         main = importlib.import_module(f"stages.{name.partition('@')[0]}").main
         values = bound(main, declared, project, read_params(project / "params.yaml"))
         assert set(values) == set(inspect.signature(main).parameters)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "- anneal-late",
+            "- anneal-lat",
+            "evaluated: anneal-lat: no model of this build, which are anneal-late, base, ",
+        ),
+        ("from: trunk-late", "from: trunk-lat", "anneal.late.from: trunk-lat: no model of this build"),
+        ("from: trunk-late", "from: base", "anneal.late.from: String should match"),
+        ("from: base", "from: cpt", "trunk.early.from: String should match"),
+    ],
+)
+def test_a_model_that_no_stage_makes_is_refused(tmp_path: Path, old: str, new: str, message: str) -> None:
+    """DVC would say so after hours, and of a file."""
+    (tmp_path / ".dvc").mkdir()
+    for name in ("dvc.yaml", ".dvc/config", "params.yaml"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    with_trunk(tmp_path)
+    check_sections(read_params(tmp_path / "params.yaml"), tmp_path)
+    text = (tmp_path / "params.yaml").read_text()
+    assert old in text
+    (tmp_path / "params.yaml").write_text(text.replace(old, new))
+    with pytest.raises(BuildError, match=message):
+        check_sections(read_params(tmp_path / "params.yaml"), tmp_path)
 
 
 def test_every_params_file_passes_the_check_that_make_repro_starts_with(project: Path) -> None:
@@ -67,7 +114,10 @@ def test_every_params_file_passes_the_check_that_make_repro_starts_with(project:
 @pytest.mark.parametrize("profile", PROFILES, ids=lambda path: path.stem)
 def test_profiles_have_the_sections_of_the_default(profile: Path) -> None:
     """A profile sets every key that params.yaml sets, and no other, except the names of sources and benchmarks."""
-    free = ("source", "benchmark", "download", "download_model", "synthesize", "pretrain", "corpus", "strategies")
+    free = (
+        "source", "benchmark", "download", "download_model", "synthesize", "pretrain", "trunk", "anneal", "corpus",
+        "strategies",
+    )  # fmt: skip
     ours, theirs = (yaml.safe_load(path.read_text()) for path in (ROOT / "params.yaml", profile))
     assert set(ours) == set(theirs)
     for section in set(ours) - set(free):

@@ -153,7 +153,8 @@ def test_hours_and_money_by_hand() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pair", "message"), [("engine=magic", r"launch.engine: .*'magic'"), ("prozesses=2", "launch.prozesses: Extra")]
+    ("pair", "message"),
+    [("engine=magic", r"launch.engine: .*'magic'"), ("prozesses=2", "launch.prozesses: unknown key")],
 )
 def test_another_layout_is_checked(pair: str, message: str) -> None:
     """A key or value that `launch` does not have is named."""

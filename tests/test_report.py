@@ -21,7 +21,7 @@ from stages.report import Statistics
 ROOT = Path(__file__).resolve().parents[1]
 STATISTICS = Statistics(confidence=0.95, bootstrap_samples=200, bootstrap_seed=1, little_points=5.0)
 MODELS = ("base", "base-sft", "base-neftune", "cpt", "cpt-sft", "cpt-neftune")
-FILES = ("benchmarks.json", "claims.json", "eval.json", "experts.json", "loss.json", "report.md")
+FILES = ("benchmarks.json", "claims.json", "curve.json", "eval.json", "experts.json", "loss.json", "report.md")
 
 
 def answers(model: str, right: int, benchmark: str = "b", items: int = 40) -> pl.DataFrame:
@@ -65,6 +65,7 @@ def folder(tmp_path: Path) -> Path:
         answers(model, right).write_parquet(place / "predictions.parquet")
         documents(model, 2.0 - number / 10).write_parquet(place / "heldout.parquet")
         pl.DataFrame(schema=EXPERTS).write_parquet(place / "experts.parquet")
+        (place / "model.json").write_text(json.dumps({"continued_tokens": 4000 if model == "cpt" else None}))
     (tmp_path / "training").mkdir()
     for model in MODELS:
         (tmp_path / f"training/{model}.csv").write_text(
@@ -97,7 +98,7 @@ def build(folder: Path, out: str = "metrics") -> Path:
         touched=folder / "touched.parquet",
         training=folder / "training",
         figures=metrics / "figures",
-        plots=(metrics / "plots/accuracy.csv", metrics / "plots/bits_per_byte.csv"),
+        plots=(metrics / "plots/accuracy.csv", metrics / "plots/bits_per_byte.csv", metrics / "plots/curve.csv"),
         statistics=STATISTICS,
         **names,
     )
@@ -163,7 +164,7 @@ def test_same_predictions_same_bytes(folder: Path) -> None:
     """Two runs write the same metrics, tables and pictures."""
     first, second = build(folder, "one"), build(folder, "two")
     files = sorted(path.relative_to(first) for path in first.rglob("*") if path.is_file())
-    assert len(files) == 11
+    assert len(files) == 14
     for path in files:
         assert (first / path).read_bytes() == (second / path).read_bytes(), path
 
@@ -179,8 +180,10 @@ def test_dvc_sees_a_column_a_headline_and_no_nan(folder: Path) -> None:
         return 0 if isinstance(value, list) else 1
 
     metrics = build(folder)
-    found = {name: columns(read(metrics / name)) for name in FILES[:5]}
-    assert found == {"benchmarks.json": 0, "claims.json": 8, "eval.json": 12, "experts.json": 0, "loss.json": 12}
+    found = {name: columns(read(metrics / name)) for name in FILES[:-1]}
+    assert found == {
+        "benchmarks.json": 0, "claims.json": 8, "curve.json": 5, "eval.json": 12, "experts.json": 0, "loss.json": 12
+    }  # fmt: skip
 
 
 def test_plots_are_tables(folder: Path) -> None:

@@ -50,12 +50,10 @@ def intervals_figure(
         shift = (number - (len(series) - 1) / 2) * 0.6 / max(1, len(series))
         places = [place for place, model in enumerate(models) if (name, model) in cells]
         values = [cells[name, models[place]] for place in places]
-        below = [value.estimate - value.low if math.isfinite(value.low) else 0.0 for value in values]
-        above = [value.high - value.estimate if math.isfinite(value.high) else 0.0 for value in values]
         axes.errorbar(
             [place + shift for place in places],
             [value.estimate for value in values],
-            yerr=[below, above],
+            yerr=_reaches(values),
             fmt=MARKERS[number % len(MARKERS)],
             color=COLORS[number % len(COLORS)],
             markersize=6,
@@ -72,11 +70,9 @@ def intervals_figure(
 
 
 def training_figure(curves: Mapping[str, Curve]) -> Figure:
-    """Loss over tokens: pretraining on the left, fine-tuning (models with a dash in their name) on the right."""
-    panels = [
-        ("pretraining", [name for name in in_order(curves) if "-" not in name]),
-        ("fine-tuning", [name for name in in_order(curves) if "-" in name]),
-    ]
+    """Loss over tokens: pretraining on the left, fine-tuning on the right."""
+    tuned = [name for name in in_order(curves) if name.endswith(("-sft", "-neftune"))]
+    panels = [("pretraining", [name for name in in_order(curves) if name not in tuned]), ("fine-tuning", tuned)]
     panels = [panel for panel in panels if panel[1]] or panels[:1]
     figure = Figure(figsize=(5.0 * len(panels), 4.0), layout="constrained")
     grid = figure.subplots(1, len(panels), squeeze=False)
@@ -92,6 +88,39 @@ def training_figure(curves: Mapping[str, Curve]) -> Figure:
         if names:
             axes.legend(frameon=False)
     return figure
+
+
+def curve_figure(panels: Mapping[str, Mapping[str, Sequence[tuple[float, Interval]]]]) -> Figure:
+    """Scores over tokens of continued pretraining, one panel a score: label of its axis -> path -> (tokens, score)."""
+    panels = {label: paths for label, paths in panels.items() if any(paths.values())} or panels
+    figure = Figure(figsize=(4.5 * len(panels), 4.0), layout="constrained")
+    grid = figure.subplots(1, len(panels), squeeze=False)
+    for axes, (label, paths) in zip(grid[0], panels.items(), strict=True):
+        for number, (path, points) in enumerate((path, points) for path, points in paths.items() if points):
+            scores = [score for _, score in points]
+            axes.errorbar(
+                [tokens for tokens, _ in points],
+                [score.estimate for score in scores],
+                yerr=_reaches(scores),
+                fmt=f"{MARKERS[number]}-",
+                color=COLORS[number],
+                linewidth=1,
+                capsize=3,
+                label=path,
+            )
+        axes.set_xlabel("tokens of continued pretraining")
+        axes.set_ylabel(label)
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+        _plain(axes)
+    grid[0][0].legend(frameon=False)
+    return figure
+
+
+def _reaches(values: Sequence[Interval]) -> list[list[float]]:
+    """How far intervals reach below and above their estimates; where they have no bounds, not at all."""
+    below = [value.estimate - value.low if math.isfinite(value.low) else 0.0 for value in values]
+    above = [value.high - value.estimate if math.isfinite(value.high) else 0.0 for value in values]
+    return [below, above]
 
 
 def _plain(axes: Axes) -> None:

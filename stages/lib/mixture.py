@@ -1,8 +1,9 @@
 """What a training run reads: rows per source from weights and a token budget, the order they come in, and what was seen.
 
-The order is a pure function of the plan and the seed: every source is spread evenly over the run (so that the mixture is
-the same at every moment), epoch after epoch, each epoch in an order of its own. What has been seen after so many rows is
-therefore known exactly, by source, license and epoch; a checkpoint needs to hold no more than its step.
+The order is a pure function of the sources' rates and the seed: every source is spread evenly over the run (so that the
+mixture is the same at every moment), epoch after epoch, each epoch in an order of its own. What has been seen after so many
+rows is therefore known exactly, by source, license and epoch; a checkpoint needs to hold no more than its step. A run is the
+beginning of a stream without end, so a longer one begins with a shorter one.
 """
 
 from collections.abc import Mapping
@@ -81,8 +82,8 @@ def _refuse_unknown(named: Mapping[str, float], known: Mapping[str, object], key
         raise BuildError(f"params.yaml: {key}: {', '.join(unknown)}: not a packed source (see `corpus`)")
 
 
-def mixture_rows(available: Mapping[str, Available], collections: Mapping[str, str], mix: Mix) -> dict[str, int]:
-    """Rows to read of each source in continued pretraining.
+def mixture_rates(available: Mapping[str, Available], collections: Mapping[str, str], mix: Mix) -> dict[str, float]:
+    """Rows of each source per token of continued pretraining; where no source is in `epochs`, whatever `mix.tokens` is.
 
     `replay_fraction` parts the tokens into general and clinical ones. In each part the sources in `epochs` come first,
     read so many times; the others share what is left by weight.
@@ -92,7 +93,7 @@ def mixture_rows(available: Mapping[str, Available], collections: Mapping[str, s
         collections: clinical or general, per source.
         mix: the section.
     Returns:
-        As `planned_rows`.
+        Source -> rate, above 0, in sorted order; a source of weight 0 is left out.
     Raises:
         BuildError: a source that is not packed or named twice, more epochs than allowed, or a part that its sources
             overfill or cannot fill.
@@ -103,15 +104,15 @@ def mixture_rows(available: Mapping[str, Available], collections: Mapping[str, s
         raise BuildError(
             f"params.yaml: mix.epochs: {', '.join(twice)}: also in mix.weights; name a source in one of them"
         )
-    planned: dict[str, int] = {}
+    rates: dict[str, float] = {}
     for part, share in (("clinical", 1 - mix.replay_fraction), ("general", mix.replay_fraction)):
         budget, taken = round(mix.tokens * share), 0
         for source in (source for source in sorted(mix.epochs) if collections[source] == part):
             if mix.epochs[source] > mix.maximum_epochs:
                 raise BuildError(f"params.yaml: mix.epochs.{source}: above maximum_epochs {mix.maximum_epochs:g}")
             there = available[source]
-            planned[source] = max(1, round(mix.epochs[source] * there.rows))
-            taken += round(there.tokens * planned[source] / there.rows)
+            rates[source] = mix.epochs[source] * there.rows / mix.tokens
+            taken += round(mix.epochs[source] * there.tokens)
         weights = {source: weight for source, weight in mix.weights.items() if collections[source] == part and weight}
         left = budget - taken
         if not budget and not taken:
@@ -123,28 +124,45 @@ def mixture_rows(available: Mapping[str, Available], collections: Mapping[str, s
                 + ("lower an epoch or change tokens" if taken else f"give a {part} source a weight in mix.weights")
             )
         if weights:
-            planned |= planned_rows(available, weights, left, mix.maximum_epochs, "mix")
-    return dict(sorted(planned.items()))
+            planned_rows(available, weights, left, mix.maximum_epochs, "mix")  # refuses what cannot be
+            total = sum(weights.values())
+            for source, weight in weights.items():
+                per_row = available[source].tokens / available[source].rows
+                rates[source] = (share - taken / mix.tokens) * weight / total / per_row
+    return dict(sorted(rates.items()))
 
 
-def row_order(planned: Mapping[str, int], available: Mapping[str, int], seed: int) -> npt.NDArray[np.int64]:
-    """The rows of a run in the order they are read.
+def source_order(index: int, there: int, rows: int, seed: int) -> npt.NDArray[np.int64]:
+    """The first `rows` rows that are read of a source of `there` rows, the one at place `index` among a run's: epochs."""
+    epochs = [np.random.default_rng([seed, index, epoch]).permutation(there) for epoch in range(-(-rows // there))]
+    order: npt.NDArray[np.int64] = np.concatenate([np.zeros(0, np.int64), *epochs])[:rows]
+    return order
+
+
+def row_order(
+    rates: Mapping[str, float], available: Mapping[str, int], seed: int, until: float = 1.0
+) -> npt.NDArray[np.int64]:
+    """The rows of a run in the order they are read: the stream up to a moment.
+
+    Row i of a source comes at the moment (i + jitter) / rate, which does not depend on where the run ends. With rows to read
+    as rates, the run is one unit long and reads just these.
 
     Args:
-        planned: source -> rows to read, may exceed the rows there are (epochs).
+        rates: source -> rows per unit of the run (a token, say); what is read may exceed the rows there are (epochs).
         available: source -> rows there are.
-        seed: of the orders within epochs, and of ties between sources.
+        seed: of the orders within epochs, and of jitter in [0, 1).
+        until: where the run ends, in that unit.
     Returns:
-        (N, 2) of source index (in sorted order of `planned`) and row. Row i of a source that is read n times in all comes
-        at about i / n of the run.
+        (N, 2) of source index (in sorted order of `rates`) and row; for a smaller `until` the beginning of the same.
     """
     parts, moments = [], []
-    for index, source in enumerate(sorted(planned)):
-        rows, there = planned[source], available[source]
-        epochs = [np.random.default_rng([seed, index, epoch]).permutation(there) for epoch in range(-(-rows // there))]
-        parts.append(np.column_stack([np.full(rows, index), np.concatenate(epochs)[:rows]]))
-        jitter = np.random.default_rng([seed, index, 0, 0x71E]).random(rows)
-        moments.append((np.arange(rows) + jitter) / rows)
+    for index, source in enumerate(sorted(rates)):
+        most = int(rates[source] * until) + 1
+        jitter = np.random.default_rng([seed, index, 0, 0x71E]).random(most)
+        own = (np.arange(most) + jitter) / rates[source]
+        moments.append(own[own < until])
+        read = source_order(index, available[source], len(moments[-1]), seed)
+        parts.append(np.column_stack([np.full(len(read), index), read]))
     order: npt.NDArray[np.int64] = np.concatenate(parts)[np.argsort(np.concatenate(moments), kind="stable")]
     return order
 
@@ -161,8 +179,8 @@ class Plan(Protocol):
         """Source and row."""
 
 
-def seen(plan: Plan, rows: int) -> list[dict[str, Any]]:
-    """The token ledger: what the first `rows` rows of a plan have shown a model, exactly.
+def seen(plan: Plan, rows: int, after: int = 0) -> list[dict[str, Any]]:
+    """The token ledger: what the rows of a plan up to the `rows`-th, after the `after`-th, have shown a model, exactly.
 
     A token's epoch is how often its row has been read by then, the first time being 1. Prompts of conversations count,
     padding does not, so the sum is the number of tokens of the run's log. A few seconds for 50 million segments.
@@ -171,13 +189,16 @@ def seen(plan: Plan, rows: int) -> list[dict[str, Any]]:
         {source, license, epoch, tokens}, sorted by these, without those of no token.
     """
     tokens: dict[tuple[str, str, int], int] = {}
-    read_N2 = plan.order_N2[:rows]
     for index, name in enumerate(sorted(plan.sources)):
         packed = plan.sources[name]
         tokens_RO = packed.tokens_by_origin()
-        times_R = np.bincount(read_N2[read_N2[:, 0] == index, 1], minlength=len(tokens_RO))
-        for epoch in range(1, int(times_R.max()) + 1):
-            for origin, count in zip(packed.origins, tokens_RO[times_R >= epoch].sum(0).tolist(), strict=True):
+        before_R, times_R = (
+            np.bincount(read_N2[read_N2[:, 0] == index, 1], minlength=len(tokens_RO))
+            for read_N2 in (plan.order_N2[:after], plan.order_N2[:rows])
+        )
+        for epoch in range(int(before_R.min()) + 1, int(times_R.max()) + 1):
+            own_R = (before_R < epoch) & (times_R >= epoch)
+            for origin, count in zip(packed.origins, tokens_RO[own_R].sum(0).tolist(), strict=True):
                 key = (origin.source, origin.license, epoch)
                 tokens[key] = tokens.get(key, 0) + count
     names = ("source", "license", "epoch", "tokens")

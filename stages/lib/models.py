@@ -82,6 +82,7 @@ def write_model(
     folder: Path,
     provenance: dict[str, Any],
     weights: Mapping[str, Tensor] | None = None,
+    moments: Path | None = None,
 ) -> None:
     """Write a model with the tokenizer files from the folder `tokenizer` to `folder`, whole or not at all.
 
@@ -91,6 +92,7 @@ def write_model(
         folder: an earlier one is replaced.
         provenance: becomes provenance.json.
         weights: parameters by name, whole, where those of `model` are divided among processes.
+        moments: a file to move into the folder.
     """
     from transformers.core_model_loading import revert_weight_conversion
 
@@ -109,6 +111,8 @@ def write_model(
     for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json"):
         if (tokenizer / name).is_file():
             shutil.copyfile(tokenizer / name, temporary / name)
+    if moments:
+        shutil.move(moments, temporary / moments.name)
     write_json(temporary / "provenance.json", provenance)
     shutil.rmtree(folder, ignore_errors=True)
     os.replace(temporary, folder)

@@ -1,6 +1,7 @@
 """The settings of a training run and the learning rate they give."""
 
 import math
+from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import Field
@@ -36,3 +37,25 @@ def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
     cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
     floor = recipe.final_learning_rate_fraction
     return recipe.learning_rate * (floor + (1 - floor) * cosine)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The rate on a trunk, which has no end of its own, and on a branch of it, in steps since the trunk began.
+
+    Source:
+        Hu et al. 2024 (MiniCPM), arXiv 2404.06395: a trunk that goes on, a branch for each point of the curve. Hägele et al.
+        2024, arXiv 2405.18392: branches that fall as 1 - sqrt end as low as a cosine of known length, others higher.
+    """
+
+    warmup_steps: int  # linear to the peak, at which the trunk stays
+    fall_step: int | None  # the first step of a branch, which falls to the recipe's final fraction; None: the trunk
+
+    def rate(self, recipe: Recipe, step: int, steps: int) -> float:
+        """The learning rate of step `step`; of a branch, which ends before step `steps`, the last one has the final rate."""
+        rising = min(1.0, (step + 1) / max(1, self.warmup_steps))
+        if self.fall_step is None:
+            return recipe.learning_rate * rising
+        done = (step + 1 - self.fall_step) / (steps - self.fall_step)
+        floor = recipe.final_learning_rate_fraction
+        return recipe.learning_rate * rising * (floor + (1 - floor) * (1 - math.sqrt(done)))

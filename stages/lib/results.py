@@ -19,12 +19,13 @@ class Accuracy:
 
 
 def in_order(models: Iterable[str]) -> list[str]:
-    """Models as they are built: each start with its fine-tunings after it, NEFTune last."""
+    """Models as they are built: each start with its fine-tunings after it, NEFTune last; trunks and branches after them."""
+    starts = {"base": 0, "cpt": 1, "trunk": 2, "anneal": 3}
     endings = {"": 0, "sft": 1, "neftune": 2}
 
-    def place(model: str) -> tuple[str, int, str]:
+    def place(model: str) -> tuple[int, str, int, str]:
         start, _, ending = model.partition("-")
-        return start, endings.get(ending, len(endings)), model
+        return starts.get(start, len(starts)), start, endings.get(ending, len(endings)), model
 
     return sorted(set(models), key=place)
 

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from stages.lib.curve import SCORES, Dip, Point
 from stages.lib.intervals import Interval
 from stages.lib.results import Accuracy, in_order
 
@@ -161,6 +162,42 @@ def contamination_parts(
     return parts
 
 
+def curve_parts(points: Sequence[Point], dips: Mapping[str, Mapping[str, Dip]], strategy: str) -> list[str]:
+    """Scores over tokens, where a trunk or a branch was evaluated; `base` and `cpt` alone stand in the other tables.
+
+    Args:
+        points: of both paths.
+        dips: by path and score.
+        strategy: of the accuracy.
+    """
+    if all(point.model in ("base", "cpt") for point in points):
+        return []
+    rows = [
+        [f"`{point.model}`", f"{point.tokens:,}"]
+        + [
+            (percent if name == "accuracy" else bits)(point.scores[name]) if name in point.scores else ""
+            for name in SCORES
+        ]
+        for point in points
+    ]
+    found = []
+    for path, scores in dips.items():
+        for name, own in scores.items():
+            line = f"* {path}, {name.replace('_', ' ')}: {own['verdict']}"
+            if isinstance(change := own.get("change"), Interval):
+                line += f" (`{own['worst']}`: worse by {bits(change)})"
+            found.append(line)
+    return [
+        "## Tokens seen",
+        "The trunk at the peak rate, and models whose rate has fallen (`annealed`).",
+        markdown_table(["model", "tokens", f"{strategy}, %", "clinical bits per byte", "general"], rows),
+        "![curve](figures/curve.png)",
+        "Is there a dip after the base model (the stability gap, arXiv 2406.14833)? In points and in bits per byte, with"
+        " intervals for all points together:",
+        "\n".join(found),
+    ]
+
+
 def report_text(
     cells: Mapping[tuple[str, str, str], Accuracy],
     clean: Mapping[tuple[str, str, str], Accuracy],
@@ -173,6 +210,7 @@ def report_text(
     confidence: float,
     truncated: int,
     seeds: int,
+    curve: Sequence[str],
 ) -> str:
     """The whole of report.md.
 
@@ -188,6 +226,7 @@ def report_text(
         confidence: of all intervals.
         truncated: predictions whose prompt was cut to fit the model.
         seeds: different training seeds among the predictions.
+        curve: see `curve_parts`.
     """
     level = f"{100 * confidence:g} %"
     mean_chance = math.fsum(chance.values()) / len(chance)
@@ -224,6 +263,7 @@ def report_text(
     if plan.get("sources"):
         parts += ["## Mixture", "What continued pretraining read.", mixture_table(plan), license_table(plan)]
     parts += [
+        *curve,
         "## Training",
         "![training loss](figures/training_loss.png)",
         "## How these numbers may be compared",

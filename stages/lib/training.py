@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -27,10 +28,11 @@ from stages.lib.checkpoints import Checkpoint, Logged, State
 from stages.lib.cross_entropy import linear_cross_entropy
 from stages.lib.engines import WEIGHT, Engine, started_engine
 from stages.lib.launching import Launch
+from stages.lib.moments import restore_moments, write_moments
 from stages.lib.noise import neftune_noise
 from stages.lib.numerics import Numerics
 from stages.lib.progress import progress
-from stages.lib.recipe import Recipe, learning_rate
+from stages.lib.recipe import Recipe, Schedule, learning_rate
 from stages.lib.router import router_coefficient, router_loss
 from stages.lib.section import BuildError
 from stages.lib.shards import PackedRows
@@ -151,9 +153,18 @@ class PackedLoss(nn.Module):
 
 
 @dataclass(frozen=True)
+class Past:
+    """What a run goes on from besides a model's weights: its place in the order, which is whole steps, and AdamW's moments."""
+
+    moments: Path
+    steps: int
+    tokens: int
+
+
+@dataclass(frozen=True)
 class Run:
-    """What to train on: `order_N2` gives, for each row of the run, the place of its source among the sorted names of
-    `sources`, and its row there."""
+    """What to train on: `order_N2` gives, for each row of the run and of its past, the place of its source among the sorted
+    names of `sources`, and its row there."""
 
     title: str
     sources: Mapping[str, PackedRows]
@@ -161,6 +172,22 @@ class Run:
     recipe: Recipe
     seed: int
     alpha: float  # NEFTune's; 0 trains without noise
+    schedule: Schedule | None = None  # None: warm-up and cosine
+    past: Past | None = None
+
+    def first_step(self) -> int:
+        """Steps of the past."""
+        return self.past.steps if self.past else 0
+
+    def rows_before(self) -> int:
+        """Rows of the past."""
+        return self.first_step() * self.rows_per_step()
+
+    def rate(self, step: int) -> float:
+        """The learning rate of step `step`."""
+        if self.schedule:
+            return self.schedule.rate(self.recipe, step, self.steps())
+        return learning_rate(self.recipe, step, self.steps())
 
     def rows_per_step(self) -> int:
         """Rows in the global batch.
@@ -181,13 +208,13 @@ class Run:
         """Tokens of a row; every source's are of one length."""
         return int(next(iter(self.sources.values())).tokens_RT.shape[1])
 
-    def rows_read(self) -> dict[str, int]:
-        """Rows of the run by source, epochs counted."""
-        counts = np.bincount(self.order_N2[:, 0], minlength=len(self.sources)).tolist()
+    def rows_read(self, start: int, stop: int | None = None) -> dict[str, int]:
+        """Rows from place `start` of the order to `stop` or its end, by source, epochs counted."""
+        counts = np.bincount(self.order_N2[start:stop, 0], minlength=len(self.sources)).tolist()
         return dict(zip(sorted(self.sources), counts, strict=True))
 
     def steps(self) -> int:
-        """Steps of the run; the last one may be smaller."""
+        """Steps of the run and its past; the last one may be smaller."""
         return -(-len(self.order_N2) // self.rows_per_step())
 
     def global_batch(self, step: int) -> list[tuple[PackedRows, int]]:
@@ -220,8 +247,10 @@ class Run:
         return batches
 
 
-def train(model: Any, run: Run, numerics: Numerics, checkpoint: Checkpoint, launch: Launch) -> tuple[State, Weights]:
-    """Train `model`, from the last checkpoint if there is one.
+def train(
+    model: Any, run: Run, numerics: Numerics, checkpoint: Checkpoint, launch: Launch, moments: Path | None = None
+) -> tuple[State, Weights]:
+    """Train `model`, from the last checkpoint if there is one, and write the optimizer's moments to the file `moments`.
 
     Returns:
         The final state, on every process, and the trained weights, whole and on the CPU, on the first one. Where the
@@ -232,6 +261,7 @@ def train(model: Any, run: Run, numerics: Numerics, checkpoint: Checkpoint, laun
     """
     model.train()
     weights_used = weights_per_token(model)  # an engine may divide them
+    shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
     engine = started_engine(PackedLoss(model), run.recipe, numerics, launch)
     steps, processes = run.steps(), engine.processes
     if run.rows_per_step() % processes:
@@ -241,8 +271,11 @@ def train(model: Any, run: Run, numerics: Numerics, checkpoint: Checkpoint, laun
     state = checkpoint.load(engine)
     if state.step and engine.rank == 0:
         print(f"{run.title}: resumed at step {state.step} of {steps}", flush=True)
+    elif run.past and not state.step:
+        restore_moments(run.past.moments, engine, run.past.steps)
+        state.step, state.tokens = run.past.steps, run.past.tokens
     coefficient = router_coefficient(model.config)
-    log_every = max(1, steps // LOG_POINTS)
+    log_every = max(1, (steps - run.first_step()) // LOG_POINTS)
     noise_free_every = log_every * max(1, steps // log_every // NOISE_FREE_POINTS)
     speed = Speed(model.config, weights_used, engine, state.tokens)
 
@@ -257,7 +290,7 @@ def train(model: Any, run: Run, numerics: Numerics, checkpoint: Checkpoint, laun
     batches = ahead(micro_batches, remaining) if engine.device.type == "cuda" else map(micro_batches, remaining)
     shown = progress(remaining, len(remaining), run.title, "steps", lambda: speed.status(state))
     for step, parts in zip(shown if engine.rank == 0 else remaining, batches, strict=True):
-        rate = learning_rate(run.recipe, step, steps)
+        rate = run.rate(step)
         labels = sum(int((part.labels_BT != IGNORED).sum()) for part in parts)
         tokens = sum(sum(map(sum, part.lengths)) for part in parts)
         total_labels, total_tokens, written = engine.summed([labels, tokens, checkpoint.written()])
@@ -291,6 +324,8 @@ def train(model: Any, run: Run, numerics: Numerics, checkpoint: Checkpoint, laun
         if state.step % run.recipe.checkpoint_every_steps == 0 and state.step < steps:
             checkpoint.save(engine, state)
     checkpoint.settle(engine)
+    if moments:
+        write_moments(moments, engine, shapes)
     weights = {}
     for name in engine.parameters:
         weight = engine.gather(name)[WEIGHT]  # of all processes, one parameter at a time
