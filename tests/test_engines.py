@@ -20,7 +20,7 @@ from stages.lib.engines import started_engine
 from stages.lib.section import BuildError
 from stages.lib.stage import ROOT
 from stages.lib.training import PackedLoss, Weights, train
-from tests.engine_worker import ENGINES, FLOAT64, LAST_STEP, STEPS, KilledAt, model_for, run, train_segments
+from tests.engine_worker import ENGINES, FLOAT64, LAST_STEP, SEGMENTED, STEPS, KilledAt, model_for, run, train_segments
 from tests.test_training import VOCABULARY, recipe
 from tests.tiny import NUMERICS, launch, tiny_model
 
@@ -97,7 +97,7 @@ def test_a_run_goes_on_with_another_engine_and_number_of_processes(
     assert LAST_STEP > 40
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", SEGMENTED)
 def test_a_segment_of_a_trunk_goes_on_with_any_engine(engine: str, together: Path) -> None:
     """Moments (up to 0.03) and weights of two processes are one's to 1e-6, after a segment and after one that goes on from it."""
     for file in ("early.moments", "early.weights", "late.moments", "late.weights"):
