@@ -31,7 +31,6 @@ from stages.lib.stage import (
     PARAMS,
     ROOT,
     Declaration,
-    artifact_name,
     declarations,
     param_name,
     read_params,
@@ -102,16 +101,6 @@ def check_sections(params: Mapping[str, Any], root: Path) -> None:
         hints = get_type_hints(module.main, include_extras=True)
         for key, value in stage.params.items():
             validated(key, value, hints[param_name(key, value)])
-    made = {path for stage in stages for path in stage.outs if artifact_name(path, True) == "trained_model"}
-    for stage in stages:
-        for path in stage.deps:
-            if artifact_name(path, False) == "model" and path not in made:
-                kind, _, name = stage.name.partition("@")
-                key = "evaluated" if kind == "evaluate" else f"{kind}.{name}.from"
-                models = ", ".join(sorted(PurePosixPath(one).name for one in made - {"models/tokenizer"}))
-                raise BuildError(
-                    f"{PARAMS}: {key}: {PurePosixPath(path).name}: no model of this build, which are {models}"
-                )
     command(validated("launch", params.get("launch"), Launch), "stages.cpt", "localhost")
 
 
@@ -125,12 +114,20 @@ def check_outs(stages: Collection[Declaration]) -> None:
     if twice := sorted(out for out, times in made.items() if times > 1):
         names = ", ".join(stage.name for stage in stages if twice[0] in stage.outs)
         raise BuildError(f"{PARAMS}: {names}: all would make {twice[0]}; give one another name")
+    models = ", ".join(sorted(PurePosixPath(out).name for out in set(made) - {"models/tokenizer"} if "models/" in out))
     for stage in stages:
         for dep in stage.deps:
-            if dep.startswith("models/") and dep not in made:
+            if not dep.startswith("models/") or dep in made:
+                continue
+            kind, _, name = stage.name.partition("@")
+            if kind in ("evaluate", "trunk", "anneal"):
+                key = "evaluated" if kind == "evaluate" else f"{kind}.{name}.from"
                 raise BuildError(
-                    f"{PARAMS}: pretrain: no stage makes {dep}, which {stage.name} reads; give a model that name"
+                    f"{PARAMS}: {key}: {PurePosixPath(dep).name}: no model of this build, which are {models}"
                 )
+            raise BuildError(
+                f"{PARAMS}: pretrain: no stage makes {dep}, which {stage.name} reads; give a model that name"
+            )
 
 
 def check_references(params: Mapping[str, Any], root: Path) -> None:
