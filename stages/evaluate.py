@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import polars as pl
 from pydantic import Field
@@ -26,6 +26,7 @@ from stages.lib.numerics import Numerics
 from stages.lib.prompts import Item, items_of
 from stages.lib.section import BuildError, Section, Seed
 from stages.lib.stage import run
+from stages.lib.store import content_key
 from stages.lib.strategies.few_shot import FewShot
 from stages.lib.strategies.few_shot import answered as few_shot
 from stages.lib.strategies.medprompt import Medprompt
@@ -80,11 +81,6 @@ STRATEGIES = {
     "few_shot": Strategy(few_shot, uses_pool=True),
     "medprompt": Strategy(medprompt, uses_pool=True),
 }
-
-
-def content_key(**parts: Any) -> str:
-    """sha256 of the named parts as JSON, hexadecimal: equal only when all parts are."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def stored(key: str, compute: Callable[[], pl.DataFrame]) -> tuple[pl.DataFrame, bool]:
