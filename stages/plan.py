@@ -3,7 +3,7 @@
     python -m stages.plan                                        # the params in force
     python -m stages.plan mixtral-8x7b --root /data              # a profile that is not in force
     python -m stages.plan --device h100 --mfu 0.4 --price 2.5    # with device-hours and cost
-    python -m stages.plan mistral-7b --launch engine=fsdp --launch processes=64    # laid out otherwise
+    python -m stages.plan mistral-7b --launch nodes=8    # laid out otherwise
 
 Which stages would run and why (params, code, data), as `dvc repro` decides; per training stage tokens, steps, FLOPs and memory
 on each device as `launch` lays it out (stages/lib/estimates.py has the formulas and their sources); what of the data is not
@@ -13,6 +13,7 @@ there; and models that other package versions trained. Reads and hashes what cha
 
 import argparse
 import json
+import math
 import shutil
 import signal
 import sys
@@ -29,6 +30,7 @@ from stages.code import TRAINING, stage_modules
 from stages.lib.architecture import Architecture
 from stages.lib.estimates import DEVICES, Device, Memory, Placement, device_memory, parameters, training_flops
 from stages.lib.fingerprint import fingerprint
+from stages.lib.launching import Launch, command
 from stages.lib.reruns import Rerun, producers, reruns
 from stages.lib.section import BuildError
 from stages.lib.stage import PARAMS, ROOT, Declaration, artifact_name, changes, declarations, read_params, validated
@@ -74,12 +76,20 @@ def placement(launch: Mapping[str, Any], others: Sequence[str]) -> Placement:
     Raises:
         BuildError: no such key, or no such value.
     """
-    values = {"zero_stage": None, "nodes": 1, "micro_batch_rows": None, "activation_checkpointing": False}
-    values |= {key: launch[key] for key in Placement.model_fields if key in launch}
+    values = dict(launch)
     for pair in others:
         key, _, value = pair.partition("=")
-        values[key] = yaml.safe_load(value)
-    return cast(Placement, validated("launch", values, Placement))
+        try:
+            values[key] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise BuildError(f"--launch {pair}: not a value in YAML") from None
+    where = "--launch" if others else PARAMS
+    given = cast(Launch, validated("launch", values, Launch, where))
+    try:
+        command(given, "stages.cpt", "localhost")
+    except BuildError as error:
+        raise BuildError(str(error).replace(PARAMS, where, 1)) from None
+    return Placement.model_validate(given.model_dump(include=set(Placement.model_fields)))
 
 
 def training(name: str, params: Mapping[str, Any], instructions: tuple[int, bool], placed: Placement) -> Training:
@@ -90,6 +100,8 @@ def training(name: str, params: Mapping[str, Any], instructions: tuple[int, bool
         recipe, tokens, about = params["pretrain"][instance], params["pretrain"][instance]["tokens"], False
     elif stage == "cpt":
         recipe, tokens, about = params["cpt"], params["mix"]["tokens"], False
+    elif stage in ("trunk", "anneal"):
+        recipe, tokens, about = params["cpt"], params[stage][instance]["tokens"], False
     else:
         recipe = params["sft"]
         tokens, about = round(instructions[0] * recipe["epochs"]), instructions[1]
@@ -156,6 +168,7 @@ def cost_lines(
     devices = f"{placed.devices} devices" if placed.devices > 1 else "one device"
     yield f"{kind} of {counted.total:,} parameters{active}; {engine} on {devices}{rows}{again}, {params['numerics']['dtype']}."
     yield "FLOPs are 6 x tokens x (active parameters + layers x hidden size x row length); memory in GB on each device."
+    yield "Steps are those of full rows; metrics/packing.json says how full they are once `mix` has run."
     heads = ("tokens", "steps", "FLOPs", "weights", "gradients", "optimizer", "activations", "sum")
     yield f"  {'':<16}" + "".join(f"{head:>13}" for head in heads)
     for name, cost in costs.items():
@@ -277,6 +290,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         if not 0 < asked.mfu <= 1:
             raise BuildError(f"--mfu {asked.mfu:g}: must be above 0 and at most 1")
+        if asked.price is not None and not 0 <= asked.price < math.inf:
+            raise BuildError(f"--price {asked.price:g}: must be at least 0")
+        if asked.conversation_tokens < 1:
+            raise BuildError(f"--conversation-tokens {asked.conversation_tokens}: must be at least 1")
         if asked.price is not None and not asked.device:
             raise BuildError("--price: needs --device")
         if asked.root and not asked.profile:

@@ -22,6 +22,7 @@ from typing import Any, get_type_hints
 from stages.benchmarks import Benchmark
 from stages.ingest import secret
 from stages.lib.archives import REFUSED, raw_files
+from stages.lib.continuation import Branch, Segment
 from stages.lib.files import write_bytes, write_text
 from stages.lib.launching import Launch, command
 from stages.lib.privacy.screening import check_detector
@@ -56,8 +57,12 @@ def check_names(params: Mapping[str, Any], root: Path) -> None:
         if key not in params:
             near = suggestion(key, set(map(str, params)) - templates).replace("did you mean", "but there is")
             raise BuildError(f"{PARAMS}: {key}: missing{near.rstrip('?')}; dvc.yaml makes stages from it")
-        if key == "evaluated" and not isinstance(params[key], list):
-            raise BuildError(f"{PARAMS}: evaluated: must be a list of models (it is {params[key]!r})")
+        if key == "evaluated" and (
+            not isinstance(params[key], list)
+            or not all(isinstance(model, str) for model in params[key])
+            or not 0 < len(set(params[key])) == len(params[key])
+        ):
+            raise BuildError(f"{PARAMS}: evaluated: must be a list of models, each once (it is {params[key]!r})")
         if key not in ("root", "evaluated") and not isinstance(params[key], Mapping):
             raise BuildError(f"{PARAMS}: {key}: must be a mapping, {{}} where there is nothing (it is {params[key]!r})")
     if not isinstance(params["tokenizer"].get("sources"), Mapping):
@@ -72,6 +77,17 @@ def check_names(params: Mapping[str, Any], root: Path) -> None:
                     f"{PARAMS}: {key}: {name!r} cannot be a name; use letters, digits, `_` and `-`, and quotes around"
                     " digits alone"
                 )
+    for key, kind in (("trunk", Segment), ("anneal", Branch)):
+        for name, section in params[key].items():
+            validated(f"{key}.{name}", section, kind)
+    for name in params["trunk"]:
+        before, seen = name, {name}
+        while (before := params["trunk"].get(before, {"from": ""})["from"].removeprefix("trunk-")) in params["trunk"]:
+            if before in seen:
+                raise BuildError(
+                    f"{PARAMS}: trunk.{name}.from: a circle of segments; one of them has to start from base"
+                )
+            seen.add(before)
     for key, model in (("source", Source), ("benchmark", Benchmark)):
         for name, section in params[key].items():
             if Path(validated(f"{key}.{name}", section, model).path).is_absolute():
@@ -95,6 +111,10 @@ def check_sections(params: Mapping[str, Any], root: Path) -> None:
     if unknown:
         near = suggestion(undeclared[0], declared_keys | {*NOT_BOUND, *EMPTY_ALLOWED})
         raise BuildError(f"{PARAMS}: {unknown}: no stage declares it{near or ', take it out'}")
+    if len(makers := [key for key in ("pretrain", "download_model") if "base" in params[key]]) != 1:
+        raise BuildError(
+            f"{PARAMS}: pretrain.base, download_model.base: {' and '.join(makers) or 'none'} set; one of them makes the base model"
+        )
     check_outs(stages)
     for stage in stages:
         module = importlib.import_module(f"stages.{stage.name.partition('@')[0]}")
@@ -178,10 +198,6 @@ def check_references(params: Mapping[str, Any], root: Path) -> None:
                     " `licenses.outside` to ledger"
                 )
     refuse_training_splits(params)
-    if len(makers := [key for key in ("pretrain", "download_model") if "base" in params[key]]) != 1:
-        raise BuildError(
-            f"{PARAMS}: pretrain.base, download_model.base: {' and '.join(makers) or 'none'} set; one of them makes the base model"
-        )
     width, positions = params["pack"]["sequence_length_tokens"], params["architecture"]["maximum_positions"]
     if positions < width:
         raise BuildError(
@@ -329,6 +345,8 @@ def main() -> None:
     parser.add_argument("--root", help="absolute folder that the profile's paths are relative to")
     parser.add_argument("--check", action="store_true", help="only check the params.yaml there is")
     arguments = parser.parse_args()
+    if arguments.check and (arguments.name or arguments.root):
+        parser.error("--check looks at the params.yaml there is; it takes neither a profile nor --root")
     try:
         if arguments.name:
             source = ROOT / "profiles" / f"{arguments.name}.yaml"

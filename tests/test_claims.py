@@ -158,3 +158,10 @@ def test_outcomes_hold_what_metrics_files_can() -> None:
 
     for claim in claims(["base"]):
         check(claim_outcome(claim, answers({("base", "zero_shot"): 9, ("base", "medprompt"): 9}), TEST))
+
+
+def test_points_of_a_curve_are_in_no_claim() -> None:
+    """A trunk that is evaluated for the curve changes no verdict."""
+    named = {contrast.name for claim in claims(["base", "trunk-a", "anneal-a"]) for contrast in claim.contrasts}
+    assert "base: medprompt - zero_shot" in named
+    assert not any("trunk" in name or "anneal" in name for name in named)

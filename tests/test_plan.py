@@ -13,7 +13,7 @@ import yaml
 from stages import plan
 from stages.lib.reruns import Rerun, code_change, overlapping, reruns
 from stages.lib.section import BuildError
-from stages.lib.stage import MISSING, ROOT, Change, Declaration, changes
+from stages.lib.stage import MISSING, ROOT, Change, Declaration, changes, read_params
 from tests.project import ENVIRONMENT, copied
 
 CODE = "stages/a.py 1\npolars 2.1.0\n"
@@ -154,12 +154,17 @@ def test_hours_and_money_by_hand() -> None:
 
 @pytest.mark.parametrize(
     ("pair", "message"),
-    [("engine=magic", r"launch.engine: .*'magic'"), ("prozesses=2", "launch.prozesses: unknown key")],
+    [
+        ("engine=magic", r"--launch: launch.engine: .*'magic'"),
+        ("prozesses=2", "launch.prozesses: unknown key"),
+        ("nodes=8", "--launch: launch.processes: 1 on 8 nodes, but engine python runs 1"),
+        ("nodes={", "--launch nodes={: not a value in YAML"),
+    ],
 )
 def test_another_layout_is_checked(pair: str, message: str) -> None:
     """A key or value that `launch` does not have is named."""
     with pytest.raises(BuildError, match=message):
-        plan.placement({"engine": "python", "processes": 1}, [pair])
+        plan.placement(read_params(ROOT / "params.yaml")["launch"], [pair])
 
 
 def test_packages_that_are_not_those_of_a_model_are_told(tmp_path: Path) -> None:
@@ -192,7 +197,19 @@ def test_a_fresh_clone_has_a_plan(
 
 def test_a_full_scale_profile_has_a_plan_without_its_data(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """What is missing is listed, and costs are told all the same; on 64 devices Mistral 7B fits where it did not on one."""
-    plan.main(["mistral-7b", "--device", "h100", "--launch", "engine=python", "--launch", "processes=1"])
+    plan.main(
+        [
+            "mistral-7b",
+            "--device",
+            "h100",
+            "--launch",
+            "engine=python",
+            "--launch",
+            "processes=1",
+            "--launch",
+            "nodes=1",
+        ]
+    )
     printed = capsys.readouterr().out
     assert "  <root>/corpus/notes, for ingest@notes\n" in printed
     assert "Mistral of 7,241,732,096 parameters" in printed

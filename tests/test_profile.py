@@ -73,8 +73,6 @@ def test_a_profile_without_a_usable_root_is_refused(root: str | None, message: s
         (("licenses", "allow"), ["MIT"], "source.guidelines.license: CC0-1.0: not in `licenses.allow`"),
         (("sft", "batch_tokens"), 100, "sft.batch_tokens: 100 is no multiple"),
         (("architecture", "maximum_positions"), 64, "architecture.maximum_positions: 64, below"),
-        (("pretrain",), {}, "pretrain.base, download_model.base: none set"),
-        (("download_model",), {"base": {}}, "pretrain and download_model set"),
         (("root",), "/nowhere", "source.guidelines.path: /nowhere/.* does not exist"),
     ],
 )
@@ -98,6 +96,19 @@ def test_a_reference_that_points_nowhere_is_refused(path: tuple[str, ...], value
         ),
         (("benchmark", "../a"), {}, "benchmark: '../a' cannot be a name"),
         (("pretrain", "a/b"), {}, "pretrain: 'a/b' cannot be a name"),
+        (("evaluated",), [], "evaluated: must be a list of models, each once"),
+        (("evaluated",), ["base", "base"], "evaluated: must be a list of models, each once"),
+        (("trunk",), {"a": None}, "trunk.a: Input should be an object"),
+        (("anneal",), {"a": {"tokens": 5, "maximum_epochs": 1.0}}, "anneal.a.from: Field required"),
+        (("trunk",), {"a": {"from": "trunk-a", "tokens": 5, "maximum_epochs": 1.0}}, "trunk.a.from: a circle of segm"),
+        (
+            ("trunk",),
+            {
+                name: {"from": f"trunk-{other}", "tokens": 5, "maximum_epochs": 1.0}
+                for name, other in (("a", "b"), ("b", "c"), ("c", "b"))
+            },
+            "trunk.a.from: a circle of segments",
+        ),
         (("source", "notes"), None, "source.notes: Input should be an object"),
         (("source", "notes", "path"), "/etc", "source.notes.path: must be relative to `root`"),
         (("source", "notes", "licence"), "x", "source.notes.licence: unknown key, take it out"),
@@ -113,6 +124,24 @@ def test_what_dvc_makes_stages_from_is_checked_before_it_does(path: tuple[Any, .
     with pytest.raises(BuildError, match=message) as caught:
         check_names(changed(path, value), ROOT)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (("pretrain",), {}, "pretrain.base, download_model.base: none set"),
+        (("download_model",), {"base": {}}, "pretrain and download_model set"),
+    ],
+)
+def test_one_section_makes_the_base_model(tmp_path: Path, path: tuple[str, ...], value: Any, message: str) -> None:
+    """Neither none nor two."""
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc/config").write_text("[core]\n    no_scm = true\n")
+    (tmp_path / "dvc.yaml").write_bytes((ROOT / "dvc.yaml").read_bytes())
+    params = changed(path, value)
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    with pytest.raises(BuildError, match=message):
+        check_sections(params, tmp_path)
 
 
 def test_a_missing_section_is_looked_for_among_those_there_are() -> None:
