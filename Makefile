@@ -27,7 +27,7 @@ repro: setup ## build what changed: the default takes under 5 minutes on two cor
 	dvc repro
 	@python -m stages.show
 
-test: setup ## all tests (about 13 minutes on two cores)
+test: setup ## all tests (about 12 minutes on two cores)
 	python -m pytest -m 'not campaign' --numprocesses 2 --dist loadfile
 
 check: setup ## format, lint, types and all tests
