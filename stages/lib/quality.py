@@ -47,17 +47,12 @@ from stages.lib.trigrams import (
 
 STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
 BULLETS = "•‣▪●◦·*-–"
-ELLIPSIS = ord("…")
-FULL_STOP = ord(".")
 TOP_WORDS = (2, 3, 4)
 REPEATED_WORDS = (5, 10)
 
 ADDRESS_CHARACTERS = (
     25  # longer words are web addresses and file names, whose letters say nothing of how a text was read
 )
-BLOCK_BYTES = 1 << 19  # of text worked on at once: its arrays are 40 times as large, and this many fit a cache
-
-_IS_LETTER = np.array([SPACE < number <= LAST_LETTER or number == OTHER_LETTER for number in range(31)])
 
 # Website furniture, one to three words each; case and punctuation do not matter
 BOILERPLATE = (
