@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import polars as pl
 from pydantic import Field
@@ -24,6 +24,7 @@ from stages.lib.files import folder_hash, write_json, write_parquet
 from stages.lib.fingerprint import closure, fingerprint, package_versions, running_source
 from stages.lib.numerics import Numerics
 from stages.lib.prompts import Item, items_of
+from stages.lib.protocols import AnswerProtocol, ProtocolName
 from stages.lib.section import BuildError, Section, Seed
 from stages.lib.stage import run
 from stages.lib.store import content_key
@@ -48,10 +49,11 @@ EXPERTS = pl.Schema(
 class Evaluate(Section):
     """Settings of `evaluate`."""
 
-    prompt: Literal["question", "options"] = Field(
-        description="question: alone; options: followed by the list of options"
-    )
-    normalization: Literal["token", "sum"] = Field(description="an option's score: mean or sum over its tokens")
+    protocol: ProtocolName = Field(description="the headline: how all strategies' answers are read")
+    compared: list[ProtocolName] = Field(description="protocols that zero_shot answers in besides, on the same items")
+    list_options: bool = Field(description="whether full-answer prompts list the options, as letter and generation do")
+    generation_instruction: str = Field(description="last line of the question under generation; empty for none")
+    generation_limit_tokens: int = Field(gt=0, description="of a generated answer")
     batch_tokens: int = Field(gt=0, description="padded tokens of one forward pass")
     window_tokens: int = Field(gt=1, description="positions of one window of a held-out document, BOS included")
 
@@ -114,7 +116,14 @@ def load_model(folder: Path, evaluate: Evaluate, numerics: Numerics) -> "Languag
         local_files_only=True,
     )
     model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
-    return LanguageModel(model, tokenizer, evaluate.batch_tokens, evaluate.normalization)
+    return LanguageModel(model, tokenizer, evaluate.batch_tokens)
+
+
+def protocols(evaluate: Evaluate, strategy: str) -> list[AnswerProtocol]:
+    """The protocols that `strategy` answers in: the headline, and for zero-shot those compared with it."""
+    names = [evaluate.protocol, *(evaluate.compared if strategy == "zero_shot" else ())]
+    instruction, limit = evaluate.generation_instruction, evaluate.generation_limit_tokens
+    return [AnswerProtocol(name, evaluate.list_options, instruction, limit) for name in sorted(set(names))]
 
 
 class Lazy:
@@ -151,7 +160,8 @@ def main(
     """Write `predictions.parquet`, a row for each item and strategy, `heldout.parquet`, one for each document, and
     `experts.parquet`, one for each domain, layer and expert (none for a dense model).
 
-    Beside them `model.json` with the tokens of continued pretraining that the model has seen; null where fine-tuning followed.
+    Beside them `model.json`: the tokens of continued pretraining that the model has seen, null where fine-tuning
+    followed, and the headline protocol.
     """
     frames = [pl.read_parquet(items / f"{listed}.parquet") for listed in sorted(benchmark)]
     everything: list[Item] = items_of(pl.concat(frames))
@@ -173,10 +183,13 @@ def main(
     }
 
     answers: list[pl.DataFrame] = []
-    for strategy, settings in ((key, getattr(strategies, key)) for key in sorted(STRATEGIES)):
-        if settings is None:
-            continue
-        known = STRATEGIES[strategy]
+    for strategy, protocol in (
+        (key, protocol)
+        for key in sorted(STRATEGIES)
+        if getattr(strategies, key) is not None
+        for protocol in protocols(evaluate, key)
+    ):
+        settings, known = getattr(strategies, strategy), STRATEGIES[strategy]
         code = fingerprint(known.module, ROOT, with_packages=False)
         done: list[tuple[int, bool]] = []
         for quiz in sorted({item.benchmark for item in test}):
@@ -189,21 +202,18 @@ def main(
                 items=[asdict(item) for item in asked],
                 pool=[asdict(item) for item in pool],
                 settings=settings.model_dump(),
-                prompt=evaluate.prompt,
-                normalization=evaluate.normalization,
+                protocol=asdict(protocol),
                 seed=seed,
             )
-            answered = partial(
-                known.answered, items=asked, pool=pool, settings=settings, form=evaluate.prompt, seed=seed
-            )
+            answered = partial(known.answered, items=asked, pool=pool, settings=settings, protocol=protocol, seed=seed)
             frame, computed = stored(key, lambda answered=answered: answered(loaded()))  # type: ignore[misc]
             done.append((frame.height, computed))
             answers.append(frame.with_columns(strategy=pl.lit(strategy), model=pl.lit(name)))
-        report_reuse(strategy, "items", done)
+        report_reuse(f"{strategy} ({protocol.name})", "items", done)
     if not answers:
         raise BuildError("params.yaml: strategies: all are null; set one")
-    columns = ["item_id", "benchmark", "group", "strategy", "model", "seed", "prediction", "gold", "correct", "scores"]
-    written = pl.concat(answers).select(*columns, "prompt_tokens", "truncated").sort("strategy", "item_id")
+    keys = ["item_id", "benchmark", "group", "strategy", "protocol", "model", "seed", "draw"]
+    written = pl.concat(answers).select(*keys, pl.exclude(keys)).sort("strategy", "protocol", "draw", "item_id")
     if bad := written.filter(pl.col("scores").list.eval(~pl.element().is_finite()).list.any()).height:
         raise BuildError(
             f"{model}: {bad} of {written.height} items have scores that are not finite; the model diverged"
@@ -244,7 +254,7 @@ def main(
     report_reuse("heldout", "documents", done)
     made = model / "provenance.json"
     seen = json.loads(made.read_text(encoding="utf-8")).get("continued_tokens") if made.is_file() else None
-    write_json(predictions / "model.json", {"continued_tokens": seen})
+    write_json(predictions / "model.json", {"continued_tokens": seen, "protocol": evaluate.protocol})
     order = ["doc_id", "domain", "source", "model", "bits", "bytes", "tokens"]
     write_parquet(predictions / "heldout.parquet", pl.concat(measured).select(order))
     none = pl.DataFrame(schema=EXPERTS)

@@ -51,13 +51,9 @@ def checked_pool(items: Sequence[Item], pool: Sequence[Item], exemplars: int, st
     return sorted(pool, key=lambda item: item.item_id)
 
 
-def drawn_exemplars(item: Item, pool: Sequence[Item], shots: int, seed: int) -> list[Item]:
-    """`shots` items of `pool` at random, drawn anew for each item.
-
-    A function of the seed, the item and the pool only. Drawing once for all items would make a benchmark's score hang
-    on one draw; Meditron reports 15 to 51 points between such draws (arXiv 2311.16079).
-    """
-    generator = np.random.default_rng(seeded_rank(seed, "exemplars", item.item_id))
+def drawn_exemplars(pool: Sequence[Item], shots: int, seed: int, draw: int) -> list[Item]:
+    """`shots` items of `pool` at random, a function of the seed, the draw and the pool only."""
+    generator = np.random.default_rng(seeded_rank(seed, "exemplars", str(draw)))
     return [pool[index] for index in generator.choice(len(pool), size=shots, replace=False)]
 
 

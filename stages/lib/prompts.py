@@ -1,20 +1,20 @@
 """Benchmark items, the prompts made from them, and what a model answers to a prompt.
 
 A prompt is a list of chat turns, never a string: the tokenizer's chat template writes it, so that every model, tuned
-or not, reads the text that fine-tuning used. Options are scored as the assistant's turn, by the log-probability of
-their *text*. Nothing here imports torch.
+or not, reads the text that fine-tuning used. How an answer is read off a prompt is a protocol's business
+(stages/lib/protocols.py), what stands before the question a strategy's (stages/lib/strategies). Nothing here imports
+torch.
 """
 
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-PromptForm = Literal["question", "options"]
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 PREDICTIONS = pl.Schema(
@@ -22,13 +22,17 @@ PREDICTIONS = pl.Schema(
         ("item_id", pl.String),
         ("benchmark", pl.String),
         ("group", pl.String),
+        ("protocol", pl.String),
         ("seed", pl.Int64),
-        ("prediction", pl.Int64),
+        ("draw", pl.Int64),  # of the exemplars, from 0: a strategy may answer an item several times
+        ("prediction", pl.Int64),  # null: no answer could be read, which counts as wrong
         ("gold", pl.Int64),
         ("correct", pl.Boolean),
-        ("scores", pl.List(pl.Float64)),
-        ("prompt_tokens", pl.Int64),
-        ("truncated", pl.Boolean),
+        ("scores", pl.List(pl.Float64)),  # of the options in item order, in the protocol's unit
+        ("prompt_tokens", pl.Int64),  # read, summed over all prompts that the answer took
+        ("generated_tokens", pl.Int64),
+        ("truncated", pl.Boolean),  # a prompt lost its left end to fit the model
+        ("texts", pl.List(pl.String)),  # what was generated, in order
     ]
 )
 
@@ -49,31 +53,73 @@ class Item:
 
 @dataclass(frozen=True)
 class Prompt:
-    """Chat turns as (role, content), the last of them the user's, and the answers to score after them."""
+    """Chat turns as (role, content), the last of them the user's, and the answers to score after them.
+
+    `begun` is what the assistant has said already (a chain of thought and `The answer is`), before the answer.
+    """
 
     turns: tuple[tuple[str, str], ...]
     options: tuple[str, ...]
+    begun: str = ""
 
 
 @dataclass(frozen=True)
 class Scored:
-    """One score an option in the prompt's order, the prompt's tokens, and whether its left end was cut to fit."""
+    """How likely each option is after a prompt.
 
-    scores: tuple[float, ...]
+    `sums` are natural log-probabilities of the whole option, in the prompt's order; `tokens` how many tokens each is.
+    """
+
+    sums: tuple[float, ...]
+    tokens: tuple[int, ...]
     prompt_tokens: int
     truncated: bool
 
 
-class Scorer(Protocol):
-    """What a strategy asks of a model."""
+@dataclass(frozen=True)
+class Sampling:
+    """How text is generated: temperature 0 takes the likeliest token, and `seed` then changes nothing."""
 
-    def scores(self, prompts: Sequence[Prompt]) -> list[Scored]:
+    limit_tokens: int
+    temperature: float
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a model wrote after a prompt, without the end token; `tokens` counts what was generated, that one too."""
+
+    text: str
+    tokens: int
+    prompt_tokens: int
+    truncated: bool
+
+
+class Model(Protocol):
+    """What protocols and strategies ask of a model. No result depends on what else is asked in the same call."""
+
+    def likelihoods(self, prompts: Sequence[Prompt]) -> list[Scored]:
         """Score the options of each prompt."""
+        ...
+
+    def texts(self, prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[int]) -> list[Written]:
+        """Continue each prompt (its options are not looked at); a seed for each."""
         ...
 
     def embeddings(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """One vector a text, (texts, hidden size)."""
         ...
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was read off a prompt, options in the prompt's order; `choice` None when there was nothing to read."""
+
+    choice: int | None
+    scores: tuple[float, ...]
+    prompt_tokens: int
+    generated_tokens: int
+    truncated: bool
+    texts: tuple[str, ...] = ()
 
 
 def items_of(frame: pl.DataFrame) -> list[Item]:
@@ -104,42 +150,77 @@ def limited(items: Sequence[Item], limit_items: int | None, seed: int) -> list[I
     return [item for item in items if item.item_id in chosen]
 
 
-def user_turn(item: Item, form: PromptForm, order: Sequence[int]) -> str:
-    """What the user says: the context if there is one, the question, and if `form` says so the options in `order`."""
+def user_turn(item: Item, listed: bool, order: Sequence[int], instruction: str = "") -> str:
+    """What the user says: the context if there is one, the question, the options if `listed`, and the instruction."""
     lines = [item.context] if item.context else []
     lines.append(item.question)
-    if form == "options":
+    if listed:
         lines += [f"{letter}. {item.options[index]}" for letter, index in zip(LETTERS, order, strict=False)]
-    return "\n".join(lines)
+    return "\n".join([*lines, *filter(None, [instruction])])
 
 
-def prompt(item: Item, exemplars: Iterable[Item], form: PromptForm, order: Sequence[int] | None = None) -> Prompt:
-    """`item` after its exemplars, each of them a user's and an assistant's turn.
+def softmax(scores: Sequence[float]) -> tuple[float, ...]:
+    """Probabilities of options from their log-likelihoods, taken as the only possible answers."""
+    shifted = np.exp(np.asarray(scores) - max(scores))
+    return tuple((shifted / shifted.sum()).tolist())
 
-    Args:
-        item: the question to answer.
-        exemplars: questions shown with their answers, in this order; their options stand as they are.
-        form: whether the user's turns list the options.
-        order: of `item`'s options, as indices, both as listed and as scored; None is their own order.
+
+def likeliest(scores: Sequence[float]) -> int:
+    """The first option of the highest score."""
+    return max(range(len(scores)), key=lambda index: scores[index])
+
+
+def in_item_order(answer: Answer, order: Sequence[int]) -> Answer:
+    """An answer to options listed in `order`, as one to the options as the item has them."""
+    scores = [0.0] * len(order)
+    for place, index in enumerate(order):
+        scores[index] = answer.scores[place]
+    choice = None if answer.choice is None else order[answer.choice]
+    return Answer(choice, tuple(scores), answer.prompt_tokens, answer.generated_tokens, answer.truncated, answer.texts)
+
+
+def voted(answers: Sequence[Answer]) -> Answer:
+    """One answer from several to the same item (in item order): the option most of them chose.
+
+    Scores are shares of the votes; an answer without choice is no vote. Of equally many the option listed first in the
+    item wins. Tokens add up, what the strategy costs.
     """
-    order = range(len(item.options)) if order is None else order
-    turns: list[tuple[str, str]] = []
-    for exemplar in exemplars:
-        turns.append(("user", user_turn(exemplar, form, range(len(exemplar.options)))))
-        turns.append(("assistant", exemplar.options[exemplar.answer]))
-    turns.append(("user", user_turn(item, form, order)))
-    return Prompt(tuple(turns), tuple(item.options[index] for index in order))
+    counts = [0] * len(answers[0].scores)
+    for answer in answers:
+        if answer.choice is not None:
+            counts[answer.choice] += 1
+    return _together(answers, [count / len(answers) for count in counts])
 
 
-def predictions(items: Sequence[Item], scored: Sequence[Scored], seed: int) -> pl.DataFrame:
-    """One row an item, its scores in item order; the prediction is the first option of the highest score."""
-    rows = []
-    for item, answer in zip(items, scored, strict=True):
-        choice = max(range(len(item.options)), key=lambda index: answer.scores[index])
-        rows.append(
-            (
-                *(item.item_id, item.benchmark, item.group, seed, choice, item.answer, choice == item.answer),
-                *(list(answer.scores), answer.prompt_tokens, answer.truncated),
-            )
+def averaged(answers: Sequence[Answer]) -> Answer:
+    """One answer from several to the same item (in item order): the option of the highest mean probability.
+
+    Probabilities are the softmax of log-likelihoods; answers that were generated have none, so use `voted` for them.
+    """
+    return _together(answers, np.mean([softmax(answer.scores) for answer in answers], axis=0).tolist())
+
+
+def _together(answers: Sequence[Answer], scores: Sequence[float]) -> Answer:
+    return Answer(
+        likeliest(scores) if any(scores) else None,
+        tuple(scores),
+        sum(answer.prompt_tokens for answer in answers),
+        sum(answer.generated_tokens for answer in answers),
+        any(answer.truncated for answer in answers),
+        tuple(text for answer in answers for text in answer.texts),
+    )
+
+
+def predictions(
+    items: Sequence[Item], answers: Iterable[Answer], protocol: str, seed: int, draw: int = 0
+) -> pl.DataFrame:
+    """One row an item; the answers are in item order."""
+    rows = [
+        (
+            *(item.item_id, item.benchmark, item.group, protocol, seed, draw),
+            *(answer.choice, item.answer, answer.choice == item.answer, list(answer.scores)),
+            *(answer.prompt_tokens, answer.generated_tokens, answer.truncated, list(answer.texts)),
         )
+        for item, answer in zip(items, answers, strict=True)
+    ]
     return pl.DataFrame(rows, schema=PREDICTIONS, orient="row")

@@ -12,7 +12,7 @@ Shapes: B rows, T tokens of the longest row, N predicted tokens, D hidden size, 
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +23,6 @@ from stages.lib.progress import progress
 from stages.lib.prompts import Prompt, Scored
 from stages.lib.section import BuildError
 
-Normalization = Literal["token", "sum"]
 LOGITS_AT_ONCE = 1 << 25  # 128 MB in float32
 PROBE = "x"
 WORD_SPANNING = re.compile("[^ \n\tĠĊĉ▁][ \n\tĠĊĉ▁]")  # white space also as tokens spell it
@@ -116,20 +115,15 @@ def log_probabilities(model: Any, states_MD: Tensor, rows_N: Tensor, targets_N: 
     return result
 
 
-def option_scores(
-    model: Any, trees: Sequence[Tree], batch_tokens: int, normalization: Normalization
-) -> list[tuple[float, ...]]:
+def option_scores(model: Any, trees: Sequence[Tree], batch_tokens: int) -> list[tuple[float, ...]]:
     """The log-probability of each option's tokens after its prompt, in nats.
 
     Args:
         model: a MistralForCausalLM or one with the same `model` and `lm_head`, in eval mode.
         trees: prompts of at least one token, options of at least one token.
         batch_tokens: padded tokens of one forward pass.
-        normalization: `token` divides by the number of tokens, which takes the handicap from long options; `sum` does
-            not.
     Returns:
-        One tuple a tree, in the order of its options. Comparable among the options of one question; across tokenizers
-        only with `sum`.
+        One tuple a tree, in the order of its options, summed over an option's tokens.
     """
     results: list[tuple[float, ...]] = [()] * len(trees)
     groups = list(batches([tree.length for tree in trees], batch_tokens))
@@ -171,8 +165,6 @@ def option_scores(
             torch.tensor(targets, device=device),
         )
         sums = np.bincount(owners, weights=values, minlength=len(counts)).astype(np.float64)
-        if normalization == "token":
-            sums /= counts
         start = 0
         for index, tree in zip(group, chosen, strict=True):
             results[index] = tuple(sums[start : start + len(tree.options)].tolist())
@@ -314,18 +306,20 @@ def _shared(left: Sequence[int], right: Sequence[int]) -> int:
 
 @dataclass(frozen=True)
 class LanguageModel:
-    """A loaded model with its tokenizer, as strategies use it (`stages.lib.prompts.Scorer`)."""
+    """A loaded model with its tokenizer, as strategies use it (`stages.lib.prompts.Model`)."""
 
     model: Any
     tokenizer: Any
     batch_tokens: int
-    normalization: Normalization
 
-    def scores(self, prompts: Sequence[Prompt]) -> list[Scored]:
+    def likelihoods(self, prompts: Sequence[Prompt]) -> list[Scored]:
         """Score the options of each prompt; see `trees` and `option_scores`."""
         forest = trees(self.tokenizer, prompts, self.model.config.max_position_embeddings)
-        scores = option_scores(self.model, forest, self.batch_tokens, self.normalization)
-        return [Scored(row, len(tree.prompt), tree.truncated) for row, tree in zip(scores, forest, strict=True)]
+        sums = option_scores(self.model, forest, self.batch_tokens)
+        return [
+            Scored(row, tuple(map(len, tree.options)), len(tree.prompt), tree.truncated)
+            for row, tree in zip(sums, forest, strict=True)
+        ]
 
     def embeddings(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Mean last hidden state of each text, cut on the right where it is longer than the model reads."""

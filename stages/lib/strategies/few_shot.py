@@ -1,4 +1,9 @@
-"""Few-shot: solved questions of the development split before the one to answer, drawn at random for each item."""
+"""Few-shot: the same solved questions of the development split before every question, in several draws.
+
+A score under one draw says little: Meditron reports 15 to 51 points between draws (arXiv 2311.16079). So each item is
+answered once a draw, and the spread over draws is reported beside the mean. All items of a benchmark share a draw's
+exemplars, which are then read once (stages/lib/scoring.py).
+"""
 
 from collections.abc import Sequence
 
@@ -6,7 +11,8 @@ import polars as pl
 from pydantic import Field
 
 from stages.lib.exemplars import checked_pool, drawn_exemplars
-from stages.lib.prompts import Item, PromptForm, Scorer, limited, predictions, prompt
+from stages.lib.prompts import Item, Model, limited, predictions
+from stages.lib.protocols import AnswerProtocol
 from stages.lib.section import Section
 
 
@@ -14,18 +20,23 @@ class FewShot(Section):
     """Settings of `strategies.few_shot`."""
 
     shots: int = Field(gt=0, description="solved questions before the one to answer")
+    draws: int = Field(gt=0, description="sets of exemplars, each of which answers all items")
     limit_items: int | None = Field(gt=0, description="items per benchmark; null is all")
 
 
 def answered(
-    model: Scorer, items: Sequence[Item], pool: Sequence[Item], settings: FewShot, form: PromptForm, seed: int
+    model: Model, items: Sequence[Item], pool: Sequence[Item], settings: FewShot, protocol: AnswerProtocol, seed: int
 ) -> pl.DataFrame:
-    """Predictions for `items`, with `shots` exemplars from `pool` each.
+    """Predictions for `items`, one an item and draw, with `shots` exemplars from `pool` each.
 
     Raises:
         BuildError: see `checked_pool`.
     """
     pool = checked_pool(items, pool, settings.shots, "few_shot")
     items = limited(items, settings.limit_items, seed)
-    prompts = [prompt(item, drawn_exemplars(item, pool, settings.shots, seed), form) for item in items]
-    return predictions(items, model.scores(prompts), seed)
+    frames = []
+    for draw in range(settings.draws):
+        shown = drawn_exemplars(pool, settings.shots, seed, draw)
+        answers = protocol.answers(model, [protocol.prompt(item, shown) for item in items])
+        frames.append(predictions(items, answers, protocol.name, seed, draw))
+    return pl.concat(frames)

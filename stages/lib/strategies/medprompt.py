@@ -19,7 +19,8 @@ import polars as pl
 from pydantic import Field
 
 from stages.lib.exemplars import checked_pool, nearest
-from stages.lib.prompts import Item, PromptForm, Scored, Scorer, limited, predictions, prompt, seeded_rank
+from stages.lib.prompts import Item, Model, averaged, in_item_order, limited, predictions, seeded_rank
+from stages.lib.protocols import AnswerProtocol
 from stages.lib.section import Section
 
 
@@ -49,22 +50,8 @@ def option_orders(item: Item, ensemble: int, seed: int) -> list[list[int]]:
     return orders
 
 
-def averaged(members: Sequence[Scored], orders: Sequence[Sequence[int]]) -> Scored:
-    """The mean of the members' scores, each put back from the order of its prompt to that of the item.
-
-    `prompt_tokens` is the sum over members, what the strategy costs; `truncated` when any member was.
-    """
-    totals = [0.0] * len(orders[0])
-    for member, order in zip(members, orders, strict=True):
-        for place, index in enumerate(order):
-            totals[index] += member.scores[place] / len(members)
-    return Scored(
-        tuple(totals), sum(member.prompt_tokens for member in members), any(member.truncated for member in members)
-    )
-
-
 def answered(
-    model: Scorer, items: Sequence[Item], pool: Sequence[Item], settings: Medprompt, form: PromptForm, seed: int
+    model: Model, items: Sequence[Item], pool: Sequence[Item], settings: Medprompt, protocol: AnswerProtocol, seed: int
 ) -> pl.DataFrame:
     """Predictions for `items` from `ensemble` prompts each. The nearest exemplar stands last, next to the question.
 
@@ -72,11 +59,11 @@ def answered(
         BuildError: see `checked_pool`; with the form `question` the pool must hold `shots x ensemble` items.
     """
     shots, ensemble = settings.shots, settings.ensemble
-    neighbors = shots if form == "options" else shots * ensemble
+    neighbors = shots if protocol.lists_options else shots * ensemble
     pool = checked_pool(items, pool, neighbors, "medprompt")
     items = limited(items, settings.limit_items, seed)
     if not items:
-        return predictions([], [], seed)
+        return predictions([], [], protocol.name, seed)
     ranked = nearest(
         model.embeddings([item.question for item in items]),
         model.embeddings([item.question for item in pool]),
@@ -84,12 +71,20 @@ def answered(
     )
     orders, prompts = [], []
     for item, row in zip(items, ranked, strict=True):
-        own = [list(range(len(item.options)))] * ensemble if form == "question" else option_orders(item, ensemble, seed)
+        own = (
+            [list(range(len(item.options)))] * ensemble
+            if not protocol.lists_options
+            else option_orders(item, ensemble, seed)
+        )
         orders.append(own)
         for member, order in enumerate(own):
             # Ranks member, member + ensemble, ...: every member gets its share of the nearest.
-            chosen = row if form == "options" else row[member::ensemble]
-            prompts.append(prompt(item, [pool[index] for index in chosen[::-1]], form, order))
-    scored = model.scores(prompts)
-    members = [scored[start : start + ensemble] for start in range(0, len(scored), ensemble)]
-    return predictions(items, [averaged(group, own) for group, own in zip(members, orders, strict=True)], seed)
+            chosen = row if protocol.lists_options else row[member::ensemble]
+            prompts.append(protocol.prompt(item, [pool[index] for index in chosen[::-1]], order))
+    answers = protocol.answers(model, prompts)
+    members = [answers[start : start + ensemble] for start in range(0, len(answers), ensemble)]
+    together = [
+        averaged([in_item_order(answer, order) for answer, order in zip(group, own, strict=True)])
+        for group, own in zip(members, orders, strict=True)
+    ]
+    return predictions(items, together, protocol.name, seed)

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import polars as pl
 from pydantic import Field
 
-from stages.lib.prompts import Item, PromptForm, Scorer, limited, predictions, prompt
+from stages.lib.prompts import Item, Model, limited, predictions
+from stages.lib.protocols import AnswerProtocol
 from stages.lib.section import Section
 
 
@@ -16,13 +17,13 @@ class ZeroShot(Section):
 
 
 def answered(
-    model: Scorer,
+    model: Model,
     items: Sequence[Item],
     pool: Sequence[Item],  # noqa: ARG001 - all strategies are called the same way
     settings: ZeroShot,
-    form: PromptForm,
+    protocol: AnswerProtocol,
     seed: int,
 ) -> pl.DataFrame:
     """Predictions for `items`, one forward pass each; `pool` is not looked at."""
     items = limited(items, settings.limit_items, seed)
-    return predictions(items, model.scores([prompt(item, (), form) for item in items]), seed)
+    return predictions(items, protocol.answers(model, [protocol.prompt(item) for item in items]), protocol.name, seed)
