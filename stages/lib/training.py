@@ -40,7 +40,7 @@ from stages.lib.throughput import peak_flops, training_flops, weights_per_token
 
 IGNORED = -100
 LOG_POINTS = 200
-NOISE_FREE_POINTS = 10  # of them, that under NEFTune also have the loss without noise: a forward pass more
+NOISE_FREE_STEPS = 100  # between points that under NEFTune also have the loss without noise, a forward pass more: 0.3 %
 T = TypeVar("T")
 Weights = dict[str, Tensor]
 
@@ -276,7 +276,7 @@ def train(
         state.step, state.tokens = run.past.steps, run.past.tokens
     coefficient = router_coefficient(model.config)
     log_every = max(1, (steps - run.first_step()) // LOG_POINTS)
-    noise_free_every = log_every * max(1, steps // log_every // NOISE_FREE_POINTS)
+    noise_free_every = log_every * -(-NOISE_FREE_STEPS // log_every)
     speed = Speed(model.config, weights_used, engine, state.tokens)
 
     def micro_batches(step: int) -> list[Batch]:
@@ -297,7 +297,7 @@ def train(
         if written == processes:
             checkpoint.complete(engine)
         noise_free = None
-        if run.alpha and (step + 1) % noise_free_every == 0:
+        if run.alpha and ((step + 1) % noise_free_every == 0 or step + 1 == steps):
             with torch.no_grad():
                 clean = [float(sums_of(replace(part, noise_BTD=None))[0]) for part in parts]
             noise_free = round(engine.summed([sum(clean)])[0] / max(1, total_labels), 6)
