@@ -28,7 +28,8 @@ import yaml
 
 from stages.code import TRAINING, stage_modules
 from stages.lib.architecture import Architecture
-from stages.lib.estimates import DEVICES, Device, Memory, Placement, device_memory, parameters, training_flops
+from stages.lib.devices import DEVICES, Device
+from stages.lib.estimates import Memory, Placement, device_memory, parameters, training_flops
 from stages.lib.fingerprint import fingerprint
 from stages.lib.launching import Launch, command
 from stages.lib.reruns import Rerun, producers, reruns

@@ -85,3 +85,13 @@ def test_experts_make_a_mixtral_that_keeps_its_router_loss(tokenizer: Path, tmp_
         assert "model.layers.0.block_sparse_moe.experts.2.w1.weight" in file.keys()  # noqa: SIM118 - no mapping
     for name, value in model.state_dict().items():
         assert torch.equal(value, loaded.state_dict()[name]), name
+
+
+def test_an_empty_model_has_all_but_the_weights(tokenizer: Path, tmp_path: Path) -> None:
+    """Configuration (it is part of a checkpoint's key) and shapes are those of the loaded one; no storage."""
+    write_model(fresh_model(SIZES, tokenizer, 3), tokenizer, tmp_path / "out", {})
+    whole, empty = loaded_model(tmp_path / "out"), loaded_model(tmp_path / "out", empty=True)
+    assert empty.config.to_dict() == whole.config.to_dict()
+    shapes = {name: value.shape for name, value in whole.named_parameters()}
+    assert {name: value.shape for name, value in empty.named_parameters()} == shapes
+    assert all(value.is_meta for value in empty.parameters())

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from stages.lib.throughput import peak_flops, training_flops, weights_per_token
+from stages.lib.devices import known_device
+from stages.lib.throughput import training_flops, weights_per_token
 from tests.tiny import tiny_model
 
 
@@ -46,4 +47,5 @@ def test_flops_by_hand() -> None:
 )
 def test_peaks_by_name(device: str, peak: float | None) -> None:
     """The names as CUDA gives them; an A100 is no A10."""
-    assert peak_flops(device) == peak
+    known = known_device(device)
+    assert (known.flops_per_second if known else None) == peak

@@ -7,12 +7,14 @@ Sources: Ibrahim et al. 2024, arXiv 2403.08763 (re-warming, replay); for trunks 
 """
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
+from stages.lib.launching import brings_weights
 from stages.lib.mixture import row_order
 from stages.lib.numerics import Numerics
 from stages.lib.recipe import Recipe, Schedule
@@ -88,7 +90,7 @@ def continue_pretraining(
         run = _segment_of(run, segment, model, round(cpt.warmup_fraction * steps), is_branch)
     train_and_write(
         module,
-        loaded_model(model),
+        loaded_model(model, empty=not brings_weights(os.environ)),
         run,
         numerics,
         {"model": model, "plan": plan} | folders,

@@ -121,7 +121,11 @@ class Engine:
 
 
 class Fsdp(Engine):
-    """Weights, gradients and optimizer divided, a layer at a time: torch's `fully_shard`."""
+    """Weights, gradients and optimizer divided, a layer at a time: torch's `fully_shard`.
+
+    Only the first process needs the weights (`stages.lib.models.loaded_model`): the others' model may be without storage,
+    on the device `meta`, and is filled one parameter at a time. So a machine holds one whole model and not one a process.
+    """
 
     def _wrapped(self, module: nn.Module) -> Any:
         from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
@@ -131,12 +135,25 @@ class Fsdp(Engine):
             policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
         mesh = torch.distributed.device_mesh.init_device_mesh(self.device.type, (self.processes,))
         language_model: Any = module.model
+        given = {name: value.detach() for name, value in [*self.parameters.items(), *language_model.named_buffers()]}
+        language_model.to("meta")
+        language_model.tie_weights()
         for layer in language_model.base_model.layers:
             fully_shard(layer, mesh=mesh, mp_policy=policy)
         fully_shard(module, mesh=mesh, mp_policy=policy)
-        module.to(self.device)
+        module.to_empty(device=self.device)
+        language_model.tie_weights()
         self.parameters = dict(language_model.named_parameters())
         self.optimizer = adamw(self.parameters.values(), self.recipe)
+        with torch.no_grad():
+            for name, place in [*self.parameters.items(), *language_model.named_buffers()]:
+                whole = (
+                    given[name].to(self.device)
+                    if self.rank == 0
+                    else torch.empty(place.shape, dtype=place.dtype, device=self.device)
+                )
+                torch.distributed.broadcast(whole, 0)
+                place.copy_(self._part(whole, place) if name in self.parameters else whole)
         return module
 
     def _name(self) -> str:

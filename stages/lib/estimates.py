@@ -23,26 +23,6 @@ Dtype = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True)
-class Device:
-    """A kind of accelerator: dense bf16 FLOP/s without sparsity, and bytes of memory."""
-
-    flops_per_second: float
-    memory_bytes: float
-
-
-# Vendors' data sheets: A100 80 GB SXM, H100 SXM, H200 SXM, B200 (half of the figure with sparsity), MI300X, L40S, RTX 4090.
-DEVICES = {
-    "a100": Device(312e12, 80e9),
-    "h100": Device(989e12, 80e9),
-    "h200": Device(989e12, 141e9),
-    "b200": Device(2250e12, 180e9),
-    "mi300x": Device(1307e12, 192e9),
-    "l40s": Device(362e12, 48e9),
-    "rtx4090": Device(165e12, 24e9),
-}
-
-
-@dataclass(frozen=True)
 class Parameters:
     """Of a model: all, those that one token goes through, and those of the largest layer."""
 

@@ -1,10 +1,12 @@
 """Instruct fine-tuning, which `sft` runs without noise and `neftune` with it."""
 
+import os
 from pathlib import Path
 
 import numpy as np
 from pydantic import Field
 
+from stages.lib.launching import brings_weights
 from stages.lib.mixture import row_order
 from stages.lib.numerics import Numerics
 from stages.lib.recipe import Recipe
@@ -40,7 +42,7 @@ def finetune(
     order = row_order({"instructions": max(1, int(np.ceil(there * sft.epochs)))}, {"instructions": there}, seed)
     train_and_write(
         module,
-        loaded_model(model),
+        loaded_model(model, empty=not brings_weights(os.environ)),
         Run(trained_model.name, {"instructions": rows}, order, sft, seed, alpha),
         numerics,
         {"model": model, "instructions": instructions},

@@ -61,6 +61,11 @@ def started_launch(environment: Mapping[str, str]) -> Launch:
         raise BuildError("a trainer is started by `python -m stages.launch`, as dvc.yaml says") from None
 
 
+def brings_weights(environment: Mapping[str, str]) -> bool:
+    """Whether this process loads the model's weights: under fsdp the first one alone, which gives the others their parts."""
+    return started_launch(environment).engine != "fsdp" or environment.get("RANK", "0") == "0"
+
+
 def command(launch: Launch, module: str, host: str) -> list[str]:
     """The trainer's command line, on the machine called `host`.
 

@@ -65,12 +65,21 @@ def configuration(architecture: Architecture, **values: Any) -> Any:
     )
 
 
-def loaded_model(folder: Path) -> Any:
-    """The causal language model in `folder`, float32, from safetensors, without remote code."""
-    from transformers import AutoModelForCausalLM
+def loaded_model(folder: Path, empty: bool = False) -> Any:
+    """The causal language model in `folder`, float32, from safetensors, without remote code.
+
+    Args:
+        folder: a Hugging Face folder.
+        empty: without weights, on the device `meta`, for an engine that brings them from another process.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()
+    if empty:
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        with torch.device("meta"):
+            return AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation="sdpa")
     return AutoModelForCausalLM.from_pretrained(
         folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=False, attn_implementation="sdpa"
     )

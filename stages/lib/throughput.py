@@ -1,4 +1,4 @@
-"""How well a device is used: floating-point operations of a training step, and what a device can do at most.
+"""How well a device is used: floating-point operations of a training step.
 
 MFU, model FLOPs utilization, is operations that the model needs over those that the devices could have done in the time
 (Chowdhery et al. 2022, arXiv 2204.02311, appendix B). Operations that are done twice (activation checkpointing) or for
@@ -7,28 +7,6 @@ nothing (padding, attention between documents) count once or not at all.
 
 from collections.abc import Iterable
 from typing import Any
-
-# Dense bfloat16 with float32 accumulation, operations a second, from NVIDIA's data sheets; the first name that is part
-# of the device's own counts. Boards with less power (PCIe, NVL) do less.
-PEAK_FLOPS = {
-    "GB200": 2.5e15,
-    "B200": 2.25e15,
-    "H200": 989e12,
-    "H100 PCIe": 756e12,
-    "H100 NVL": 835e12,
-    "H100": 989e12,
-    "A100": 312e12,
-    "L40S": 362e12,
-    "A40": 150e12,
-    "A10": 125e12,
-    "RTX 4090": 165e12,
-    "RTX 3090": 71e12,
-}
-
-
-def peak_flops(device: str) -> float | None:
-    """Operations a second of the device of this name at most; None where it is not known, as for any CPU."""
-    return next((peak for name, peak in PEAK_FLOPS.items() if name in device), None)
 
 
 def weights_per_token(model: Any) -> int:

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from stages.lib.checkpoints import Checkpoint, Logged, State
 from stages.lib.cross_entropy import linear_cross_entropy
+from stages.lib.devices import known_device
 from stages.lib.engines import WEIGHT, Engine, started_engine
 from stages.lib.launching import Launch
 from stages.lib.moments import restore_moments, write_moments
@@ -36,7 +37,7 @@ from stages.lib.recipe import Recipe, Schedule, learning_rate
 from stages.lib.router import router_coefficient, router_loss
 from stages.lib.section import BuildError
 from stages.lib.shards import PackedRows
-from stages.lib.throughput import peak_flops, training_flops, weights_per_token
+from stages.lib.throughput import training_flops, weights_per_token
 
 IGNORED = -100
 LOG_POINTS = 200
@@ -360,7 +361,8 @@ class Speed:
             * (getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads),
         )
         device = torch.cuda.get_device_name() if engine.device.type == "cuda" else ""
-        self._peak = peak_flops(device)
+        known = known_device(device)
+        self._peak = known.flops_per_second if known else None
         self._tokens_before, self._flops, self._started = tokens_before, 0.0, time.monotonic()
 
     def count(self, lengths: Iterable[list[list[int]]]) -> None:
