@@ -136,10 +136,10 @@ def check_outs(stages: Collection[Declaration]) -> None:
         raise BuildError(f"{PARAMS}: {names}: all would make {twice[0]}; give one another name")
     models = ", ".join(sorted(PurePosixPath(out).name for out in set(made) - {"models/tokenizer"} if "models/" in out))
     for stage in stages:
+        kind, _, name = stage.name.partition("@")
         for dep in stage.deps:
-            if not dep.startswith("models/") or dep in made:
+            if not dep.startswith("models/") or (dep in made and (kind, name) != ("evaluate", "tokenizer")):
                 continue
-            kind, _, name = stage.name.partition("@")
             if kind in ("evaluate", "trunk", "anneal"):
                 key = "evaluated" if kind == "evaluate" else f"{kind}.{name}.from"
                 raise BuildError(
@@ -203,13 +203,30 @@ def check_references(params: Mapping[str, Any], root: Path) -> None:
         raise BuildError(
             f"{PARAMS}: architecture.maximum_positions: {positions}, below pack.sequence_length_tokens {width}"
         )
+    if params["mix"]["clinical_documents"] == "subset" and params["pack"]["subset"] is None:
+        raise BuildError(
+            f"{PARAMS}: mix.clinical_documents: subset, but pack.subset is null; say there which documents"
+        )
     recipes = {f"pretrain.{name}": section for name, section in params["pretrain"].items()}
+    processes = Launch.model_validate(params["launch"]).world()
     for key, section in (recipes | {"cpt": params["cpt"], "sft": params["sft"]}).items():
-        if section["batch_tokens"] % width:
+        rows, rest = divmod(section["batch_tokens"], width)
+        if rest:
             raise BuildError(
                 f"{PARAMS}: {key}.batch_tokens: {section['batch_tokens']} is no multiple of"
                 f" pack.sequence_length_tokens {width}"
             )
+        if rows % processes:
+            raise BuildError(
+                f"{PARAMS}: launch: {processes} processes do not divide the {rows} rows of {key}.batch_tokens"
+                f" {section['batch_tokens']}"
+            )
+    for key in ("trunk", "anneal"):
+        for name, section in params[key].items():
+            if section["tokens"] < params["cpt"]["batch_tokens"]:
+                raise BuildError(
+                    f"{PARAMS}: {key}.{name}.tokens: {section['tokens']}, less than a step of cpt.batch_tokens"
+                )
     for kind, name, path in raw_paths(params, root):
         if not os.path.lexists(path):
             raise BuildError(f"{PARAMS}: {kind}.{name}.path: {path} does not exist")

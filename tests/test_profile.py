@@ -73,6 +73,9 @@ def test_a_profile_without_a_usable_root_is_refused(root: str | None, message: s
         (("licenses", "allow"), ["MIT"], "source.guidelines.license: CC0-1.0: not in `licenses.allow`"),
         (("sft", "batch_tokens"), 100, "sft.batch_tokens: 100 is no multiple"),
         (("architecture", "maximum_positions"), 64, "architecture.maximum_positions: 64, below"),
+        (("mix", "clinical_documents"), "subset", "mix.clinical_documents: subset, but pack.subset is null"),
+        (("launch", "processes"), 3, "launch: 3 processes do not divide the 4 rows of pretrain.base.batch_tokens 512"),
+        (("anneal",), {"a": {"from": "base", "tokens": 5}}, "anneal.a.tokens: 5, less than a step of cpt.batch_tokens"),
         (("root",), "/nowhere", "source.guidelines.path: /nowhere/.* does not exist"),
     ],
 )
@@ -159,6 +162,9 @@ def test_no_two_stages_make_one_thing_and_every_model_is_made() -> None:
     )
     with pytest.raises(BuildError, match="no stage makes models/base, which cpt reads"):
         check_outs([base, cpt])
+    tokenizer = Declaration("tokenizer", (), ("models/tokenizer",), {})
+    with pytest.raises(BuildError, match="evaluated: tokenizer: no model of this build"):
+        check_outs([tokenizer, Declaration("evaluate@tokenizer", ("models/tokenizer",), (), {})])
     with pytest.raises(BuildError, match="cpt, cpt: all would make models/cpt"):
         check_outs([cpt, cpt])
 

@@ -36,3 +36,9 @@ class Architecture(Section):
     tie_embeddings: bool
     maximum_positions: int = Field(ge=16, description="tokens of the longest input")
     experts: Annotated[Experts | None, Field(description="null: a dense model")]
+
+    @model_validator(mode="after")
+    def _divisible(self) -> Self:
+        if self.hidden_size % self.heads or self.heads % self.key_value_heads:
+            raise ValueError("hidden_size must be a multiple of heads, and heads of key_value_heads")
+        return self

@@ -13,15 +13,10 @@ from torch import Tensor
 
 from stages.lib.architecture import Architecture
 from stages.lib.files import write_json
-from stages.lib.section import BuildError
 
 
 def fresh_model(architecture: Architecture, tokenizer: Path, seed: int) -> Any:
-    """A Mistral or Mixtral with random weights, drawn from `seed`, with an embedding for every token of `tokenizer`.
-
-    Raises:
-        BuildError: the sizes do not fit together.
-    """
+    """A Mistral or Mixtral with random weights, drawn from `seed`, with an embedding for every token of `tokenizer`."""
     from transformers import AutoTokenizer, MistralForCausalLM, MixtralForCausalLM
 
     vocabulary = AutoTokenizer.from_pretrained(tokenizer)
@@ -32,17 +27,9 @@ def fresh_model(architecture: Architecture, tokenizer: Path, seed: int) -> Any:
 
 
 def configuration(architecture: Architecture, **values: Any) -> Any:
-    """The transformers config of these sizes; `values` are added as they are.
-
-    Raises:
-        BuildError: the sizes do not fit together.
-    """
+    """The transformers config of these sizes; `values` are added as they are."""
     from transformers import MistralConfig, MixtralConfig
 
-    if architecture.hidden_size % architecture.heads or architecture.heads % architecture.key_value_heads:
-        raise BuildError(
-            "params.yaml: architecture: hidden_size must be a multiple of heads, and heads of key_value_heads"
-        )
     sizes = {
         "hidden_size": architecture.hidden_size,
         "num_hidden_layers": architecture.layers,
