@@ -3,37 +3,50 @@
 One process does it all, since importing torch and transformers takes 5 s and a default strategy 1 s. Results are kept
 in a content-addressed store below `scratch/`, one entry for each strategy and benchmark and for each domain. An
 entry's key is everything it depends on: the model's files, the items, the settings, the seed, and the code of that
-strategy, so that a changed strategy is computed and the others are reused. When all are reused, torch is not even
-imported. The store is only a shortcut: deleting it changes no byte of the output.
+strategy, so that a changed strategy is computed and the others are reused. What a strategy makes of its exemplars
+before any item is asked (embeddings, chains of thought) is an entry of its own, without the items in its key. When all
+are reused, torch is not even imported. The store is only a shortcut: deleting it changes no byte of the output.
 """
 
 import hashlib
 import json
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import polars as pl
 from pydantic import Field
 
-from stages.lib.exemplars import exemplar_pool, leaked
+from stages.lib.exemplars import EXEMPLARS, exemplar_pool, leaked
 from stages.lib.files import folder_hash, write_json, write_parquet
 from stages.lib.fingerprint import closure, fingerprint, package_versions, running_source
 from stages.lib.numerics import Numerics
-from stages.lib.prompts import Item, items_of
+from stages.lib.prompts import Item, items_of, limited
 from stages.lib.protocols import AnswerProtocol, ProtocolName
 from stages.lib.section import BuildError, Section, Seed
 from stages.lib.stage import run
 from stages.lib.store import content_key
+from stages.lib.strategies import (
+    StrategySettings,
+    choice_shuffle,
+    cot,
+    expand_guess_refine,
+    few_shot,
+    knn_few_shot,
+    medprompt,
+    self_consistency,
+    zero_shot,
+)
+from stages.lib.strategies.choice_shuffle import ChoiceShuffle
+from stages.lib.strategies.cot import ChainOfThought
+from stages.lib.strategies.expand_guess_refine import ExpandGuessRefine
 from stages.lib.strategies.few_shot import FewShot
-from stages.lib.strategies.few_shot import answered as few_shot
+from stages.lib.strategies.knn_few_shot import KnnFewShot
 from stages.lib.strategies.medprompt import Medprompt
-from stages.lib.strategies.medprompt import answered as medprompt
+from stages.lib.strategies.self_consistency import SelfConsistency
 from stages.lib.strategies.zero_shot import ZeroShot
-from stages.lib.strategies.zero_shot import answered as zero_shot
 
 if TYPE_CHECKING:
     from stages.lib.scoring import LanguageModel
@@ -63,25 +76,40 @@ class Strategies(Section):
 
     zero_shot: ZeroShot | None
     few_shot: FewShot | None
+    knn_few_shot: KnnFewShot | None
+    cot: ChainOfThought | None
+    self_consistency: SelfConsistency | None
+    choice_shuffle: ChoiceShuffle | None
     medprompt: Medprompt | None
+    expand_guess_refine: ExpandGuessRefine | None
+
+    def asked_of(self, model: str) -> dict[str, StrategySettings]:
+        """The settings of the strategies that `model` answers in, by name."""
+        every: dict[str, StrategySettings | None] = {name: getattr(self, name) for name in sorted(STRATEGIES)}
+        return {name: own for name, own in every.items() if own and (own.models is None or model in own.models)}
 
 
 @dataclass(frozen=True)
 class Strategy:
-    """What a strategy computes, and whether it looks at other items than the one it answers."""
+    """A module of stages/lib/strategies, and whether it looks at other items than the one it answers."""
 
-    answered: Callable[..., pl.DataFrame]
+    module: ModuleType
     uses_pool: bool
 
     @property
-    def module(self) -> Path:
-        return Path(str(sys.modules[self.answered.__module__].__file__))
+    def prepared(self) -> Callable[..., pl.DataFrame] | None:
+        return getattr(self.module, "prepared", None)
 
 
 STRATEGIES = {
-    "zero_shot": Strategy(zero_shot, uses_pool=False),
+    "choice_shuffle": Strategy(choice_shuffle, uses_pool=False),
+    "cot": Strategy(cot, uses_pool=False),
+    "expand_guess_refine": Strategy(expand_guess_refine, uses_pool=False),
     "few_shot": Strategy(few_shot, uses_pool=True),
+    "knn_few_shot": Strategy(knn_few_shot, uses_pool=True),
     "medprompt": Strategy(medprompt, uses_pool=True),
+    "self_consistency": Strategy(self_consistency, uses_pool=False),
+    "zero_shot": Strategy(zero_shot, uses_pool=False),
 }
 
 
@@ -157,8 +185,9 @@ def main(
     strategies: Strategies,
     name: str,
 ) -> None:
-    """Write `predictions.parquet`, a row for each item and strategy, `heldout.parquet`, one for each document, and
-    `experts.parquet`, one for each domain, layer and expert (none for a dense model).
+    """Write `predictions.parquet`, a row for each item and strategy, `exemplars.parquet`, one for each dev item that a
+    strategy has prepared, `heldout.parquet`, one for each document, and `experts.parquet`, one for each domain, layer
+    and expert (none for a dense model).
 
     Beside them `model.json`: the tokens of continued pretraining that the model has seen, null where fine-tuning
     followed, and the headline protocol.
@@ -183,35 +212,47 @@ def main(
     }
 
     answers: list[pl.DataFrame] = []
-    for strategy, protocol in (
-        (key, protocol)
-        for key in sorted(STRATEGIES)
-        if getattr(strategies, key) is not None
-        for protocol in protocols(evaluate, key)
-    ):
-        settings, known = getattr(strategies, strategy), STRATEGIES[strategy]
-        code = fingerprint(known.module, ROOT, with_packages=False)
-        done: list[tuple[int, bool]] = []
-        for quiz in sorted({item.benchmark for item in test}):
-            asked = [item for item in test if item.benchmark == quiz]
-            pool = exemplar_pool(everything, quiz) if known.uses_pool else []
-            key = content_key(
-                **common,
-                what=strategy,
-                code=code,
-                items=[asdict(item) for item in asked],
-                pool=[asdict(item) for item in pool],
-                settings=settings.model_dump(),
-                protocol=asdict(protocol),
-                seed=seed,
-            )
-            answered = partial(known.answered, items=asked, pool=pool, settings=settings, protocol=protocol, seed=seed)
-            frame, computed = stored(key, lambda answered=answered: answered(loaded()))  # type: ignore[misc]
-            done.append((frame.height, computed))
-            answers.append(frame.with_columns(strategy=pl.lit(strategy), model=pl.lit(name)))
-        report_reuse(f"{strategy} ({protocol.name})", "items", done)
+    shown: list[pl.DataFrame] = []
+    quizzes = sorted({item.benchmark for item in test})
+    for strategy, settings in strategies.asked_of(name).items():
+        known = STRATEGIES[strategy]
+        code = fingerprint(Path(str(known.module.__file__)), ROOT, with_packages=False)
+        said = settings.model_dump(exclude=set(StrategySettings.model_fields))  # whom it asks is in the items
+        pools = {quiz: exemplar_pool(everything, quiz) if known.uses_pool else [] for quiz in quizzes}
+        for protocol in protocols(evaluate, strategy):
+            parts = common | {"code": code, "settings": said, "protocol": asdict(protocol)}
+            done: list[tuple[int, bool]] = []
+            prepared: list[tuple[int, bool]] = []
+            for quiz, pool in pools.items():
+                asked = limited([item for item in test if item.benchmark == quiz], settings.limit_items, seed)
+                given: dict[str, object] = {"settings": settings, "protocol": protocol}
+                solved = [asdict(item) for item in pool]
+                if known.uses_pool:
+                    given["pool"] = pool
+                if prepare := known.prepared:
+                    key = content_key(**parts, what=f"{strategy} exemplars", pool=solved)
+                    frame, computed = stored(key, lambda: prepare(loaded(), **given))  # noqa: B023 - called at once
+                    prepared.append((frame.height, computed))
+                    shown.append(
+                        frame.with_columns(strategy=pl.lit(strategy), benchmark=pl.lit(quiz), model=pl.lit(name))
+                    )
+                    given["exemplars"] = frame
+                given |= {"items": asked, "seed": seed}
+                items_asked = [asdict(item) for item in asked]
+                key = content_key(**parts, what=strategy, items=items_asked, pool=solved, seed=seed)
+                frame, computed = stored(key, lambda: known.module.answered(loaded(), **given))  # noqa: B023
+                done.append((frame.height, computed))
+                answers.append(frame.with_columns(strategy=pl.lit(strategy), model=pl.lit(name)))
+            report_reuse(f"{strategy} ({protocol.name})", "exemplars", prepared)
+            report_reuse(f"{strategy} ({protocol.name})", "items", done)
     if not answers:
-        raise BuildError("params.yaml: strategies: all are null; set one")
+        raise BuildError(
+            f"params.yaml: strategies: none is set and asks {name}; set one, or name {name} in its `models`"
+        )
+    keys = ["strategy", "benchmark", "model", "item_id"]
+    none = pl.DataFrame(schema=dict.fromkeys(keys, pl.String) | dict(EXEMPLARS))
+    together = pl.concat([none, *(frame.select(none.columns) for frame in shown)])
+    write_parquet(predictions / "exemplars.parquet", together.sort(keys))
     keys = ["item_id", "benchmark", "group", "strategy", "protocol", "model", "seed", "draw"]
     written = pl.concat(answers).select(*keys, pl.exclude(keys)).sort("strategy", "protocol", "draw", "item_id")
     if bad := written.filter(pl.col("scores").list.eval(~pl.element().is_finite()).list.any()).height:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -10,16 +11,32 @@ import pytest
 from stages import evaluate
 from stages.evaluate import Evaluate, Strategies
 from stages.lib.section import BuildError
+from stages.lib.strategies.cot import ChainOfThought
 from stages.lib.strategies.few_shot import FewShot
 from stages.lib.strategies.medprompt import Medprompt
 from stages.lib.strategies.zero_shot import ZeroShot
 from tests.tiny import NUMERICS, TEXTS, tiny_model, tiny_tokenizer
 
-SETTINGS = Evaluate(prompt="question", normalization="token", batch_tokens=512, window_tokens=32)
+SETTINGS = Evaluate(
+    protocol="full_answer",
+    compared=["letter"],
+    list_options=False,
+    generation_instruction="",
+    generation_limit_tokens=4,
+    batch_tokens=512,
+    window_tokens=32,
+)
+ALL: dict[str, Any] = {"limit_items": None, "models": None}
+CHAIN: dict[str, Any] = {"instruction": "Think.", "answer_lead": "So it is", "limit_tokens": 4} | ALL
 STRATEGIES = Strategies(
-    zero_shot=ZeroShot(limit_items=None),
-    few_shot=FewShot(shots=2, limit_items=None),
-    medprompt=Medprompt(shots=1, ensemble=2, limit_items=None),
+    zero_shot=ZeroShot(**ALL),
+    few_shot=FewShot(shots=2, draws=2, **ALL),
+    knn_few_shot=None,
+    cot=ChainOfThought(**CHAIN),
+    self_consistency=None,
+    choice_shuffle=None,
+    medprompt=Medprompt(shots=1, ensemble=2, combine="probabilities", **CHAIN),
+    expand_guess_refine=None,
 )
 Run = Callable[..., str]
 
