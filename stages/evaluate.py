@@ -12,6 +12,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -85,7 +86,7 @@ class Strategies(Section):
 
     def asked_of(self, model: str) -> dict[str, StrategySettings]:
         """The settings of the strategies that `model` answers in, by name."""
-        every: dict[str, StrategySettings | None] = {name: getattr(self, name) for name in sorted(STRATEGIES)}
+        every: dict[str, StrategySettings | None] = {name: getattr(self, name) for name in STRATEGIES}
         return {name: own for name, own in every.items() if own and (own.models is None or model in own.models)}
 
 
@@ -101,15 +102,15 @@ class Strategy:
         return getattr(self.module, "prepared", None)
 
 
-STRATEGIES = {
-    "choice_shuffle": Strategy(choice_shuffle, uses_pool=False),
-    "cot": Strategy(cot, uses_pool=False),
-    "expand_guess_refine": Strategy(expand_guess_refine, uses_pool=False),
+STRATEGIES = {  # from plain to elaborate: a model that diverged is found by the first
+    "zero_shot": Strategy(zero_shot, uses_pool=False),
     "few_shot": Strategy(few_shot, uses_pool=True),
     "knn_few_shot": Strategy(knn_few_shot, uses_pool=True),
-    "medprompt": Strategy(medprompt, uses_pool=True),
+    "cot": Strategy(cot, uses_pool=False),
     "self_consistency": Strategy(self_consistency, uses_pool=False),
-    "zero_shot": Strategy(zero_shot, uses_pool=False),
+    "choice_shuffle": Strategy(choice_shuffle, uses_pool=False),
+    "medprompt": Strategy(medprompt, uses_pool=True),
+    "expand_guess_refine": Strategy(expand_guess_refine, uses_pool=False),
 }
 
 
@@ -149,9 +150,12 @@ def load_model(folder: Path, evaluate: Evaluate, numerics: Numerics) -> "Languag
 
 def protocols(evaluate: Evaluate, strategy: str) -> list[AnswerProtocol]:
     """The protocols that `strategy` answers in: the headline, and for zero-shot those compared with it."""
-    names = [evaluate.protocol, *(evaluate.compared if strategy == "zero_shot" else ())]
-    instruction, limit = evaluate.generation_instruction, evaluate.generation_limit_tokens
-    return [AnswerProtocol(name, evaluate.list_options, instruction, limit) for name in sorted(set(names))]
+    names = {evaluate.protocol, *(evaluate.compared if strategy == "zero_shot" else ())}
+    written = (evaluate.generation_instruction, evaluate.generation_limit_tokens)
+    return [
+        AnswerProtocol(name, evaluate.list_options, *(written if name == "generation" else ("", 0)))
+        for name in sorted(names)
+    ]
 
 
 class Lazy:
@@ -171,6 +175,66 @@ def report_reuse(what: str, unit: str, rows: Sequence[tuple[int, bool]]) -> None
     for verb, wanted in (("computed", True), ("reused", False)):
         if count := sum(number for number, computed in rows if computed is wanted):
             print(f"{what}: {verb} {count} {unit}", flush=True)
+
+
+@dataclass(frozen=True)
+class Quiz:
+    """The test items of one benchmark, and the solved questions that may stand before them."""
+
+    items: list[Item]
+    pool: list[Item]
+
+
+def answers(
+    strategy: str,
+    settings: StrategySettings,
+    protocol: AnswerProtocol,
+    quizzes: Mapping[str, Quiz],
+    seed: int,
+    loaded: Lazy,
+    common: Mapping[str, object],
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """What a strategy predicts under a protocol, and the exemplars it has prepared, from the store where they are.
+
+    Args:
+        strategy: of STRATEGIES.
+        settings: its own.
+        protocol: that reads its answers.
+        quizzes: by benchmark.
+        seed: of what is drawn.
+        loaded: the model.
+        common: parts of every key.
+    """
+    known = STRATEGIES[strategy]
+    parts = dict(common)
+    parts |= {"code": fingerprint(Path(str(known.module.__file__)), ROOT, with_packages=False)}
+    # of what all strategies say only the items count, which are in the key as they are
+    parts |= {"settings": settings.model_dump(exclude=set(StrategySettings.model_fields))}
+    parts |= {"protocol": asdict(protocol)}
+    predicted, prepared = [], [pl.DataFrame(schema={"benchmark": pl.String} | dict(EXEMPLARS))]
+    asked: list[tuple[int, bool]] = []
+    shown: list[tuple[int, bool]] = []
+    for benchmark, quiz in quizzes.items():
+        items = limited(quiz.items, settings.limit_items, seed)
+        given: dict[str, object] = {"settings": settings, "protocol": protocol}
+        if known.uses_pool:
+            given["pool"] = quiz.pool
+            parts["pool"] = [asdict(item) for item in quiz.pool]
+        if known.prepared:
+            prepare = partial(known.prepared, **given)
+            key = content_key(what=f"exemplars of {strategy}", **parts)
+            exemplars, computed = stored(key, lambda prepare=prepare: prepare(loaded()))  # type: ignore[misc]
+            shown.append((exemplars.height, computed))
+            prepared.append(exemplars.select(pl.lit(benchmark).alias("benchmark"), pl.all()))
+            given["exemplars"] = exemplars
+        answer = partial(known.module.answered, items=items, seed=seed, **given)
+        key = content_key(what=strategy, items=[asdict(item) for item in items], seed=seed, **parts)
+        frame, computed = stored(key, lambda answer=answer: answer(loaded()))  # type: ignore[misc]
+        asked.append((frame["item_id"].n_unique(), computed))  # an item may be answered in several draws
+        predicted.append(frame)
+    report_reuse(f"{strategy} ({protocol.name})", "exemplars", shown)
+    report_reuse(f"{strategy} ({protocol.name})", "items", asked)
+    return pl.concat(predicted), pl.concat(prepared)
 
 
 def main(
@@ -211,55 +275,28 @@ def main(
         "packages": package_versions(closure(Path(__file__), ROOT)[1]),  # once: it takes 0.4 s
     }
 
-    answers: list[pl.DataFrame] = []
-    shown: list[pl.DataFrame] = []
-    quizzes = sorted({item.benchmark for item in test})
+    quizzes = {
+        benchmark: Quiz([item for item in test if item.benchmark == benchmark], exemplar_pool(everything, benchmark))
+        for benchmark in sorted({item.benchmark for item in test})
+    }
+    predicted: list[pl.DataFrame] = []
+    prepared: list[pl.DataFrame] = []
     for strategy, settings in strategies.asked_of(name).items():
-        known = STRATEGIES[strategy]
-        code = fingerprint(Path(str(known.module.__file__)), ROOT, with_packages=False)
-        said = settings.model_dump(exclude=set(StrategySettings.model_fields))  # whom it asks is in the items
-        pools = {quiz: exemplar_pool(everything, quiz) if known.uses_pool else [] for quiz in quizzes}
         for protocol in protocols(evaluate, strategy):
-            parts = common | {"code": code, "settings": said, "protocol": asdict(protocol)}
-            done: list[tuple[int, bool]] = []
-            prepared: list[tuple[int, bool]] = []
-            for quiz, pool in pools.items():
-                asked = limited([item for item in test if item.benchmark == quiz], settings.limit_items, seed)
-                given: dict[str, object] = {"settings": settings, "protocol": protocol}
-                solved = [asdict(item) for item in pool]
-                if known.uses_pool:
-                    given["pool"] = pool
-                if prepare := known.prepared:
-                    key = content_key(**parts, what=f"{strategy} exemplars", pool=solved)
-                    frame, computed = stored(key, lambda: prepare(loaded(), **given))  # noqa: B023 - called at once
-                    prepared.append((frame.height, computed))
-                    shown.append(
-                        frame.with_columns(strategy=pl.lit(strategy), benchmark=pl.lit(quiz), model=pl.lit(name))
-                    )
-                    given["exemplars"] = frame
-                given |= {"items": asked, "seed": seed}
-                items_asked = [asdict(item) for item in asked]
-                key = content_key(**parts, what=strategy, items=items_asked, pool=solved, seed=seed)
-                frame, computed = stored(key, lambda: known.module.answered(loaded(), **given))  # noqa: B023
-                done.append((frame.height, computed))
-                answers.append(frame.with_columns(strategy=pl.lit(strategy), model=pl.lit(name)))
-            report_reuse(f"{strategy} ({protocol.name})", "exemplars", prepared)
-            report_reuse(f"{strategy} ({protocol.name})", "items", done)
-    if not answers:
-        raise BuildError(
-            f"params.yaml: strategies: none is set and asks {name}; set one, or name {name} in its `models`"
-        )
-    keys = ["strategy", "benchmark", "model", "item_id"]
-    none = pl.DataFrame(schema=dict.fromkeys(keys, pl.String) | dict(EXEMPLARS))
-    together = pl.concat([none, *(frame.select(none.columns) for frame in shown)])
-    write_parquet(predictions / "exemplars.parquet", together.sort(keys))
+            frames = list(answers(strategy, settings, protocol, quizzes, seed, loaded, common))
+            if bad := frames[0].filter(pl.col("scores").list.eval(~pl.element().is_finite()).list.any()).height:
+                raise BuildError(
+                    f"{model}: {bad} of {frames[0].height} items have scores that are not finite; the model diverged"
+                )
+            for frame, kept in zip(frames, (predicted, prepared), strict=True):
+                kept.append(frame.with_columns(strategy=pl.lit(strategy), model=pl.lit(name)))
+    if not predicted:
+        raise BuildError(f"params.yaml: strategies: none asks {name}; set one, or add {name} to its `models`")
     keys = ["item_id", "benchmark", "group", "strategy", "protocol", "model", "seed", "draw"]
-    written = pl.concat(answers).select(*keys, pl.exclude(keys)).sort("strategy", "protocol", "draw", "item_id")
-    if bad := written.filter(pl.col("scores").list.eval(~pl.element().is_finite()).list.any()).height:
-        raise BuildError(
-            f"{model}: {bad} of {written.height} items have scores that are not finite; the model diverged"
-        )
+    written = pl.concat(predicted).select(*keys, pl.exclude(keys)).sort("strategy", "protocol", "draw", "item_id")
     write_parquet(predictions / "predictions.parquet", written)
+    keys = ["strategy", "benchmark", "model", "item_id"]
+    write_parquet(predictions / "exemplars.parquet", pl.concat(prepared).select(*keys, pl.exclude(keys)).sort(keys))
 
     codes = {
         name: fingerprint(ROOT / f"stages/lib/{name}.py", ROOT, with_packages=False) for name in ("bits", "experts")
@@ -267,7 +304,7 @@ def main(
     dense = not json.loads((model / "config.json").read_text(encoding="utf-8")).get("num_local_experts")
     measured: list[pl.DataFrame] = []
     loads: list[pl.DataFrame] = []
-    done = []
+    done: list[tuple[int, bool]] = []
     for domain in DOMAINS:
         documents = pl.read_parquet(heldout / f"{domain}.parquet", columns=["doc_id", "source", "text"]).sort("doc_id")
         names, texts = documents["doc_id"].to_list(), documents["text"].to_list()

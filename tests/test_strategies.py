@@ -283,7 +283,7 @@ def test_self_consistency_is_the_answer_of_most_chains() -> None:
     """Three samples an item, all with seeds of their own; two of them say option 2, and every token is counted."""
     seen: list[int] = []
 
-    def write(asked: Prompt, sampling: Sampling, seed: int) -> str:
+    def write(_: Prompt, sampling: Sampling, seed: int) -> str:
         assert sampling.temperature == 0.8
         seen.append(seed)
         return f"say {2 if len(seen) % 3 else 0}"
@@ -370,7 +370,7 @@ def test_medprompt_shows_the_nearest_kept_questions_with_their_chains() -> None:
 
 def test_medprompt_without_a_chain_that_is_right_shows_none() -> None:
     """A model that is always wrong on the pool is asked without exemplars, not after wrong ones."""
-    model = Recorder(lambda asked, option: -float(option[-1]), lambda *_: "Words.")
+    model = Recorder(lambda _, option: -float(option[-1]), lambda *_: "Words.")
     pool = [one for one in POOL if one.answer]
     exemplars = medprompt.prepared(model, pool, SETTINGS["medprompt"], protocol())
     model.scored.clear()
@@ -410,7 +410,7 @@ def test_a_seed_changes_only_what_is_drawn(name: str) -> None:
     """Exemplars of few_shot, samples, and orders beyond the first cycle; nothing else."""
     drawn = {"few_shot", "self_consistency", "choice_shuffle", "medprompt"}
 
-    def rows(seed: int, **changes: object) -> pl.DataFrame:
+    def rows(seed: int, **changes: Any) -> pl.DataFrame:
         return run(name, noisy(), seed=seed, **changes).drop("seed")
 
     assert rows(1).equals(rows(1))
