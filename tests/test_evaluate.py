@@ -11,6 +11,7 @@ import pytest
 from stages import evaluate
 from stages.evaluate import Evaluate, Strategies
 from stages.lib.exemplars import EXEMPLARS
+from stages.lib.fingerprint import fingerprint
 from stages.lib.section import BuildError
 from stages.lib.strategies.cot import ChainOfThought
 from stages.lib.strategies.few_shot import FewShot
@@ -153,9 +154,10 @@ def test_a_changed_strategy_is_the_only_one_computed(build: Run, monkeypatch: py
     assert build(strategies=settings_of("medprompt", models=["base"], limit_items=7)) == lines()
     assert build(strategies=settings_of("medprompt", models=["cpt"])) == lines(without="medprompt")
     assert build(strategies=changed(STRATEGIES, medprompt=None)) == lines(without="medprompt")
-    known = evaluate.fingerprint
+    known = fingerprint
     monkeypatch.setattr(
-        evaluate, "fingerprint", lambda path, *rest, **named: known(path, *rest, **named) + "x" * (path.stem == "cot")
+        "stages.evaluate.fingerprint",
+        lambda path, *rest, **named: known(path, *rest, **named) + "x" * (path.stem == "cot"),
     )
     assert build() == lines("cot")
 
