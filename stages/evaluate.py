@@ -3,37 +3,51 @@
 One process does it all, since importing torch and transformers takes 5 s and a default strategy 1 s. Results are kept
 in a content-addressed store below `scratch/`, one entry for each strategy and benchmark and for each domain. An
 entry's key is everything it depends on: the model's files, the items, the settings, the seed, and the code of that
-strategy, so that a changed strategy is computed and the others are reused. When all are reused, torch is not even
-imported. The store is only a shortcut: deleting it changes no byte of the output.
+strategy, so that a changed strategy is computed and the others are reused. What a strategy makes of its exemplars
+before any item is asked (embeddings, chains of thought) is an entry of its own, without the items in its key. When all
+are reused, torch is not even imported. The store is only a shortcut: deleting it changes no byte of the output.
 """
 
 import hashlib
 import json
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import polars as pl
 from pydantic import Field
 
-from stages.lib.exemplars import exemplar_pool, leaked
+from stages.lib.exemplars import EXEMPLARS, exemplar_pool, leaked
 from stages.lib.files import folder_hash, write_json, write_parquet
 from stages.lib.fingerprint import closure, fingerprint, package_versions, running_source
 from stages.lib.numerics import Numerics
-from stages.lib.prompts import Item, items_of
+from stages.lib.prompts import Item, items_of, limited
 from stages.lib.protocols import AnswerProtocol, ProtocolName
 from stages.lib.section import BuildError, Section, Seed
 from stages.lib.stage import run
 from stages.lib.store import content_key
+from stages.lib.strategies import (
+    StrategySettings,
+    choice_shuffle,
+    cot,
+    expand_guess_refine,
+    few_shot,
+    knn_few_shot,
+    medprompt,
+    self_consistency,
+    zero_shot,
+)
+from stages.lib.strategies.choice_shuffle import ChoiceShuffle
+from stages.lib.strategies.cot import ChainOfThought
+from stages.lib.strategies.expand_guess_refine import ExpandGuessRefine
 from stages.lib.strategies.few_shot import FewShot
-from stages.lib.strategies.few_shot import answered as few_shot
+from stages.lib.strategies.knn_few_shot import KnnFewShot
 from stages.lib.strategies.medprompt import Medprompt
-from stages.lib.strategies.medprompt import answered as medprompt
+from stages.lib.strategies.self_consistency import SelfConsistency
 from stages.lib.strategies.zero_shot import ZeroShot
-from stages.lib.strategies.zero_shot import answered as zero_shot
 
 if TYPE_CHECKING:
     from stages.lib.scoring import LanguageModel
@@ -63,25 +77,40 @@ class Strategies(Section):
 
     zero_shot: ZeroShot | None
     few_shot: FewShot | None
+    knn_few_shot: KnnFewShot | None
+    cot: ChainOfThought | None
+    self_consistency: SelfConsistency | None
+    choice_shuffle: ChoiceShuffle | None
     medprompt: Medprompt | None
+    expand_guess_refine: ExpandGuessRefine | None
+
+    def asked_of(self, model: str) -> dict[str, StrategySettings]:
+        """The settings of the strategies that `model` answers in, by name."""
+        every: dict[str, StrategySettings | None] = {name: getattr(self, name) for name in STRATEGIES}
+        return {name: own for name, own in every.items() if own and (own.models is None or model in own.models)}
 
 
 @dataclass(frozen=True)
 class Strategy:
-    """What a strategy computes, and whether it looks at other items than the one it answers."""
+    """A module of stages/lib/strategies, and whether it looks at other items than the one it answers."""
 
-    answered: Callable[..., pl.DataFrame]
+    module: ModuleType
     uses_pool: bool
 
     @property
-    def module(self) -> Path:
-        return Path(str(sys.modules[self.answered.__module__].__file__))
+    def prepared(self) -> Callable[..., pl.DataFrame] | None:
+        return getattr(self.module, "prepared", None)
 
 
-STRATEGIES = {
+STRATEGIES = {  # from plain to elaborate: a model that diverged is found by the first
     "zero_shot": Strategy(zero_shot, uses_pool=False),
     "few_shot": Strategy(few_shot, uses_pool=True),
+    "knn_few_shot": Strategy(knn_few_shot, uses_pool=True),
+    "cot": Strategy(cot, uses_pool=False),
+    "self_consistency": Strategy(self_consistency, uses_pool=False),
+    "choice_shuffle": Strategy(choice_shuffle, uses_pool=False),
     "medprompt": Strategy(medprompt, uses_pool=True),
+    "expand_guess_refine": Strategy(expand_guess_refine, uses_pool=False),
 }
 
 
@@ -121,9 +150,12 @@ def load_model(folder: Path, evaluate: Evaluate, numerics: Numerics) -> "Languag
 
 def protocols(evaluate: Evaluate, strategy: str) -> list[AnswerProtocol]:
     """The protocols that `strategy` answers in: the headline, and for zero-shot those compared with it."""
-    names = [evaluate.protocol, *(evaluate.compared if strategy == "zero_shot" else ())]
-    instruction, limit = evaluate.generation_instruction, evaluate.generation_limit_tokens
-    return [AnswerProtocol(name, evaluate.list_options, instruction, limit) for name in sorted(set(names))]
+    names = {evaluate.protocol, *(evaluate.compared if strategy == "zero_shot" else ())}
+    written = (evaluate.generation_instruction, evaluate.generation_limit_tokens)
+    return [
+        AnswerProtocol(name, evaluate.list_options, *(written if name == "generation" else ("", 0)))
+        for name in sorted(names)
+    ]
 
 
 class Lazy:
@@ -145,6 +177,66 @@ def report_reuse(what: str, unit: str, rows: Sequence[tuple[int, bool]]) -> None
             print(f"{what}: {verb} {count} {unit}", flush=True)
 
 
+@dataclass(frozen=True)
+class Quiz:
+    """The test items of one benchmark, and the solved questions that may stand before them."""
+
+    items: list[Item]
+    pool: list[Item]
+
+
+def answers(
+    strategy: str,
+    settings: StrategySettings,
+    protocol: AnswerProtocol,
+    quizzes: Mapping[str, Quiz],
+    seed: int,
+    loaded: Lazy,
+    common: Mapping[str, object],
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """What a strategy predicts under a protocol, and the exemplars it has prepared, from the store where they are.
+
+    Args:
+        strategy: of STRATEGIES.
+        settings: its own.
+        protocol: that reads its answers.
+        quizzes: by benchmark.
+        seed: of what is drawn.
+        loaded: the model.
+        common: parts of every key.
+    """
+    known = STRATEGIES[strategy]
+    parts = dict(common)
+    parts |= {"code": fingerprint(Path(str(known.module.__file__)), ROOT, with_packages=False)}
+    # of what all strategies say only the items count, which are in the key as they are
+    parts |= {"settings": settings.model_dump(exclude=set(StrategySettings.model_fields))}
+    parts |= {"protocol": asdict(protocol)}
+    predicted, prepared = [], [pl.DataFrame(schema={"benchmark": pl.String} | dict(EXEMPLARS))]
+    asked: list[tuple[int, bool]] = []
+    shown: list[tuple[int, bool]] = []
+    for benchmark, quiz in quizzes.items():
+        items = limited(quiz.items, settings.limit_items, seed)
+        given: dict[str, object] = {"settings": settings, "protocol": protocol}
+        if known.uses_pool:
+            given["pool"] = quiz.pool
+            parts["pool"] = [asdict(item) for item in quiz.pool]
+        if known.prepared:
+            prepare = partial(known.prepared, **given)
+            key = content_key(what=f"exemplars of {strategy}", **parts)
+            exemplars, computed = stored(key, lambda prepare=prepare: prepare(loaded()))  # type: ignore[misc]
+            shown.append((exemplars.height, computed))
+            prepared.append(exemplars.select(pl.lit(benchmark).alias("benchmark"), pl.all()))
+            given["exemplars"] = exemplars
+        answer = partial(known.module.answered, items=items, seed=seed, **given)
+        key = content_key(what=strategy, items=[asdict(item) for item in items], seed=seed, **parts)
+        frame, computed = stored(key, lambda answer=answer: answer(loaded()))  # type: ignore[misc]
+        asked.append((frame["item_id"].n_unique(), computed))  # an item may be answered in several draws
+        predicted.append(frame)
+    report_reuse(f"{strategy} ({protocol.name})", "exemplars", shown)
+    report_reuse(f"{strategy} ({protocol.name})", "items", asked)
+    return pl.concat(predicted), pl.concat(prepared)
+
+
 def main(
     model: Path,
     heldout: Path,
@@ -157,8 +249,9 @@ def main(
     strategies: Strategies,
     name: str,
 ) -> None:
-    """Write `predictions.parquet`, a row for each item and strategy, `heldout.parquet`, one for each document, and
-    `experts.parquet`, one for each domain, layer and expert (none for a dense model).
+    """Write `predictions.parquet`, a row for each item and strategy, `exemplars.parquet`, one for each dev item that a
+    strategy has prepared, `heldout.parquet`, one for each document, and `experts.parquet`, one for each domain, layer
+    and expert (none for a dense model).
 
     Beside them `model.json`: the tokens of continued pretraining that the model has seen, null where fine-tuning
     followed, and the headline protocol.
@@ -182,43 +275,28 @@ def main(
         "packages": package_versions(closure(Path(__file__), ROOT)[1]),  # once: it takes 0.4 s
     }
 
-    answers: list[pl.DataFrame] = []
-    for strategy, protocol in (
-        (key, protocol)
-        for key in sorted(STRATEGIES)
-        if getattr(strategies, key) is not None
-        for protocol in protocols(evaluate, key)
-    ):
-        settings, known = getattr(strategies, strategy), STRATEGIES[strategy]
-        code = fingerprint(known.module, ROOT, with_packages=False)
-        done: list[tuple[int, bool]] = []
-        for quiz in sorted({item.benchmark for item in test}):
-            asked = [item for item in test if item.benchmark == quiz]
-            pool = exemplar_pool(everything, quiz) if known.uses_pool else []
-            key = content_key(
-                **common,
-                what=strategy,
-                code=code,
-                items=[asdict(item) for item in asked],
-                pool=[asdict(item) for item in pool],
-                settings=settings.model_dump(),
-                protocol=asdict(protocol),
-                seed=seed,
-            )
-            answered = partial(known.answered, items=asked, pool=pool, settings=settings, protocol=protocol, seed=seed)
-            frame, computed = stored(key, lambda answered=answered: answered(loaded()))  # type: ignore[misc]
-            done.append((frame.height, computed))
-            answers.append(frame.with_columns(strategy=pl.lit(strategy), model=pl.lit(name)))
-        report_reuse(f"{strategy} ({protocol.name})", "items", done)
-    if not answers:
-        raise BuildError("params.yaml: strategies: all are null; set one")
+    quizzes = {
+        benchmark: Quiz([item for item in test if item.benchmark == benchmark], exemplar_pool(everything, benchmark))
+        for benchmark in sorted({item.benchmark for item in test})
+    }
+    predicted: list[pl.DataFrame] = []
+    prepared: list[pl.DataFrame] = []
+    for strategy, settings in strategies.asked_of(name).items():
+        for protocol in protocols(evaluate, strategy):
+            frames = list(answers(strategy, settings, protocol, quizzes, seed, loaded, common))
+            if bad := frames[0].filter(pl.col("scores").list.eval(~pl.element().is_finite()).list.any()).height:
+                raise BuildError(
+                    f"{model}: {bad} of {frames[0].height} items have scores that are not finite; the model diverged"
+                )
+            for frame, kept in zip(frames, (predicted, prepared), strict=True):
+                kept.append(frame.with_columns(strategy=pl.lit(strategy), model=pl.lit(name)))
+    if not predicted:
+        raise BuildError(f"params.yaml: strategies: none asks {name}; set one, or add {name} to its `models`")
     keys = ["item_id", "benchmark", "group", "strategy", "protocol", "model", "seed", "draw"]
-    written = pl.concat(answers).select(*keys, pl.exclude(keys)).sort("strategy", "protocol", "draw", "item_id")
-    if bad := written.filter(pl.col("scores").list.eval(~pl.element().is_finite()).list.any()).height:
-        raise BuildError(
-            f"{model}: {bad} of {written.height} items have scores that are not finite; the model diverged"
-        )
+    written = pl.concat(predicted).select(*keys, pl.exclude(keys)).sort("strategy", "protocol", "draw", "item_id")
     write_parquet(predictions / "predictions.parquet", written)
+    keys = ["strategy", "benchmark", "model", "item_id"]
+    write_parquet(predictions / "exemplars.parquet", pl.concat(prepared).select(*keys, pl.exclude(keys)).sort(keys))
 
     codes = {
         name: fingerprint(ROOT / f"stages/lib/{name}.py", ROOT, with_packages=False) for name in ("bits", "experts")
@@ -226,7 +304,7 @@ def main(
     dense = not json.loads((model / "config.json").read_text(encoding="utf-8")).get("num_local_experts")
     measured: list[pl.DataFrame] = []
     loads: list[pl.DataFrame] = []
-    done = []
+    done: list[tuple[int, bool]] = []
     for domain in DOMAINS:
         documents = pl.read_parquet(heldout / f"{domain}.parquet", columns=["doc_id", "source", "text"]).sort("doc_id")
         names, texts = documents["doc_id"].to_list(), documents["text"].to_list()

@@ -180,6 +180,11 @@ def check_references(params: Mapping[str, Any], root: Path) -> None:
             (f"pretrain.{name}.weights", section["weights"], {source for source in texts if texts[source] == "general"})
             for name, section in params["pretrain"].items()
         ),
+        *(
+            (f"strategies.{name}.models", section["models"], params["evaluated"])
+            for name, section in params["strategies"].items()
+            if section and section["models"] is not None
+        ),
     ):
         if wrong := sorted(map(_shown, set(names) - set(known))):
             raise BuildError(f"{PARAMS}: {key}: {', '.join(wrong)}: not among {', '.join(sorted(map(_shown, known)))}")

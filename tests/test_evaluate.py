@@ -3,23 +3,42 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 
 from stages import evaluate
 from stages.evaluate import Evaluate, Strategies
+from stages.lib.exemplars import EXEMPLARS
+from stages.lib.fingerprint import fingerprint
 from stages.lib.section import BuildError
+from stages.lib.strategies.cot import ChainOfThought
 from stages.lib.strategies.few_shot import FewShot
 from stages.lib.strategies.medprompt import Medprompt
 from stages.lib.strategies.zero_shot import ZeroShot
 from tests.tiny import NUMERICS, TEXTS, tiny_model, tiny_tokenizer
 
-SETTINGS = Evaluate(prompt="question", normalization="token", batch_tokens=512, window_tokens=32)
+SETTINGS = Evaluate(
+    protocol="full_answer",
+    compared=["letter"],
+    list_options=False,
+    generation_instruction="",
+    generation_limit_tokens=4,
+    batch_tokens=512,
+    window_tokens=32,
+)
+ALL: dict[str, Any] = {"limit_items": None, "models": None}
+CHAIN: dict[str, Any] = {"instruction": "Think.", "answer_lead": "So it is", "limit_tokens": 4} | ALL
 STRATEGIES = Strategies(
-    zero_shot=ZeroShot(limit_items=None),
-    few_shot=FewShot(shots=2, limit_items=None),
-    medprompt=Medprompt(shots=1, ensemble=2, limit_items=None),
+    zero_shot=ZeroShot(**ALL),
+    few_shot=FewShot(shots=2, draws=2, **ALL),
+    knn_few_shot=None,
+    cot=ChainOfThought(**CHAIN),
+    self_consistency=None,
+    choice_shuffle=None,
+    medprompt=Medprompt(shots=1, ensemble=2, combine="probabilities", **CHAIN),
+    expand_guess_refine=None,
 )
 Run = Callable[..., str]
 
@@ -77,100 +96,162 @@ def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     return run
 
 
-ALL = "few_shot: {0} 7 items\nmedprompt: {0} 7 items\nzero_shot: {0} 7 items\nheldout: {0} 6 documents\n"
+LINES = {
+    "zero_shot (full_answer)": "7 items",
+    "zero_shot (letter)": "7 items",
+    "few_shot (full_answer)": "7 items",
+    "cot (full_answer)": "7 items",
+    "medprompt exemplars": "4 exemplars",
+    "medprompt (full_answer)": "7 items",
+    "heldout": "6 documents",
+}
+
+
+def lines(*computed: str, without: str | None = None) -> str:
+    """What is printed when the entries whose names begin so are computed and all others are reused."""
+    return "".join(
+        f"{name.replace(' exemplars', ' (full_answer)')}: {'computed' if name.startswith(computed) else 'reused'} {count}\n"
+        for name, count in LINES.items()
+        if without is None or not name.startswith(without)
+    )
+
+
+EVERYTHING = lines("")
+ANSWERS = tuple(name for name in LINES if name != "heldout")
 
 
 def changed(settings: Evaluate | Strategies, **values: object) -> Evaluate | Strategies:
     return settings.model_copy(update=values)
 
 
+def settings_of(name: str, **values: object) -> Strategies:
+    """STRATEGIES with another value in one section."""
+    return STRATEGIES.model_copy(update={name: getattr(STRATEGIES, name).model_copy(update=values)})
+
+
 def test_a_second_run_computes_nothing_and_writes_the_same_bytes(build: Run, tmp_path: Path) -> None:
     """Everything comes from the store; without the store everything is computed again; the files do not differ."""
-    assert build() == ALL.format("computed")
+    assert build() == EVERYTHING
     first = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
-    assert sorted(first) == ["experts.parquet", "heldout.parquet", "model.json", "predictions.parquet"]
+    assert sorted(first) == [
+        *("exemplars.parquet", "experts.parquet", "heldout.parquet", "model.json", "predictions.parquet")
+    ]
     assert pl.read_parquet(tmp_path / "out/experts.parquet").is_empty()
-    assert json.loads(first["model.json"]) == {"continued_tokens": None}
-    assert build() == ALL.format("reused")
+    assert json.loads(first["model.json"]) == {"continued_tokens": None, "protocol": "full_answer"}
+    assert build() == lines()
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == first
     (tmp_path / "scratch").rename(tmp_path / "away")
-    assert build() == ALL.format("computed")
+    assert build() == EVERYTHING
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == first
 
 
-def test_a_changed_strategy_is_the_only_one_computed(build: Run) -> None:
-    """Another number of shots recomputes few_shot alone, and turning a strategy off computes nothing."""
+def test_a_changed_strategy_is_the_only_one_computed(build: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its settings or its code recompute a strategy alone; whom it asks, or turning it off, computes nothing."""
     build()
-    other = changed(STRATEGIES, few_shot=FewShot(shots=1, limit_items=None))
-    assert build(strategies=other) == ALL.format("reused").replace("few_shot: reused", "few_shot: computed")
-    off = changed(STRATEGIES, medprompt=None)
-    assert build(strategies=off) == ALL.format("reused").replace("medprompt: reused 7 items\n", "")
+    assert build(strategies=settings_of("few_shot", shots=1)) == lines("few_shot")
+    assert build(strategies=settings_of("cot", limit_tokens=3)) == lines("cot")
+    assert build(strategies=settings_of("medprompt", combine="votes")) == lines("medprompt")
+    assert build(strategies=settings_of("medprompt", models=["base"], limit_items=7)) == lines()
+    assert build(strategies=settings_of("medprompt", models=["cpt"])) == lines(without="medprompt")
+    assert build(strategies=changed(STRATEGIES, medprompt=None)) == lines(without="medprompt")
+    known = fingerprint
+    monkeypatch.setattr(
+        "stages.evaluate.fingerprint",
+        lambda path, *rest, **named: known(path, *rest, **named) + "x" * (path.stem == "cot"),
+    )
+    assert build() == lines("cot")
 
 
 def test_what_each_setting_recomputes(build: Run, tmp_path: Path) -> None:
-    """The window only the held-out documents, the normalization only the strategies, the model's files everything."""
+    """The window only the held-out documents, how text is generated only what is read so, the seed all answers but no
+    exemplars, the model's files everything."""
     build()
-    found = build(evaluate=changed(SETTINGS, window_tokens=16))
-    assert found == ALL.format("reused").replace("heldout: reused", "heldout: computed")
-    found = build(evaluate=changed(SETTINGS, normalization="sum"))
-    assert found == ALL.format("computed").replace("heldout: computed", "heldout: reused")
+    assert build(evaluate=changed(SETTINGS, window_tokens=16)) == lines("heldout")
+    assert build(evaluate=changed(SETTINGS, generation_limit_tokens=3)) == lines()
+    assert build(evaluate=changed(SETTINGS, compared=[])) == lines(without="zero_shot (letter)")
+    assert build(seed=2) == lines(*(name for name in ANSWERS if "exemplars" not in name))
     config = json.loads((tmp_path / "model/config.json").read_text())
     (tmp_path / "model/config.json").write_text(json.dumps(config | {"rms_norm_eps": 1e-5}))
-    assert build() == ALL.format("computed")
+    assert build() == EVERYTHING
 
 
 def test_other_exemplars_recompute_what_shows_them(build: Run, tmp_path: Path) -> None:
-    """One more dev item recomputes the strategies with exemplars, not zero-shot."""
+    """One more dev item recomputes the strategies with exemplars, not the others; one more test item no exemplars."""
     build()
     items("b", test=7, dev=5).write_parquet(tmp_path / "items/b.parquet")
-    expected = ALL.format("computed").replace("zero_shot: computed", "zero_shot: reused")
-    assert build() == expected.replace("heldout: computed", "heldout: reused")
+    assert build() == lines("few_shot", "medprompt").replace("4 exemplars", "5 exemplars")
+    items("b", test=8, dev=5).write_parquet(tmp_path / "items/b.parquet")
+    found = build()
+    assert "medprompt (full_answer): reused 5 exemplars\nmedprompt (full_answer): computed 8 items\n" in found
 
 
 def test_another_benchmark_leaves_the_first_as_it_is(build: Run, tmp_path: Path) -> None:
     """Only the items of the new benchmark are computed; the old rows do not change."""
     build()
-    before = pl.read_parquet(tmp_path / "out/predictions.parquet")
+    before = {name: pl.read_parquet(tmp_path / f"out/{name}.parquet") for name in ("predictions", "exemplars")}
     items("c", test=3, dev=4).write_parquet(tmp_path / "items/c.parquet")
-    assert "zero_shot: computed 3 items\nzero_shot: reused 7 items\n" in build()
-    after = pl.read_parquet(tmp_path / "out/predictions.parquet")
-    assert after.filter(pl.col("benchmark") == "b").equals(before)
-    assert after.height == before.height + 9
+    found = build()
+    assert "cot (full_answer): computed 3 items\ncot (full_answer): reused 7 items\n" in found
+    assert "medprompt (full_answer): computed 4 exemplars\nmedprompt (full_answer): reused 4 exemplars\n" in found
+    for name, rows in before.items():
+        after = pl.read_parquet(tmp_path / f"out/{name}.parquet")
+        assert after.filter(pl.col("benchmark") == "b").equals(rows)
+        assert after.height > rows.height
 
 
 def test_the_frames_are_as_agreed(build: Run, tmp_path: Path) -> None:
-    """Columns, order and meaning: a score for each option, the best of them predicted, rows by strategy and item."""
+    """Columns, order and meaning: a score for each option, the best of them predicted, rows by strategy, protocol, draw
+    and item."""
     build(name="cpt-sft", seed=4)
     rows = pl.read_parquet(tmp_path / "out/predictions.parquet")
     assert rows.columns == [
-        *("item_id", "benchmark", "group", "strategy", "model", "seed", "prediction", "gold", "correct", "scores"),
-        *("prompt_tokens", "truncated"),
+        *("item_id", "benchmark", "group", "strategy", "protocol", "model", "seed", "draw"),
+        *("prediction", "gold", "correct", "scores", "prompt_tokens", "generated_tokens", "truncated", "texts"),
     ]
-    assert rows.equals(rows.sort("strategy", "item_id"))
+    assert rows.equals(rows.sort("strategy", "protocol", "draw", "item_id"))
+    assert rows.group_by("strategy", "protocol").len().sort("strategy", "protocol").rows() == [
+        *(("cot", "full_answer", 7), ("few_shot", "full_answer", 14), ("medprompt", "full_answer", 7)),
+        *(("zero_shot", "full_answer", 7), ("zero_shot", "letter", 7)),
+    ]
     assert set(rows["model"]) == {"cpt-sft"}
     assert set(rows["seed"]) == {4}
     for row in rows.iter_rows(named=True):
         assert row["scores"][row["prediction"]] == max(row["scores"])
         assert row["correct"] == (row["prediction"] == row["gold"])
+        assert (row["generated_tokens"] > 0) == (row["strategy"] in ("cot", "medprompt"))
+        assert len(row["texts"]) == {"cot": 1, "medprompt": 2}.get(row["strategy"], 0)
     heldout = pl.read_parquet(tmp_path / "out/heldout.parquet")
     assert heldout.columns == ["doc_id", "domain", "source", "model", "bits", "bytes", "tokens"]
     assert heldout["domain"].to_list() == ["clinical"] * 3 + ["general"] * 3
 
 
+def test_exemplars_stand_beside_the_predictions(build: Run, tmp_path: Path) -> None:
+    """A row for each dev item that medprompt has prepared: its chain, whether it reached the answer, its embedding."""
+    build()
+    rows = pl.read_parquet(tmp_path / "out/exemplars.parquet")
+    assert rows.columns == ["strategy", "benchmark", "model", "item_id", *list(EXEMPLARS)[1:]]
+    assert rows["item_id"].to_list() == [f"b/dev{number}" for number in range(4)]
+    assert set(rows["strategy"]) == {"medprompt"}
+    assert rows["chain"].null_count() == rows["reached_gold"].null_count() == 0
+    assert rows["embedding"].list.len().to_list() == [32] * 4
+    assert (rows["generated_tokens"] > 0).all()
+    build(strategies=changed(STRATEGIES, medprompt=None))
+    assert pl.read_parquet(tmp_path / "out/exemplars.parquet").is_empty()
+
+
 def test_options_listed_or_not_is_a_different_measurement(build: Run, tmp_path: Path) -> None:
     """The prompt with options is longer, and everything but the held-out documents is computed for it."""
     build()
-    short = pl.read_parquet(tmp_path / "out/predictions.parquet")
-    found = build(evaluate=changed(SETTINGS, prompt="options"))
-    assert found == ALL.format("computed").replace("heldout: computed", "heldout: reused")
-    long = pl.read_parquet(tmp_path / "out/predictions.parquet")
+    short = pl.read_parquet(tmp_path / "out/predictions.parquet").filter(strategy="zero_shot", protocol="full_answer")
+    assert build(evaluate=changed(SETTINGS, list_options=True)) == lines(*ANSWERS)
+    long = pl.read_parquet(tmp_path / "out/predictions.parquet").filter(strategy="zero_shot", protocol="full_answer")
     assert (long["prompt_tokens"] > short["prompt_tokens"]).all()
 
 
 def test_nothing_to_answer_is_an_error(build: Run, tmp_path: Path) -> None:
     """No test item, or no strategy, is said in one line rather than written as an empty result."""
-    off = Strategies(zero_shot=None, few_shot=None, medprompt=None)
-    with pytest.raises(BuildError, match="strategies: all are null"):
+    off = Strategies(**dict.fromkeys(Strategies.model_fields))
+    with pytest.raises(BuildError, match="strategies: none asks base"):
         build(strategies=off)
     items("b", test=0, dev=4).write_parquet(tmp_path / "items/b.parquet")
     with pytest.raises(BuildError, match="no benchmark item has the split `test`"):
@@ -195,5 +276,5 @@ def test_the_experts_of_a_mixture_are_measured_once(build: Run, tmp_path: Path) 
     assert loads.height == 2 * 2 * 3
     assert loads.group_by("domain", "layer").agg(pl.col("tokens").sum())["tokens"].n_unique() == 1
     assert loads["model"].unique().to_list() == ["base"]
-    assert build() == ALL.format("reused")
+    assert build() == lines()
     assert pl.read_parquet(tmp_path / "out/experts.parquet").equals(loads)

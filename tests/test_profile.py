@@ -71,6 +71,7 @@ def test_a_profile_without_a_usable_root_is_refused(root: str | None, message: s
             "tokenizer.sources: notes: general: not among abstracts: clin",
         ),
         (("licenses", "allow"), ["MIT"], "source.guidelines.license: CC0-1.0: not in `licenses.allow`"),
+        (("strategies", "cot", "models"), ["cpt-stf"], "strategies.cot.models: cpt-stf: not among base, base-neftune"),
         (("sft", "batch_tokens"), 100, "sft.batch_tokens: 100 is no multiple"),
         (("architecture", "maximum_positions"), 64, "architecture.maximum_positions: 64, below"),
         (("mix", "clinical_documents"), "subset", "mix.clinical_documents: subset, but pack.subset is null"),

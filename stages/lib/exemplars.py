@@ -3,10 +3,23 @@
 from collections.abc import Sequence
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
-from stages.lib.prompts import Item, seeded_rank
+from stages.lib.prompts import Answer, Item, Model, seeded_rank
 from stages.lib.section import BuildError
+
+EXEMPLARS = pl.Schema(
+    [
+        ("item_id", pl.String),
+        ("embedding", pl.List(pl.Float32)),
+        ("chain", pl.String),  # null where the strategy needs none, as all that follows
+        ("reached_gold", pl.Boolean),
+        ("prompt_tokens", pl.Int64),
+        ("generated_tokens", pl.Int64),
+        ("truncated", pl.Boolean),
+    ]
+)
 
 
 def exemplar_pool(items: Sequence[Item], benchmark: str) -> list[Item]:
@@ -74,3 +87,37 @@ def nearest(queries: NDArray[np.float32], keys: NDArray[np.float32], count: int)
 
     similarity = unit(queries) @ unit(keys).T
     return np.argsort(-similarity, axis=1, kind="stable")[:, :count].astype(np.int64)
+
+
+def exemplar_rows(
+    pool: Sequence[Item], embeddings: NDArray[np.float32], answers: Sequence[Answer] | None = None
+) -> pl.DataFrame:
+    """What a strategy knows of its pool before any item is asked, one EXEMPLARS row a question.
+
+    Args:
+        pool: solved questions.
+        embeddings: (pool, D).
+        answers: to them, each after a chain of thought.
+    """
+    columns = {"item_id": [item.item_id for item in pool], "embedding": embeddings.tolist()}
+    if answers is None:
+        columns |= {name: [None] * len(pool) for name in list(EXEMPLARS)[2:]}
+    else:
+        columns |= {
+            "chain": [answer.texts[0] for answer in answers],
+            "reached_gold": [answer.choice == item.answer for item, answer in zip(pool, answers, strict=True)],
+            "prompt_tokens": [answer.prompt_tokens for answer in answers],
+            "generated_tokens": [answer.generated_tokens for answer in answers],
+            "truncated": [answer.truncated for answer in answers],
+        }
+    return pl.DataFrame(columns, schema=EXEMPLARS)
+
+
+def neighbors(model: Model, items: Sequence[Item], prepared: pl.DataFrame, count: int) -> list[list[str]]:
+    """For each item the ids of the `count` nearest of `prepared`, nearest first; all where there are fewer."""
+    if not items or prepared.is_empty():
+        return [[] for _ in items]
+    names = prepared["item_id"].to_list()
+    keys = np.array(prepared["embedding"].to_list(), dtype=np.float32)
+    ranked = nearest(model.embeddings([item.question for item in items]), keys, min(count, len(names)))
+    return [[names[index] for index in row] for row in ranked]

@@ -11,17 +11,16 @@ import polars as pl
 from pydantic import Field
 
 from stages.lib.exemplars import checked_pool, drawn_exemplars
-from stages.lib.prompts import Item, Model, limited, predictions
+from stages.lib.prompts import Item, Model, predictions
 from stages.lib.protocols import AnswerProtocol
-from stages.lib.section import Section
+from stages.lib.strategies import StrategySettings
 
 
-class FewShot(Section):
+class FewShot(StrategySettings):
     """Settings of `strategies.few_shot`."""
 
     shots: int = Field(gt=0, description="solved questions before the one to answer")
     draws: int = Field(gt=0, description="sets of exemplars, each of which answers all items")
-    limit_items: int | None = Field(gt=0, description="items per benchmark; null is all")
 
 
 def answered(
@@ -33,7 +32,6 @@ def answered(
         BuildError: see `checked_pool`.
     """
     pool = checked_pool(items, pool, settings.shots, "few_shot")
-    items = limited(items, settings.limit_items, seed)
     frames = []
     for draw in range(settings.draws):
         shown = drawn_exemplars(pool, settings.shots, seed, draw)

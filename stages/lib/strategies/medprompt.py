@@ -1,90 +1,87 @@
-"""A strategy after Medprompt (arXiv 2311.16452): similar exemplars and an ensemble over prompts of the same question.
+"""Medprompt: similar exemplars with chains of thought that the model wrote itself, and an ensemble over option orders.
 
-Medprompt shows the k training questions nearest to the test question, with chains of thought that the model wrote,
-and averages over orders of the options. Kept here: the nearest neighbors, by the model's own embeddings, and the
-ensemble. Left
-out: chains of thought, since options are scored and nothing is generated.
+First each question of the pool is answered with a chain of thought, and only those whose answer is right are kept
+(`prepared`; the model never sees whether a test answer is right). A test question then stands after the `shots` nearest
+of them, each with its chain as the assistant's turn, and is itself answered after a chain, once for each member of the
+ensemble, which differ in the order of its options. Costs `ensemble` times a few-shot chain of thought.
 
-What differs between the members of the ensemble depends on `evaluate.prompt`. With `options` the prompt lists the
-options, so members list them in different orders, as in Medprompt, all after the same exemplars. With `question` no
-prompt lists them and their order cannot matter: members then differ in their exemplars, of which each takes `shots`
-from the `shots x ensemble` nearest. The prompts stay in the form that fine-tuning used, rather than list options to a
-model that has never seen a list.
+The options are listed whatever the protocol, as in the paper: an order that is not shown cannot be shuffled. Before,
+members under an unlisted protocol differed in their exemplars instead, two strategies under one name. What the answer
+is read by stays the protocol's, so a comparison with zero-shot under an unlisted protocol contains the listing; that is
+part of the strategy.
+
+Deviations: exemplars are few where few chains reach the answer (a model that guesses keeps a share of chance, and its
+chains then say little); embeddings are the model's own instead of an external model's; chains are the likeliest, not
+sampled, so members differ in their orders alone.
+
+Source: Nori et al., arXiv 2311.16452.
 """
 
 from collections.abc import Sequence
 
-import numpy as np
 import polars as pl
 from pydantic import Field
 
-from stages.lib.exemplars import checked_pool, nearest
-from stages.lib.prompts import Item, Model, averaged, in_item_order, limited, predictions, seeded_rank
+from stages.lib.exemplars import checked_pool, exemplar_rows, neighbors
+from stages.lib.prompts import Item, Model, Prompt, predictions
 from stages.lib.protocols import AnswerProtocol
-from stages.lib.section import Section
+from stages.lib.reasoning import ReasoningSettings, begun, reasoned
+from stages.lib.shuffles import Combine, combined, listing, option_orders
+from stages.lib.strategies import StrategySettings
 
 
-class Medprompt(Section):
+class Medprompt(ReasoningSettings, StrategySettings):
     """Settings of `strategies.medprompt`."""
 
     shots: int = Field(gt=0, description="nearest solved questions before the one to answer; 5 in the source")
-    ensemble: int = Field(gt=0, description="prompts per question, whose scores are averaged; 5 in the source")
-    limit_items: int | None = Field(gt=0, description="items per benchmark; null is all")
+    ensemble: int = Field(gt=0, description="orders of the options; 5 in the source, which votes")
+    combine: Combine = Field(description="votes of the members, or the mean of their probabilities")
 
 
-def option_orders(item: Item, ensemble: int, seed: int) -> list[list[int]]:
-    """One order of the options a member: their own and its rotations, then those of a seeded permutation, and so on.
+def prepared(model: Model, pool: Sequence[Item], settings: Medprompt, protocol: AnswerProtocol) -> pl.DataFrame:
+    """The pool with its embeddings, its chains and whether they reach the right answer."""
+    protocol = listing(protocol)
+    prompts = [protocol.prompt(item, instruction=settings.instruction) for item in pool]
+    answers = reasoned(model, protocol, prompts, settings, temperature=0.0, seeds=[0] * len(prompts))
+    return exemplar_rows(pool, model.embeddings([item.question for item in pool]), answers)
 
-    With an ensemble of a multiple of the number of options each option stands in each place equally often, so that a
-    preference for a place cancels out.
-    """
-    count = len(item.options)
-    orders = []
-    for member in range(ensemble):
-        cycle, shift = divmod(member, count)
-        base = list(range(count))
-        if cycle:
-            rank = seeded_rank(seed, "options", item.item_id, str(cycle))
-            base = np.random.default_rng(rank).permutation(count).tolist()
-        orders.append(base[shift:] + base[:shift])
-    return orders
+
+def solution(item: Item, chain: str, settings: Medprompt, protocol: AnswerProtocol) -> str:
+    """What the assistant says in an exemplar: its chain up to the answer, and the answer as the protocol spells it."""
+    answer = protocol.spelled(item, range(len(item.options)))[item.answer]
+    return f"{begun(chain, settings.answer_lead)} {answer.rstrip('.')}."
 
 
 def answered(
-    model: Model, items: Sequence[Item], pool: Sequence[Item], settings: Medprompt, protocol: AnswerProtocol, seed: int
+    model: Model,
+    items: Sequence[Item],
+    pool: Sequence[Item],
+    settings: Medprompt,
+    protocol: AnswerProtocol,
+    seed: int,
+    exemplars: pl.DataFrame,
 ) -> pl.DataFrame:
-    """Predictions for `items` from `ensemble` prompts each. The nearest exemplar stands last, next to the question.
+    """Predictions for `items` from `ensemble` chains each. The nearest exemplar stands last, next to the question.
 
     Raises:
-        BuildError: see `checked_pool`; with the form `question` the pool must hold `shots x ensemble` items.
+        BuildError: see `checked_pool`.
     """
-    shots, ensemble = settings.shots, settings.ensemble
-    neighbors = shots if protocol.lists_options else shots * ensemble
-    pool = checked_pool(items, pool, neighbors, "medprompt")
-    items = limited(items, settings.limit_items, seed)
-    if not items:
-        return predictions([], [], protocol.name, seed)
-    ranked = nearest(
-        model.embeddings([item.question for item in items]),
-        model.embeddings([item.question for item in pool]),
-        neighbors,
-    )
-    orders, prompts = [], []
-    for item, row in zip(items, ranked, strict=True):
-        own = (
-            [list(range(len(item.options)))] * ensemble
-            if not protocol.lists_options
-            else option_orders(item, ensemble, seed)
+    protocol = listing(protocol)
+    solved = {item.item_id: item for item in checked_pool(items, pool, settings.shots, "medprompt")}
+    kept = exemplars.filter("reached_gold")
+    turns = {}
+    for name, chain in kept.select("item_id", "chain").iter_rows():
+        exemplar = solved[name]
+        turns[name] = (
+            protocol.prompt(exemplar, instruction=settings.instruction).turns[-1],
+            ("assistant", solution(exemplar, chain, settings, protocol)),
         )
-        orders.append(own)
-        for member, order in enumerate(own):
-            # Ranks member, member + ensemble, ...: every member gets its share of the nearest.
-            chosen = row if protocol.lists_options else row[member::ensemble]
-            prompts.append(protocol.prompt(item, [pool[index] for index in chosen[::-1]], order))
-    answers = protocol.answers(model, prompts)
-    members = [answers[start : start + ensemble] for start in range(0, len(answers), ensemble)]
-    together = [
-        averaged([in_item_order(answer, order) for answer, order in zip(group, own, strict=True)])
-        for group, own in zip(members, orders, strict=True)
-    ]
-    return predictions(items, together, protocol.name, seed)
+    orders = [option_orders(item, settings.ensemble, seed) for item in items]
+    prompts = []
+    for item, names, own in zip(items, neighbors(model, items, kept, settings.shots), orders, strict=True):
+        shown = tuple(turn for name in reversed(names) for turn in turns[name])
+        for order in own:
+            asked = protocol.prompt(item, order=order, instruction=settings.instruction)
+            prompts.append(Prompt(shown + asked.turns, asked.options))
+    answers = reasoned(model, protocol, prompts, settings, temperature=0.0, seeds=[0] * len(prompts))
+    return predictions(items, combined(answers, orders, settings.combine, protocol), protocol.name, seed)
