@@ -8,7 +8,8 @@ decides, also that there is none:
 2. `statement`: what follows the last "the answer is", "correct choice:" and the like.
 3. `naming`: "B is the correct answer".
 4. `opening`: the text begins with the answer: a letter, a letter and its option, an option's words, "Yes, since ...".
-5. `conclusion`: the last sentence says "therefore" or the like, has the words of one option and denies nothing.
+5. `conclusion`: the last sentence says "... is B. Thumb"; or says "therefore" or the like, has the words of one option and
+   denies nothing.
 """
 
 import re
@@ -17,31 +18,35 @@ from collections.abc import Sequence
 from stages.lib.prompts import LETTERS
 
 NO_OPTION = -1  # an answer, but to several options or to one that is not there
-PLAIN_WORDS = {"yes", "no", "maybe", "true", "false"}  # they stand in any sentence
+PLAIN_WORDS = {"yes", "no", "maybe", "true", "false", "all", "both", "none"}  # they stand in any sentence
 
 FIELD = re.compile(r'"(?:final_)?answer(?:_choice|_letter|_option)?"\s*:\s*"((?:[^"\\]|\\.)*)("?)', re.IGNORECASE)
 EMPHASIS = re.compile(r"[*`\"“”]|(?<!\w)'|(?<=[\w.])'(?!\w)")
 STATEMENT = re.compile(
     r"\b(?:answer(?: choice| option)?(?: to (?:the|this) question)?|(?:correct|best|right|most \w+) (?:choice|option))"
-    r"(?: (?:is|would be|should be|must be)(?: (?:therefore|thus|likely|most likely|probably))?:?|:) ",
+    r"(?: (?:is|would be|should be|must be)(?: (?:therefore|thus|likely|most likely|probably))?:?|:)\s",
     re.IGNORECASE,
 )
 NAMING = re.compile(
     r"(?<![\w.])\(?([A-Z])\)? (?:is|would be) (?:therefore |thus )?the (?:most )?(?:correct|best|right|likely) "
     r"(?:answer|choice)\b"
 )
-LETTER = re.compile(r"(?:(?:the )?(?:option|choice|letter) )?\(?([A-Za-z])(?:( ?[).:]+(?!\w)| -(?= ))\s*|(?= |,|;|$))")
+LETTER = re.compile(r"(?:(?:the )?(?:option|choice|letter) )?\(?([A-Za-z])(?:( ?[).:]+(?!\w)| -(?= ))\s*|(?=[\s,;]|$))")
 LETTERS_ONLY = re.compile(
-    r"(?:both |either |options? )*\(?[A-Z]\)?(?:(?:\s*[/,&+]\s*|,? and |,? or )+(?:option )?\(?[A-Z]\)?)+"
+    r"(?:both |either |options? )*\(?[A-Z]\)?(?:(?:\s*[/,&+]\s*|,? and |,? or )+(?:option )?\(?[A-Z]\)?)+",
+    re.IGNORECASE,
 )
 WHOLE = re.compile(
     r"(none|all|both)\b(?: of)?(?: (?:the|these|those|them|above|options|choices|given|provided|listed))*(?= ?[.,;(]|$)"
 )
 JOINED = re.compile(r"[\s)]*(?:[,;/&]|\bor\b|\band\b)\s*", re.IGNORECASE)
 MARK = re.compile(r"(?:option|choice) \(?([A-Z])\b|\(?([A-Z])(?:[).:]|$|/)")
-BOUNDARY = re.compile(r"\s*$|\s*[.,;:!?)](?!\w)|\s*\(|\s(?:because|since|as|due to|which|based on|-)\s", re.IGNORECASE)
-SENTENCE_END = re.compile(r"(?<![\s(][A-Z])(?<!^[A-Z])[.!?](?=\s|$)")
+BOUNDARY = re.compile(
+    r"\s*$|\s*\n|\s*[.,;:!?)](?!\w)|\s*\(|\s(?:because|since|as|due to|which|based on|-)\s", re.IGNORECASE
+)
+SENTENCE_END = re.compile(r"(?<![\s(][A-Z])(?<!^[A-Z])[.!?](?=\s|$)|\n")
 CONCLUDING = re.compile(r"\b(?:therefore|thus|hence|so|in conclusion|in summary|consequently)\b", re.IGNORECASE)
+CLOSING = re.compile(r"\b(?:is|are|be)(?: (?:most|likely|probably))* \(?([A-Z])[).:]+ ")
 CONDITION = re.compile(r"\b(?:if|whether|unless)\b", re.IGNORECASE)
 DENIAL = re.compile(r"\b(?:not?|none|neither|nor|never|cannot|except|incorrect|unlike|without)\b|n't\b", re.IGNORECASE)
 
@@ -64,13 +69,14 @@ def extracted(text: str, options: Sequence[str]) -> int | None:
 
 
 def plain(text: str) -> str:
-    """`text` on one line, without emphasis, quotation marks and the comma before a last "and"."""
-    return re.sub(r",(?= (?:and|or) )", "", " ".join(EMPHASIS.sub("", text).split()))
+    """`text` with simple white space, without emphasis, quotation marks and the comma before a last "and"."""
+    bare = re.sub(r"\s*\n\s*", "\n", re.sub(r"[^\S\n]+", " ", EMPHASIS.sub("", text))).strip()
+    return re.sub(r",(?= (?:and|or) )", "", bare)
 
 
 def comparable(text: str) -> str:
     """`text` as options are compared: a lone letter keeps its case, since C is a letter and c may be an option."""
-    bare = plain(text).strip(" .,;:")
+    bare = " ".join(plain(text).split()).strip(" .,;:")
     return bare if len(bare) == 1 else bare.casefold()
 
 
@@ -90,7 +96,7 @@ def statement(text: str, options: Sequence[str]) -> int | None:
     found = None
     for match in STATEMENT.finditer(text):
         before, after = sentences(text[: match.start()])[-1], text[match.end() :]
-        listing = match[0].endswith(": ") and len(marks(after, options)) > 1
+        listing = ":" in match[0] and len(marks(after, options)) > 1
         if not CONDITION.search(before) and not listing:
             named = NO_OPTION if after.startswith("either ") else beginning(after, options)
             found = found if named is None else named
@@ -107,29 +113,38 @@ def naming(text: str, options: Sequence[str]) -> int | None:
 
 def opening(text: str, options: Sequence[str]) -> int | None:
     """The answer that the text begins with, unless letters of other options are marked further on."""
-    letter = LETTER.match(text)
+    letter, further = LETTER.match(text), ""
     if letter and letter.end() < len(text):
-        place, rest = place_of(letter[1], options), text[letter.end() :]
-        loose = letter[2] is None or rest[0].islower()  # "A patient with", "C. difficile is"
-        if place == NO_OPTION or (loose and not spells(rest, options[place])):
+        place, further = place_of(letter[1], options), text[letter.end() :].lstrip(" ")
+        loose = (letter[2] is None and further[0] != "\n") or further[
+            0
+        ].islower()  # "A patient with", "C. difficile is"
+        if place != NO_OPTION and spells(further, options[place]):
+            further = further[len(options[place]) :]
+        elif place == NO_OPTION or loose:
             letter = None
-    if len(marks(text, options)) > 1:
+    if marks(further, options) if letter else len(marks(text, options)) > 1:
         return None
     first = sentences(text)[0]
     if letter or comparable(first) in options or comparable(first.partition(",")[0]) in PLAIN_WORDS:
         return beginning(text, options)
-    return beginning(first, options) if WHOLE.fullmatch(comparable(first)) or LETTERS_ONLY.fullmatch(first) else None
+    return beginning(first, options) if WHOLE.fullmatch(comparable(first)) or letters_of(first) else None
 
 
 def conclusion(text: str, options: Sequence[str]) -> int | None:
     """The option whose words stand in a concluding last sentence; one inside another's words does not count."""
     last = sentences(text)[-1]
-    if not CONCLUDING.search(last) or DENIAL.search(last) or CONDITION.search(last) or len(marks(last, options)) > 1:
+    if CONDITION.search(last) or len(marks(last, options)) > 1:
+        return None
+    if closing := CLOSING.search(last):
+        place, rest = place_of(closing[1], options), last[closing.end() :]
+        return None if place == NO_OPTION or after_option(rest, options[place]) is None else place
+    if not CONCLUDING.search(last) or DENIAL.search(last):
         return None
     last = last.casefold()
     found = set()
     for index in sorted(range(len(options)), key=lambda index: -len(options[index])):
-        if len(options[index]) > 3 and options[index] not in PLAIN_WORDS:
+        if len(options[index]) > 2 and re.search("[a-z]", options[index]) and options[index] not in PLAIN_WORDS:
             pattern = rf"(?<![\w.-]){re.escape(options[index])}(?![\w-]|\.\d)"
             if re.search(pattern, last):
                 found.add(index)
@@ -146,6 +161,11 @@ def sentences(text: str) -> list[str]:
 def marks(text: str, options: Sequence[str]) -> set[str]:
     """The letters of options that stand in `text` as marks, as in `(B)` or `B.`."""
     return {mark for mark in re.findall(r"(?<![\w.])\(?([A-Z])[).:](?!\w)", text) if mark in LETTERS[: len(options)]}
+
+
+def letters_of(text: str) -> set[str]:
+    """The letters that `text` joins, if that is all it does, as `A and C` or `A/B`."""
+    return set(re.findall(r"\b[A-Z]\b", text.upper())) if LETTERS_ONLY.fullmatch(text) else set()
 
 
 def place_of(letter: str, options: Sequence[str]) -> int:
@@ -200,14 +220,8 @@ def beginning(text: str, options: Sequence[str]) -> int | None:
     if whole := WHOLE.match(words):
         alike = [index for index, option in enumerate(options) if (m := WHOLE.fullmatch(option)) and m[1] == whole[1]]
         return alike[0] if len(alike) == 1 else NO_OPTION
-    if LETTERS_ONLY.fullmatch(first):
-        wanted = set(re.findall(r"\b[A-Z]\b", first))
-        alike = [
-            index
-            for index, option in enumerate(options)
-            if LETTERS_ONLY.fullmatch(option.upper().replace("BOTH ", "").replace(" AND ", "/").replace(" OR ", "|"))
-            and set(re.findall(r"\b[A-Z]\b", option.upper())) == wanted
-        ]
+    if letters_of(first):
+        alike = [index for index, option in enumerate(options) if letters_of(option) == letters_of(first)]
         return alike[0] if len(alike) == 1 else NO_OPTION
     headed = [index for index, option in enumerate(options) if after_option(text, option) is not None]
     if headed:
@@ -236,7 +250,7 @@ def lettered(letter: "re.Match[str]", rest: str, options: Sequence[str]) -> int 
     contrary = (
         any(after_option(rest, option) is not None for option in options)
         or (whole and not (own_whole and own_whole[1] == whole[1]))
-        or any(option.startswith(f"{letter[1].casefold()}. ") for option in options)
+        or any(option.startswith(f"{letter[1].casefold()}. ") for option in options if option != own)
         or joins_another(sentences(rest)[0], options, place)
     )
     return NO_OPTION if contrary else place
