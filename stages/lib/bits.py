@@ -7,8 +7,9 @@ from typing import Any
 import polars as pl
 import torch
 
+from stages.lib.forward import batches, hidden_states, log_probabilities, padded
 from stages.lib.progress import progress
-from stages.lib.scoring import batches, hidden_states, log_probabilities, padded, token_ids
+from stages.lib.prompt_tokens import token_ids
 from stages.lib.section import BuildError
 
 BITS = pl.Schema({"doc_id": pl.String, "bits": pl.Float64, "bytes": pl.Int64, "tokens": pl.Int64})

@@ -10,9 +10,10 @@ import polars as pl
 import torch
 
 from stages.lib.bits import windows
+from stages.lib.forward import batches, padded
 from stages.lib.progress import progress
+from stages.lib.prompt_tokens import token_ids
 from stages.lib.router import assignments
-from stages.lib.scoring import batches, padded, token_ids
 
 LOADS = pl.Schema({"layer": pl.Int64, "expert": pl.Int64, "tokens": pl.Int64})
 
