@@ -1,27 +1,30 @@
-"""The results as text: the report in Markdown, and a summary for a terminal."""
+"""The results as blocks of a page: a function a section or a table, and a summary for a terminal.
+
+What a reader needs first stands first: results and claims, then what they cost and how they were read off, then the corpus.
+Cells of tables are estimates with their intervals, in percent unless the section says otherwise.
+"""
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from stages.lib.curve import SCORES, Dip, Point
 from stages.lib.intervals import Interval
+from stages.lib.pages import Block, Code, Heading, Items, Paragraph, Picture, Strong, Table, Text
 from stages.lib.results import Accuracy, in_order
 
-STRATEGIES = ("zero_shot", "few_shot", "medprompt")
+STRATEGIES = (
+    *("zero_shot", "few_shot", "knn_few_shot", "cot", "self_consistency", "choice_shuffle", "medprompt"),
+    "expand_guess_refine",
+)
+CORPUS_WIDE = "all"  # the row of a recall table that is about all classes together
 
 
-def strategies_in_order(names: Sequence[str]) -> list[str]:
+def strategies_in_order(names: Iterable[str]) -> list[str]:
     """The known strategies from plain to elaborate, others after them."""
-    known = [name for name in STRATEGIES if name in names]
-    return known + sorted(set(names) - set(known))
-
-
-def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], text_columns: int = 1) -> str:
-    """A Markdown table; the first `text_columns` are flush left, the others right."""
-    marks = ["---" if column < text_columns else "---:" for column in range(len(header))]
-    return "\n".join("| " + " | ".join(row) + " |" for row in [header, marks, *rows])
+    found = set(names)
+    return [name for name in STRATEGIES if name in found] + sorted(found - set(STRATEGIES))
 
 
 def percent(interval: Interval, digits: int = 1) -> str:
@@ -42,17 +45,17 @@ def p_value(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def accuracy_table(cells: Mapping[tuple[str, str], Interval], chance: float) -> str:
-    """Models by strategies in percent; a cell whose interval holds the chance level is marked with `~`."""
-    strategies = strategies_in_order([strategy for strategy, _ in cells])
-    rows = []
-    for model in in_order(model for _, model in cells):
-        row = [f"`{model}`"]
-        for strategy in strategies:
-            cell = cells.get((strategy, model))
-            row.append("" if cell is None else percent(cell) + (" ~" if at_chance(cell, chance) else ""))
-        rows.append(row)
-    return markdown_table(["model", *strategies], rows)
+def counted(number: int, what: str) -> str:
+    """`1 seed`, `2 seeds`."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def grid(cells: Mapping[tuple[str, str], str], columns: Sequence[str]) -> Table:
+    """Models by `columns`, from cells by column and model; a missing one is empty."""
+    models = in_order(model for _, model in cells)
+    return Table(
+        ["model", *columns], [[Code(model), *(cells.get((column, model), "") for column in columns)] for model in models]
+    )
 
 
 def at_chance(interval: Interval, chance: float) -> bool:
@@ -60,109 +63,185 @@ def at_chance(interval: Interval, chance: float) -> bool:
     return interval.low <= chance <= interval.high
 
 
-def chance_sentence(cells: Mapping[tuple[str, str], Interval], chance: float) -> str:
+def accuracy_table(cells: Mapping[tuple[str, str], Interval], chance: float) -> Table:
+    """Models by strategies in percent; a cell whose interval holds the chance level is marked with `~`."""
+    shown = {arm: percent(cell) + (" ~" if at_chance(cell, chance) else "") for arm, cell in cells.items()}
+    return grid(shown, strategies_in_order(strategy for strategy, _ in cells))
+
+
+def chance_sentence(cells: Mapping[tuple[str, str], Interval], chance: float) -> Text:
     """The chance level, and which results cannot be told from it."""
     level = f"Guessing gives {100 * chance:.1f} %."
     marked = []
-    for strategy in strategies_in_order([strategy for strategy, _ in cells]):
+    for strategy in strategies_in_order(strategy for strategy, _ in cells):
         models = in_order(model for own, model in cells if own == strategy)
         if guesses := [model for model in models if at_chance(cells[strategy, model], chance)]:
-            marked.append(f"{strategy} of {', '.join(guesses)}")
+            marked.append(f"{strategy} of {'all models' if guesses == models != models[:1] else ', '.join(guesses)}")
     if not marked:
         return f"{level} No interval includes it."
-    return f"{level} At chance, marked `~`, with intervals that include it: {'; '.join(marked)}."
+    return (f"{level} At chance, marked ", Code("~"), f", with intervals that include it: {'; '.join(marked)}.")
 
 
-def loss_table(cells: Mapping[tuple[str, str], Interval]) -> str:
-    """Models by domains in bits per byte."""
-    domains = sorted({domain for domain, _ in cells})
-    rows = [
-        [f"`{model}`", *(bits(cells[domain, model]) if (domain, model) in cells else "" for domain in domains)]
-        for model in in_order(model for _, model in cells)
+def accuracy_blocks(
+    cells: Mapping[tuple[str, str, str], Accuracy],
+    means: Mapping[tuple[str, str], Interval],
+    chance: Mapping[str, float],
+    protocol: str,
+    confidence: float,
+) -> list[Block]:
+    """The factorial of models and strategies, the mean over benchmarks first, then each.
+
+    Args:
+        cells: by benchmark, strategy and model.
+        means: `cells` over benchmarks.
+        chance: by benchmark.
+        protocol: the headline.
+        confidence: of the intervals.
+    """
+    mean_chance = math.fsum(chance.values()) / len(chance)
+    sizes = {
+        name: max((cell.items, cell.groups) for (own, *_), cell in cells.items() if own == name)
+        for name in sorted(chance)
+    }
+    several = f"; mean over {len(chance)} benchmarks" if len(chance) > 1 else ""
+    asked = "; ".join(f"{name}: {items:,} items in {groups:,} groups" for name, (items, groups) in sizes.items())
+    blocks: list[Block] = [
+        Heading(2, "Accuracy"),
+        Paragraph(
+            (
+                "Percent of items answered correctly, as read by the protocol ",
+                Code(protocol),
+                f", with {100 * confidence:g} % intervals{several}. {asked}.",
+            )
+        ),
+        accuracy_table(means, mean_chance),
+        Paragraph(chance_sentence(means, mean_chance)),
+        Picture("accuracy", "accuracy"),
     ]
-    return markdown_table(["model", *domains], rows)
+    for name in sorted(chance) if len(chance) > 1 else ():
+        own = {(strategy, model): cell.share for (of, strategy, model), cell in cells.items() if of == name}
+        blocks += [Heading(3, name), accuracy_table(own, chance[name]), Paragraph(chance_sentence(own, chance[name]))]
+    return blocks
 
 
-def _effect(outcome: Mapping[str, Any]) -> list[str]:
-    if "effect_points" not in outcome:
-        return [""] * 5
-    interval = f"[{outcome['low_points']:+.1f}, {outcome['high_points']:+.1f}]"
-    numbers = [str(outcome[key]) for key in ("items", "seeds")]
-    return [f"{outcome['effect_points']:+.1f}", interval, p_value(outcome["p"]), *numbers]
+def loss_table(cells: Mapping[tuple[str, str], Interval]) -> Table:
+    """Models by domains in bits per byte."""
+    return grid({cell: bits(ratio) for cell, ratio in cells.items()}, sorted({domain for domain, _ in cells}))
 
 
-def claims_table(claims: Mapping[str, Mapping[str, Any]]) -> str:
-    """One row a claim, and below it one for each of its contrasts where there are several."""
-    rows = []
-    for outcome in claims.values():
-        sentence = outcome["sentence"]
-        if "margin_points" in outcome:
-            sentence += f" (little: under {outcome['margin_points']:g} points)"
-        rows.append([sentence, f"**{outcome['verdict']}**", *_effect(outcome)])
-        contrasts = outcome.get("contrasts", {})
-        if len(contrasts) > 1:
-            rows += [[f"· {name}", "", *_effect(contrasts[name])] for name in contrasts]
-    return markdown_table(["claim", "verdict", "points", "interval", "p", "items", "seeds"], rows, text_columns=2)
-
-
-def mixture_table(plan: Mapping[str, Any]) -> str:
+def mixture_table(plan: Mapping[str, Any]) -> Table:
     """What continued pretraining read, from plan.json."""
-    sources = plan.get("sources", {})
+    sources = plan["sources"]
     total = sum(source["tokens"] for source in sources.values()) or 1
     rows = [
         [name, f"{source['tokens']:,}", f"{100 * source['tokens'] / total:.1f} %", f"{source['epochs']:.2f}"]
         for name, source in sorted(sources.items())
     ]
-    return markdown_table(["source", "tokens", "share", "epochs"], rows)
+    return Table(["source", "tokens", "share", "epochs"], rows)
 
 
-def license_table(plan: Mapping[str, Any]) -> str:
-    """The same by license of the documents."""
-    tokens = Counter[str]()
-    for source in plan.get("sources", {}).values():
-        tokens.update(source.get("tokens_per_license", {}))
-    total = tokens.total() or 1
-    rows = [[name, f"{count:,}", f"{100 * count / total:.1f} %"] for name, count in sorted(tokens.items())]
-    return markdown_table(["license", "tokens", "share"], rows)
+def license_table(ledgers: Mapping[str, Sequence[Mapping[str, Any]]]) -> Table:
+    """Tokens by license and source, epochs together, and the models that were trained on them.
+
+    Args:
+        ledgers: model -> the token ledger of its provenance, whose `run` is the model that read the tokens.
+    """
+    read: dict[tuple[str, str], dict[str, int]] = {}
+    for run in in_order(row["run"] for ledger in ledgers.values() for row in ledger):
+        own = next(ledger for ledger in ledgers.values() if any(row["run"] == run for row in ledger))
+        tokens = Counter[tuple[str, str]]()
+        for row in own:
+            tokens[row["license"], row["source"]] += row["tokens"] if row["run"] == run else 0
+        for key in +tokens:
+            read.setdefault(key, {})[run] = tokens[key]
+    rows = [
+        [license, source, ", ".join(run for run in runs if runs[run] == tokens), f"{tokens:,}"]
+        for (license, source), runs in sorted(read.items())
+        for tokens in dict.fromkeys(runs.values())
+    ]
+    return Table(["license", "source", "read by", "tokens"], rows, text_columns=3)
 
 
-def contamination_parts(
+def corpus_table(corpus: Mapping[str, Any]) -> Table:
+    """Documents of each source: kept, and dropped for which reasons, from corpus.json."""
+    rows = [
+        [
+            own["source"],
+            ", ".join(f"{count:,} {reason}" for reason, count in own["dropped"].items()),
+            f"{own['documents']:,}",
+            f"{own['kept']:,}",
+        ]
+        for own in corpus["sources"]
+    ]
+    return Table(["source", "dropped", "documents", "kept"], rows, text_columns=2)
+
+
+def privacy_blocks(phi: Mapping[str, Any]) -> list[Block]:
+    """What the screening for identifiers of patients did, and its recall on planted ones, from phi.json."""
+    if not phi["sources"]:
+        return [Paragraph(("No source is declared to be about patients (", Code("phi"), "): none was screened."))]
+    rows: list[list[Text]] = []
+    for own in phi["sources"]:
+        classes = sorted(own["classes"], key=lambda row: (row["kind"] != CORPUS_WIDE, row["kind"]))
+        for row in classes:
+            first = row["kind"] == CORPUS_WIDE
+            recall = percent(Interval(row["recall"], row["low"], row["high"]))
+            rows.append(
+                [
+                    own["source"] if first else "",
+                    own["action"] if first else "",
+                    Strong("all classes") if first else row["kind"],
+                    f"{row['planted']:,}",
+                    f"{row['found']:,}",
+                    Strong(recall) if first else recall,
+                ]
+            )
+    return [
+        Paragraph(
+            f"{phi['identifiers_found']:,} identifiers of patients were found and dealt with. Recall in percent, on identifiers"
+            " planted in the sources' own documents, with exact 95 % intervals; those that rules and word lists miss stay in"
+            " the text."
+        ),
+        Table(["source", "action", "class", "planted", "found", "recall"], rows, text_columns=3),
+    ]
+
+
+def contamination_blocks(
     cells: Mapping[tuple[str, str, str], Accuracy],
     clean: Mapping[tuple[str, str, str], Accuracy],
     touched: Mapping[str, int],
-) -> list[str]:
-    """Which benchmarks share runs of words with documents that were kept, and accuracy without those items.
+    contamination: Mapping[str, Any],
+) -> list[Block]:
+    """What corpus and benchmarks share: dropped before training, left, and accuracy without the items still touched.
 
     Args:
         cells: on all items, by benchmark, strategy and model.
         clean: without touched items, for benchmarks that have some.
         touched: how many items of these benchmarks were asked and are touched.
+        contamination: the contents of contamination.json.
     """
+    dropped, shared = contamination["documents_dropped"], contamination["shared"]
+    blocks: list[Block] = [
+        Paragraph(f"Dropped before training because they hold benchmark items, or are twins of such: {dropped:,} documents.")
+    ]
+    if shared:
+        keys = ("documents_shared", "documents_contaminated", "items_contaminated", "items_touched")
+        rows = [[row["benchmark"], row["source"], *(f"{row[key]:,}" for key in keys)] for row in shared]
+        names = ["documents that share words", "contaminated", "items in those", "items still touched"]
+        blocks.append(Table(["benchmark", "source", *names], rows, text_columns=2))
     if not touched:
-        return ["No document that was kept shares a run of words with an item that was asked."]
-    parts = []
+        return [*blocks, Paragraph("No document that was kept shares a run of words with an item that was asked.")]
     for name, count in sorted(touched.items()):
         items = max(cell.items for (own, *_), cell in cells.items() if own == name)
-        own = {(strategy, model): cell.share for (of, strategy, model), cell in clean.items() if of == name}
-        parts += [
-            f"{name}: {count:,} of {items:,} items share a run of words with a document that was kept."
-            + (" Accuracy on the others, for comparison with the full score:" if own else ""),
-        ]
-        if not own:
-            continue
-        parts += [
-            markdown_table(
-                ["model", *strategies_in_order([strategy for strategy, _ in own])],
-                [
-                    [f"`{model}`", *(percent(own[s, model]) for s in strategies_in_order([s for s, _ in own]))]
-                    for model in in_order(model for _, model in own)
-                ],
-            ),
-        ]
-    return parts
+        own = {(strategy, model): percent(cell.share) for (of, strategy, model), cell in clean.items() if of == name}
+        sentence = f"{name}: {count:,} of {items:,} items share a run of words with a document that was kept."
+        blocks.append(Paragraph(sentence + (" Accuracy on the others, for comparison with the full score:" if own else "")))
+        if own:
+            blocks.append(grid(own, strategies_in_order(strategy for strategy, _ in own)))
+    return blocks
 
 
-def curve_parts(points: Sequence[Point], dips: Mapping[str, Mapping[str, Dip]], strategy: str) -> list[str]:
+def curve_blocks(points: Sequence[Point], dips: Mapping[str, Mapping[str, Dip]], strategy: str) -> list[Block]:
     """Scores over tokens, where a trunk or a branch was evaluated; `base` and `cpt` alone stand in the other tables.
 
     Args:
@@ -173,120 +252,31 @@ def curve_parts(points: Sequence[Point], dips: Mapping[str, Mapping[str, Dip]], 
     if all(point.model in ("base", "cpt") for point in points):
         return []
     rows = [
-        [f"`{point.model}`", f"{point.tokens:,}"]
+        [Code(point.model), f"{point.tokens:,}"]
         + [
             (percent if name == "accuracy" else bits)(point.scores[name]) if name in point.scores else ""
             for name in SCORES
         ]
         for point in points
     ]
-    found = []
+    found: list[Text] = []
     for path, scores in dips.items():
         for name, own in scores.items():
-            line = f"* {path}, {name.replace('_', ' ')}: {own['verdict']}"
+            line: Text = f"{path}, {name.replace('_', ' ')}: {own['verdict']}"
             if isinstance(change := own.get("change"), Interval):
-                line += f" (`{own['worst']}`: worse by {bits(change)})"
+                line = (f"{line} (", Code(str(own["worst"])), f": worse by {bits(change)})")
             found.append(line)
     return [
-        "## Tokens seen",
-        "The trunk at the peak rate, and models whose rate has fallen (`annealed`).",
-        markdown_table(["model", "tokens", f"{strategy}, %", "clinical bits per byte", "general"], rows),
-        "![curve](figures/curve.png)",
-        "Is there a dip after the base model (the stability gap, arXiv 2406.14833)? In points and in bits per byte, with"
-        " intervals for all points together:",
-        "\n".join(found),
-    ]
-
-
-def report_text(
-    cells: Mapping[tuple[str, str, str], Accuracy],
-    clean: Mapping[tuple[str, str, str], Accuracy],
-    touched: Mapping[str, int],
-    means: Mapping[tuple[str, str], Interval],
-    chance: Mapping[str, float],
-    losses: Mapping[tuple[str, str], Interval],
-    claims: Mapping[str, Mapping[str, Any]],
-    plan: Mapping[str, Any],
-    confidence: float,
-    truncated: int,
-    seeds: int,
-    curve: Sequence[str],
-) -> str:
-    """The whole of report.md.
-
-    Args:
-        cells: by benchmark, strategy and model.
-        clean: the same without the items that the corpus touches, for benchmarks where it touches some.
-        touched: how many items of these benchmarks were asked and are touched.
-        means: `cells` over benchmarks.
-        chance: by benchmark.
-        losses: by domain and model.
-        claims: see `stages.lib.claims.claim_outcome`.
-        plan: the contents of plan.json.
-        confidence: of all intervals.
-        truncated: predictions whose prompt was cut to fit the model.
-        seeds: different training seeds among the predictions.
-        curve: see `curve_parts`.
-    """
-    level = f"{100 * confidence:g} %"
-    mean_chance = math.fsum(chance.values()) / len(chance)
-    benchmarks = sorted(chance)
-    sizes = {
-        name: max((cell.items, cell.groups) for (own, *_), cell in cells.items() if own == name) for name in chance
-    }
-    counted = "; ".join(f"{name}: {sizes[name][0]:,} items in {sizes[name][1]:,} groups" for name in benchmarks)
-    parts = [
-        "# Report",
-        "## Accuracy",
-        f"Percent of items answered correctly, with {level} intervals"
-        + (f"; mean over {len(benchmarks)} benchmarks. " if len(benchmarks) > 1 else ". ")
-        + f"{counted}.",
-        accuracy_table(means, mean_chance),
-        chance_sentence(means, mean_chance),
-        "![accuracy](figures/accuracy.png)",
-    ]
-    if len(benchmarks) > 1:
-        for name in benchmarks:
-            own = {(strategy, model): cell.share for (of, strategy, model), cell in cells.items() if of == name}
-            parts += [f"### {name}", accuracy_table(own, chance[name]), chance_sentence(own, chance[name])]
-    parts += ["## Contamination", *contamination_parts(cells, clean, touched)]
-    parts += [
-        "## Bits per byte",
-        f"Of held-out documents, lower is better, with {level} intervals over documents.",
-        loss_table(losses),
-        "![bits per byte](figures/bits_per_byte.png)",
-        "## Claims",
-        f"Effects are differences of accuracy in percentage points on the same items, with {level} intervals; `p` is a "
-        "sign-flip test over groups of items.",
-        claims_table(claims),
-    ]
-    if plan.get("sources"):
-        parts += ["## Mixture", "What continued pretraining read.", mixture_table(plan), license_table(plan)]
-    parts += [
-        *curve,
-        "## Training",
-        "![training loss](figures/training_loss.png)",
-        "## How these numbers may be compared",
-        "\n".join(
-            f"* {line}"
-            for line in (
-                "Intervals say how far the numbers would move on other items of the same kind; items of one group (one "
-                f"fact, one document) count together. They do not cover training: {seeds} "
-                + ("seed is behind these numbers, and another seed can move them by more." if seeds == 1 else "seeds.")
-                + " A claim tested on fewer than 3 seeds says so.",
-                "Models and strategies of one build compare: same items, prompts and scoring. Across builds only where "
-                "`evaluate` in params.yaml is the same; the way of scoring alone can move accuracy by tens of points.",
-                "An option is scored by the log-probability of its text, not by a letter and not by generating.",
-                "Bits per byte compare between models, also with other tokenizers, on the same documents and with the "
-                "same `evaluate.window_tokens`.",
-                "Whether two results differ is read off the claims (paired), not off whether two intervals overlap.",
-                f"{truncated:,} predictions rest on a prompt cut on the left to fit the model."
-                if truncated
-                else "No prompt was cut to fit a model.",
-            )
+        Heading(2, "Tokens seen"),
+        Paragraph(("The trunk at the peak rate, and models whose rate has fallen (", Code("annealed"), ").")),
+        Table(["model", "tokens", f"{strategy}, %", "clinical bits per byte", "general"], rows),
+        Picture("curve", "accuracy and bits per byte over tokens of continued pretraining"),
+        Paragraph(
+            "Is there a dip after the base model (the stability gap, arXiv 2406.14833)? In points and in bits per byte, with"
+            " intervals for all points together:"
         ),
+        Items(found),
     ]
-    return "\n\n".join(parts) + "\n"
 
 
 def summary(
