@@ -19,6 +19,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, NullFormatter
 from PIL import Image
 
+from stages.lib.calibration import Bin
+from stages.lib.curve import PATHS, SCORES, on_path
+from stages.lib.findings import COMPARED, Findings
 from stages.lib.intervals import Interval
 from stages.lib.results import in_order
 
@@ -128,14 +131,18 @@ def curve_figure(panels: Mapping[str, Mapping[str, Sequence[tuple[float, Interva
     return figure
 
 
-def frontier_figure(panels: Mapping[str, Mapping[str, tuple[float, Interval]]], series: Sequence[str], axis: str) -> Figure:
+def frontier_figure(
+    panels: Mapping[str, Mapping[str, tuple[float, Interval]]],
+    series: Sequence[str],
+    frontiers: Mapping[str, Sequence[str]],
+    axis: str,
+) -> Figure:
     """What accuracy costs: a panel a model, a mark a strategy, tokens an item on a logarithmic axis, the frontier as steps.
-
-    The steps join the strategies that none beats with as many tokens or fewer.
 
     Args:
         panels: model -> strategy -> (tokens, what they buy, in the unit of the axis).
         series: strategies, in the order of the legend.
+        frontiers: model -> the strategies that the steps join, by rising tokens.
         axis: what is bought, with its unit.
     """
     names = in_order(panels)
@@ -147,11 +154,9 @@ def frontier_figure(panels: Mapping[str, Mapping[str, tuple[float, Interval]]], 
         axes.set_visible(False)
     handles: dict[str, Any] = {}
     for axes, name in zip(grid.flat, names, strict=False):
-        best: list[tuple[float, float]] = []
-        for tokens, score in sorted((tokens, score.estimate) for tokens, score in panels[name].values()):
-            if not best or score > best[-1][1]:
-                best.append((tokens, score))
-        axes.step(*zip(*best, strict=True), where="post", color="0.6", linewidth=1, zorder=1)
+        best = [panels[name][strategy] for strategy in frontiers[name]]
+        steps = [tokens for tokens, _ in best], [score.estimate for _, score in best]
+        axes.step(*steps, where="post", color="0.6", linewidth=1, zorder=1)
         for number, strategy in enumerate(series):
             if strategy in panels[name]:
                 tokens, score = panels[name][strategy]
@@ -178,29 +183,83 @@ def frontier_figure(panels: Mapping[str, Mapping[str, tuple[float, Interval]]], 
     return figure
 
 
-def reliability_figure(bins: Mapping[str, Sequence[tuple[float, float, int]]]) -> Figure:
+def reliability_figure(bins: Mapping[str, Sequence[Bin]]) -> Figure:
     """How often a model is right when it is so sure: a line a model, and the diagonal of one that knows what it knows.
 
     Args:
-        bins: model -> (mean confidence, share correct, items) of each bin, fractions. Larger marks rest on more items.
+        bins: of each model. Larger marks rest on more items.
     """
     figure = Figure(figsize=(6.6, 4.2), layout="constrained")
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color="0.45", linestyle="--", linewidth=1, label="calibrated")
     for number, name in enumerate(in_order(bins)):
-        confidence, right, items = zip(*bins[name], strict=True)
-        color = COLORS[number % len(COLORS)]
-        axes.plot(confidence, right, color=color, linewidth=1, marker=MARKERS[number % len(MARKERS)], markersize=4, label=name)
-        sizes = [200 * count / sum(items) for count in items]
-        axes.scatter(confidence, right, s=sizes, color=color, alpha=0.35, linewidths=0)
-    axes.set_xlabel("confidence: probability of the chosen option")
-    axes.set_ylabel("share correct")
-    axes.set_xlim(0, 1)
+        color, marker = COLORS[number % len(COLORS)], MARKERS[number % len(MARKERS)]
+        places = [own.probability for own in bins[name]], [own.accuracy.estimate for own in bins[name]]
+        sizes = [own.items for own in bins[name]]
+        axes.plot(*places, color=color, linewidth=1, marker=marker, markersize=4, label=name)
+        axes.scatter(*places, s=[250 * size / sum(sizes) for size in sizes], color=color, alpha=0.3, linewidths=0)
+    axes.set_xlabel("probability of the chosen option")
+    axes.set_ylabel("share right")
+    axes.set_xlim(0, 1.02)
     axes.set_ylim(-0.02, 1.02)
     axes.set_aspect("equal")
     _plain(axes)
     axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.02, 1.0))
     return figure
+
+
+def scaled(interval: Interval, factor: float) -> Interval:
+    """The interval in another unit."""
+    return Interval(factor * interval.estimate, factor * interval.low, factor * interval.high)
+
+
+def figures_of(found: Findings, curves: Mapping[str, Curve]) -> dict[str, Figure]:
+    """The figures of the report by name.
+
+    Args:
+        found: what they show.
+        curves: tokens and training loss by model.
+    """
+    percents = {arm: scaled(share, 100) for arm, share in found.means.items()}
+    chance = (100 * found.mean_chance, "chance")
+    names = [f"{found.strategies[0]} accuracy, %", "clinical bits per byte", "general bits per byte"]
+    panels = {
+        label: {
+            path: [
+                (point.tokens, scaled(point.scores[score], factor))
+                for point in on_path(found.points, path)
+                if score in point.scores
+            ]
+            for path in PATHS
+        }
+        for score, label, factor in zip(SCORES, names, (100, 1, 1), strict=True)
+    }
+    tokens = {
+        model: {
+            strategy: (found.costs[strategy, model].tokens, percents[strategy, model])
+            for strategy in found.strategies
+            if (strategy, model) in found.costs
+        }
+        for model in found.models
+    }
+    drawn = {
+        "accuracy": intervals_figure(percents, found.strategies, "accuracy, %", chance),
+        "bits_per_byte": intervals_figure(
+            found.losses, sorted({domain for domain, _ in found.losses}), "bits per byte", None
+        ),
+        "curve": curve_figure(panels),
+        "frontier": frontier_figure(tokens, found.strategies, found.frontiers, "accuracy, %"),
+        "training_loss": training_figure(curves),
+    }
+    if found.ways:
+        read = {cell: scaled(share, 100) for cell, share in found.protocols.items()}
+        drawn["protocols"] = intervals_figure(read, found.ways, f"{COMPARED} accuracy, %", chance)
+    if found.calibrated:
+        protocol = found.calibrated[0]
+        drawn["reliability"] = reliability_figure(
+            {model: own.bins for (name, model), own in found.calibrations.items() if name == protocol}
+        )
+    return drawn
 
 
 def _reaches(values: Sequence[Interval]) -> list[list[float]]:

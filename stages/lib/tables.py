@@ -6,31 +6,30 @@ Cells of tables are estimates with their intervals, in percent unless the sectio
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from stages.lib.curve import SCORES, Dip, Point
+from stages.lib.findings import COMPARED, Findings, strategies_in_order
 from stages.lib.intervals import Interval
 from stages.lib.pages import Block, Code, Heading, Items, Paragraph, Picture, Strong, Table, Text
-from stages.lib.results import Accuracy, in_order
+from stages.lib.results import Spread, in_order
+from stages.lib.shapley import Credit
 
-STRATEGIES = (
-    *("zero_shot", "few_shot", "knn_few_shot", "cot", "self_consistency", "choice_shuffle", "medprompt"),
-    "expand_guess_refine",
-)
 CORPUS_WIDE = "all"  # the row of a recall table that is about all classes together
-
-
-def strategies_in_order(names: Iterable[str]) -> list[str]:
-    """The known strategies from plain to elaborate, others after them."""
-    found = set(names)
-    return [name for name in STRATEGIES if name in found] + sorted(found - set(STRATEGIES))
 
 
 def percent(interval: Interval, digits: int = 1) -> str:
     """`91.2 [88.9, 93.1]`, from fractions."""
     share, low, high = (f"{100 * value:.{digits}f}" for value in (interval.estimate, interval.low, interval.high))
     return f"{share} [{low}, {high}]"
+
+
+def points(interval: Interval) -> str:
+    """`+1.2 [-0.3, +2.7]`, from fractions."""
+    gain, low, high = (f"{100 * value:+.1f}" for value in (interval.estimate, interval.low, interval.high))
+    return f"{gain} [{low}, {high}]"
 
 
 def bits(interval: Interval) -> str:
@@ -54,7 +53,8 @@ def grid(cells: Mapping[tuple[str, str], str], columns: Sequence[str]) -> Table:
     """Models by `columns`, from cells by column and model; a missing one is empty."""
     models = in_order(model for _, model in cells)
     return Table(
-        ["model", *columns], [[Code(model), *(cells.get((column, model), "") for column in columns)] for model in models]
+        ["model", *columns],
+        [[Code(model), *(cells.get((column, model), "") for column in columns)] for model in models],
     )
 
 
@@ -66,14 +66,14 @@ def at_chance(interval: Interval, chance: float) -> bool:
 def accuracy_table(cells: Mapping[tuple[str, str], Interval], chance: float) -> Table:
     """Models by strategies in percent; a cell whose interval holds the chance level is marked with `~`."""
     shown = {arm: percent(cell) + (" ~" if at_chance(cell, chance) else "") for arm, cell in cells.items()}
-    return grid(shown, strategies_in_order(strategy for strategy, _ in cells))
+    return grid(shown, strategies_in_order([strategy for strategy, _ in cells]))
 
 
 def chance_sentence(cells: Mapping[tuple[str, str], Interval], chance: float) -> Text:
     """The chance level, and which results cannot be told from it."""
     level = f"Guessing gives {100 * chance:.1f} %."
     marked = []
-    for strategy in strategies_in_order(strategy for strategy, _ in cells):
+    for strategy in strategies_in_order([strategy for strategy, _ in cells]):
         models = in_order(model for own, model in cells if own == strategy)
         if guesses := [model for model in models if at_chance(cells[strategy, model], chance)]:
             marked.append(f"{strategy} of {'all models' if guesses == models != models[:1] else ', '.join(guesses)}")
@@ -82,46 +82,32 @@ def chance_sentence(cells: Mapping[tuple[str, str], Interval], chance: float) ->
     return (f"{level} At chance, marked ", Code("~"), f", with intervals that include it: {'; '.join(marked)}.")
 
 
-def accuracy_blocks(
-    cells: Mapping[tuple[str, str, str], Accuracy],
-    means: Mapping[tuple[str, str], Interval],
-    chance: Mapping[str, float],
-    protocol: str,
-    confidence: float,
-) -> list[Block]:
-    """The factorial of models and strategies, the mean over benchmarks first, then each.
-
-    Args:
-        cells: by benchmark, strategy and model.
-        means: `cells` over benchmarks.
-        chance: by benchmark.
-        protocol: the headline.
-        confidence: of the intervals.
-    """
-    mean_chance = math.fsum(chance.values()) / len(chance)
+def accuracy_blocks(found: Findings) -> list[Block]:
+    """The factorial of models and strategies, the mean over benchmarks first, then each, and the spread over draws."""
     sizes = {
-        name: max((cell.items, cell.groups) for (own, *_), cell in cells.items() if own == name)
-        for name in sorted(chance)
+        name: max((cell.items, cell.groups) for (own, *_), cell in found.cells.items() if own == name)
+        for name in sorted(found.chance)
     }
-    several = f"; mean over {len(chance)} benchmarks" if len(chance) > 1 else ""
+    several = f"; mean over {len(sizes)} benchmarks" if len(sizes) > 1 else ""
     asked = "; ".join(f"{name}: {items:,} items in {groups:,} groups" for name, (items, groups) in sizes.items())
     blocks: list[Block] = [
         Heading(2, "Accuracy"),
         Paragraph(
             (
-                "Percent of items answered correctly, as read by the protocol ",
-                Code(protocol),
-                f", with {100 * confidence:g} % intervals{several}. {asked}.",
+                "Percent of items answered correctly, read by the protocol ",
+                Code(found.protocol),
+                f", with {100 * found.confidence:g} % intervals{several}. {asked}.",
             )
         ),
-        accuracy_table(means, mean_chance),
-        Paragraph(chance_sentence(means, mean_chance)),
-        Picture("accuracy", "accuracy"),
+        accuracy_table(found.means, found.mean_chance),
+        Paragraph(chance_sentence(found.means, found.mean_chance)),
+        Picture("accuracy", "accuracy by model and strategy"),
     ]
-    for name in sorted(chance) if len(chance) > 1 else ():
-        own = {(strategy, model): cell.share for (of, strategy, model), cell in cells.items() if of == name}
-        blocks += [Heading(3, name), accuracy_table(own, chance[name]), Paragraph(chance_sentence(own, chance[name]))]
-    return blocks
+    for name in sizes if len(sizes) > 1 else ():
+        own = {(strategy, model): cell.share for (of, strategy, model), cell in found.cells.items() if of == name}
+        chance = found.chance[name]
+        blocks += [Heading(3, name), accuracy_table(own, chance), Paragraph(chance_sentence(own, chance))]
+    return [*blocks, *draws_blocks(found.spreads)]
 
 
 def loss_table(cells: Mapping[tuple[str, str], Interval]) -> Table:
@@ -206,38 +192,37 @@ def privacy_blocks(phi: Mapping[str, Any]) -> list[Block]:
     ]
 
 
-def contamination_blocks(
-    cells: Mapping[tuple[str, str, str], Accuracy],
-    clean: Mapping[tuple[str, str, str], Accuracy],
-    touched: Mapping[str, int],
-    contamination: Mapping[str, Any],
-) -> list[Block]:
+def contamination_blocks(found: Findings, contamination: Mapping[str, Any]) -> list[Block]:
     """What corpus and benchmarks share: dropped before training, left, and accuracy without the items still touched.
 
     Args:
-        cells: on all items, by benchmark, strategy and model.
-        clean: without touched items, for benchmarks that have some.
-        touched: how many items of these benchmarks were asked and are touched.
+        found: of the models.
         contamination: the contents of contamination.json.
     """
     dropped, shared = contamination["documents_dropped"], contamination["shared"]
     blocks: list[Block] = [
-        Paragraph(f"Dropped before training because they hold benchmark items, or are twins of such: {dropped:,} documents.")
+        Paragraph(
+            f"Dropped before training because they hold benchmark items, or are twins of such: {dropped:,} documents."
+        )
     ]
     if shared:
         keys = ("documents_shared", "documents_contaminated", "items_contaminated", "items_touched")
         rows = [[row["benchmark"], row["source"], *(f"{row[key]:,}" for key in keys)] for row in shared]
         names = ["documents that share words", "contaminated", "items in those", "items still touched"]
         blocks.append(Table(["benchmark", "source", *names], rows, text_columns=2))
-    if not touched:
+    if not found.touched:
         return [*blocks, Paragraph("No document that was kept shares a run of words with an item that was asked.")]
-    for name, count in sorted(touched.items()):
-        items = max(cell.items for (own, *_), cell in cells.items() if own == name)
-        own = {(strategy, model): percent(cell.share) for (of, strategy, model), cell in clean.items() if of == name}
+    for name, count in sorted(found.touched.items()):
+        items = max(cell.items for (own, *_), cell in found.cells.items() if own == name)
+        own = {
+            (strategy, model): percent(cell.share) for (of, strategy, model), cell in found.clean.items() if of == name
+        }
         sentence = f"{name}: {count:,} of {items:,} items share a run of words with a document that was kept."
-        blocks.append(Paragraph(sentence + (" Accuracy on the others, for comparison with the full score:" if own else "")))
+        blocks.append(
+            Paragraph(sentence + (" Accuracy on the others, for comparison with the full score:" if own else ""))
+        )
         if own:
-            blocks.append(grid(own, strategies_in_order(strategy for strategy, _ in own)))
+            blocks.append(grid(own, strategies_in_order([strategy for strategy, _ in own])))
     return blocks
 
 
@@ -276,6 +261,291 @@ def curve_blocks(points: Sequence[Point], dips: Mapping[str, Mapping[str, Dip]],
             " intervals for all points together:"
         ),
         Items(found),
+    ]
+
+
+def _effect(outcome: Mapping[str, Any]) -> list[str]:
+    if "effect_points" not in outcome:
+        return [""] * 7
+    interval = f"[{outcome['low_points']:+.1f}, {outcome['high_points']:+.1f}]"
+    adjusted = p_value(outcome["p_holm"]) if "p_holm" in outcome else ""
+    detectable = f"{outcome['mde_points']:.1f}" if "mde_points" in outcome else ""
+    numbers = [str(outcome[key]) for key in ("items", "seeds")]
+    return [f"{outcome['effect_points']:+.1f}", interval, p_value(outcome["p"]), adjusted, detectable, *numbers]
+
+
+def claims_table(claims: Mapping[str, Mapping[str, Any]]) -> Table:
+    """One row a claim, and below it one for each of its contrasts where there are several."""
+    rows: list[list[Text]] = []
+    for outcome in claims.values():
+        sentence = outcome["sentence"]
+        if "margin_points" in outcome:
+            sentence += f" (little: under {outcome['margin_points']:g} points)"
+        rows.append([sentence, Strong(outcome["verdict"]), *_effect(outcome)])
+        contrasts = outcome.get("contrasts", {})
+        if len(contrasts) > 1:
+            rows += [[f"· {name}", "", *_effect(contrasts[name])] for name in contrasts]
+    names = ["claim", "verdict", "points", "interval", "p", "p (Holm)", "detectable", "items", "seeds"]
+    return Table(names, rows, text_columns=2)
+
+
+def credit_blocks(credit: Credit) -> list[Block]:
+    """What each technique is worth in points of accuracy, the mean over all orders of adding them."""
+
+    def arm(cell: tuple[str, str, str]) -> str:
+        return ", ".join(cell)
+
+    rows: list[list[Text]] = [[name, points(step)] for name, step in credit.steps.items()]
+    return [
+        Heading(2, "Credit"),
+        Paragraph(
+            f"From {arm(credit.reference)} to {arm(credit.target)}: percentage points that each technique adds, the mean over"
+            f" all orders of adding them (Shapley), on the {credit.items:,} items that all cells answered. The rows add up."
+        ),
+        Table(["technique", "points"], [*rows, [Strong("together"), Strong(points(credit.total))]]),
+    ]
+
+
+def costs_blocks(found: Findings) -> list[Block]:
+    """Tokens of an answer by strategy and model, and which strategies are worth theirs."""
+    shown = {
+        (strategy, model): f"{own.read_tokens:,.0f} + {own.generated_tokens:,.0f}"
+        + (" ‡" if strategy in found.frontiers[model] else "")
+        for (strategy, model), own in found.costs.items()
+    }
+    return [
+        Heading(2, "Tokens per item"),
+        Paragraph(
+            "Read + generated for one answer, over all prompts that it took, as asked for: a prefix that prompts share is"
+            " computed once and counted in each. The strategies marked ‡ are those that none beats with as many tokens"
+            " or fewer, by accuracy as measured; whether a step up is real is for the claims to say."
+        ),
+        grid(shown, found.strategies),
+        Picture("frontier", "accuracy over tokens per item, a panel a model"),
+    ]
+
+
+def draws_blocks(spreads: Mapping[tuple[str, str], Spread]) -> list[Block]:
+    """How far one set of exemplars lies from another."""
+    if not spreads:
+        return []
+    cells = {
+        arm: f"{100 * own.minimum:.1f} to {100 * own.maximum:.1f} (sd {100 * own.deviation:.1f})"
+        for arm, own in spreads.items()
+    }
+    strategies = strategies_in_order([strategy for strategy, _ in spreads])
+    draws = "; ".join(
+        f"{name}: {max(own.draws for (of, _), own in spreads.items() if of == name)} draws" for name in strategies
+    )
+    return [
+        Heading(3, "Draws of exemplars"),
+        Paragraph(
+            f"Accuracy of the worst and the best draw in percent, and the standard deviation. {draws}. The table above has"
+            " the mean over draws."
+        ),
+        grid(cells, strategies),
+    ]
+
+
+def protocol_blocks(found: Findings) -> list[Block]:
+    """What the way of reading an answer changes, on the same items and prompts of one strategy."""
+    headline, protocols = found.protocol, found.ways
+    if not protocols:
+        return []
+    blocks: list[Block] = [
+        Heading(2, "Protocols"),
+        Paragraph(
+            (
+                "The same items under ", Code(COMPARED), ", read off in other ways: accuracy in percent. The headline is ",
+                Code(headline), "; stages/lib/protocols.py says what each one is.",
+            )
+        ),
+        grid({cell: percent(share) for cell, share in found.protocols.items()}, protocols),
+        Picture("protocols", "accuracy by protocol"),
+    ]  # fmt: skip
+    others = {
+        (next(name for name in pair if name != headline), model): f"{100 * own.share.estimate:.1f} ({own.kappa:.2f})"
+        for (model, *pair), own in found.agreements.items()
+        if headline in pair
+    }
+    if others:
+        blocks += [
+            Heading(3, "Agreement"),
+            Paragraph(("Percent of items with the same answer as under ", Code(headline), " (Cohen's kappa).")),
+            grid(others, [name for name in protocols if name != headline]),
+        ]
+    if found.biases:
+        rows: list[list[Text]] = [
+            [
+                protocol, Code(model), " ".join(f"{100 * share:.0f}" for share in own.predicted),
+                " ".join(f"{100 * share:.0f}" for share in own.gold),
+                " ".join(f"{100 * share.estimate:.0f}" for share in own.accuracy),
+                f"{100 * own.total_variation:.1f}", p_value(own.p),
+            ]
+            for protocol in protocols
+            for model in found.models
+            if (own := found.biases.get((protocol, model)))
+        ]  # fmt: skip
+        blocks += [
+            Heading(3, "Position bias"),
+            Paragraph(
+                "By position of an option, from the first to the last, in percent: how often it is chosen, how often it is"
+                " right, and accuracy where it is right. Distance is the total variation between the first two; p tests"
+                " that they are the same."
+            ),
+            Table(["protocol", "model", "chosen", "right", "accuracy", "distance", "p"], rows, text_columns=2),
+        ]
+    blocks.append(Heading(3, "Answers that could not be read"))
+    asked = sum(own.answers for own in found.unparsed.values())
+    lines: list[list[Text]] = [
+        [strategy, protocol, Code(model), f"{own.unparsed:,}", f"{own.answers:,}", f"{own.unparsed / own.answers:.1%}"]
+        for strategy in found.strategies
+        for protocol in protocols
+        for model in found.models
+        if (own := found.unparsed.get((strategy, protocol, model))) and own.unparsed
+    ]
+    if not lines:
+        return [*blocks, Paragraph(f"None of {asked:,}.")]
+    names = ["strategy", "protocol", "model", "not read", "answers", "share"]
+    return [*blocks, Paragraph("They count as wrong."), Table(names, lines, text_columns=3)]
+
+
+def calibration_blocks(found: Findings) -> list[Block]:
+    """Expected calibration error by protocol and model, where answers have probabilities."""
+    if not found.calibrated:
+        return []
+    cells = {cell: percent(own.error) for cell, own in found.calibrations.items()}
+    return [
+        Heading(2, "Calibration"),
+        Paragraph(
+            (
+                "Expected calibration error of ", Code(COMPARED), " in percentage points,"
+                f" with {100 * found.confidence:g} % intervals: how far the probability of the chosen option lies from the"
+                " share that is right, on average. 0 is a model that knows what it knows.",
+            )
+        ),
+        grid(cells, found.calibrated),
+        Picture("reliability", f"share right over confidence, read by {found.calibrated[0]}"),
+    ]  # fmt: skip
+
+
+READ_AS = {
+    "letter": "by the log-probability of its letter",
+    "full_answer": "by the log-probability of its whole text, which handicaps long ones",
+    "per_token": "by the mean log-probability of its tokens",
+    "per_byte": "by the log-probability of its text over its bytes",
+    "generation": "by what the model writes, from which the answer is extracted",
+}
+
+
+def glance_blocks(found: Findings) -> list[Block]:
+    """The whole in a few lines: the best cell, and each claim's verdict."""
+    (strategy, model), best = max(found.means.items(), key=lambda cell: cell[1].estimate)
+    verdicts: list[Text] = [(Strong(str(own["verdict"])), f": {own['sentence']}") for own in found.claims.values()]
+    counts = f"{counted(len(found.models), 'model')}, {len(found.strategies)} strategies, {counted(found.seeds, 'training seed')}"
+    return [
+        Paragraph(
+            (
+                f"{counts}. Highest accuracy as measured: ",
+                *(Code(model), " with ", Code(strategy), f", {percent(best)} %. The claims:"),
+            )
+        ),
+        Items(verdicts),
+    ]
+
+
+def comparison_blocks(found: Findings) -> list[Block]:
+    """What may be said of two numbers of the report."""
+    seeds = "1 seed is behind these numbers, and another seed can move them by more."
+    lines: list[Text] = [
+        "Intervals say how far the numbers would move on other items of the same kind; items of one group (one fact, one"
+        f" document) count together. They do not cover training: {seeds if found.seeds == 1 else f'{found.seeds} seeds.'}"
+        " A claim tested on fewer than 3 seeds says so.",
+        (
+            "Models and strategies of one build compare: same items, prompts and protocol. Across builds only where ",
+            *(Code("evaluate"), " and "),
+            *(
+                Code("strategies"),
+                " in params.yaml are the same; the protocol alone can move accuracy by tens of points.",
+            ),
+        ),
+        f"An option is scored {READ_AS.get(found.protocol, f'as {found.protocol} does')}.",
+        "Whether two results differ is read off the claims (paired), not off whether two intervals overlap. Many pairs of a"
+        " large table differ by chance; p (Holm) allows for that among the claims, and nothing does in the other tables.",
+        "An effect smaller than what is detectable with these items can be real and not be seen.",
+        (
+            "Bits per byte compare between models, also with other tokenizers, on the same documents and with the same ",
+            *(Code("evaluate.window_tokens"), "."),
+        ),
+        f"{found.truncated:,} predictions rest on a prompt cut on the left to fit the model."
+        if found.truncated
+        else "No prompt was cut to fit a model.",
+    ]
+    return [Heading(2, "How these numbers may be compared"), Items(lines)]
+
+
+@dataclass(frozen=True)
+class Records:
+    """What earlier stages wrote about data and models.
+
+    Args:
+        plan, corpus, contamination, phi: the contents of plan.json and of the metrics files of these names.
+        models: the contents of model.json by model.
+    """
+
+    plan: Mapping[str, Any]
+    corpus: Mapping[str, Any]
+    contamination: Mapping[str, Any]
+    phi: Mapping[str, Any]
+    models: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def ledgers(self) -> dict[str, list[Mapping[str, Any]]]:
+        """The token ledger of each model; empty where its provenance has none, as of a downloaded one."""
+        return {name: own["provenance"].get("token_ledger", []) for name, own in self.models.items()}
+
+
+def report_blocks(found: Findings, records: Records) -> list[Block]:
+    """The whole report, what matters first."""
+    level = f"{100 * found.confidence:g} %"
+    mixture: list[Block] = [
+        *(Heading(2, "Mixture"), Paragraph("What continued pretraining read.")),
+        mixture_table(records.plan),
+    ]
+    return [
+        Heading(1, "Report"),
+        *glance_blocks(found),
+        *accuracy_blocks(found),
+        Heading(2, "Claims"),
+        Paragraph(
+            f"Effects are differences of accuracy in percentage points on the same items, with {level} intervals; p is a"
+            " sign-flip test over groups of items, p (Holm) the same allowing for all claims; an effect of the size under"
+            " detectable would be found 4 times in 5."
+        ),
+        claims_table(found.claims),
+        *(credit_blocks(found.credit) if found.credit else []),
+        *costs_blocks(found),
+        *protocol_blocks(found),
+        *calibration_blocks(found),
+        Heading(2, "Bits per byte"),
+        Paragraph(f"Of held-out documents, lower is better, with {level} intervals over documents."),
+        loss_table(found.losses),
+        Picture("bits_per_byte", "bits per byte by model and domain"),
+        *curve_blocks(found.points, found.dips, found.strategies[0]),
+        Heading(2, "Training"),
+        Picture("training_loss", "training loss over tokens"),
+        *(mixture if records.plan.get("sources") else []),
+        Heading(2, "Corpus"),
+        Paragraph("Documents after parsing; the reasons are those of the ledgers in data/ledger."),
+        corpus_table(records.corpus),
+        Heading(2, "Licenses"),
+        Paragraph("Tokens that models were trained on, all epochs together, by the license of the document."),
+        license_table(records.ledgers),
+        Heading(2, "Contamination"),
+        *contamination_blocks(found, records.contamination),
+        Heading(2, "Privacy"),
+        *privacy_blocks(records.phi),
+        *comparison_blocks(found),
     ]
 
 
