@@ -5,6 +5,7 @@ is for whoever publishes them to choose, so the card says `other` and lists the 
 Source: Mitchell et al. 2019, Model Cards for Model Reporting, arXiv 1810.03993; the Hub's documentation of the fields.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ import yaml
 
 from stages.lib.findings import Findings
 from stages.lib.pages import Block, Code, Heading, Items, Paragraph, Table, Text, markdown
-from stages.lib.tables import Records, bits, license_table, percent, privacy_blocks
+from stages.lib.tables import Records, bits, percent, privacy_blocks
 
 
 def lineage(ledger: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -58,22 +59,35 @@ def read_table(ledger: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def results_table(name: str, found: Findings) -> Table:
-    """Benchmarks by strategies in percent, with what guessing gives."""
-    strategies = [strategy for strategy in found.strategies if (strategy, name) in found.means]
+    """Strategies by benchmarks in percent, and what guessing gives."""
+    benchmarks = sorted(found.chance)
     rows: list[list[Text]] = [
         [
-            benchmark,
+            strategy,
             *(
                 percent(found.cells[benchmark, strategy, name].share)
                 if (benchmark, strategy, name) in found.cells
                 else ""
-                for strategy in strategies
+                for benchmark in benchmarks
             ),
-            f"{100 * found.chance[benchmark]:.1f}",
         ]
-        for benchmark in sorted(found.chance)
+        for strategy in found.strategies
+        if (strategy, name) in found.means
     ]
-    return Table(["benchmark", *strategies, "guessing"], rows)
+    return Table(
+        ["strategy", *benchmarks], [*rows, ["guessing", *(f"{100 * found.chance[own]:.1f}" for own in benchmarks)]]
+    )
+
+
+def license_lines(ledger: Sequence[Mapping[str, Any]]) -> list[Text]:
+    """Licenses of the texts that were read, with their shares of the tokens."""
+    tokens = Counter[str]()
+    for row in ledger:
+        tokens[row["license"]] += row["tokens"]
+    return [
+        f"{license}: {count:,} tokens, {100 * count / tokens.total():.1f} %"
+        for license, count in sorted(tokens.items())
+    ]
 
 
 def card(name: str, found: Findings, records: Records) -> str:
@@ -97,7 +111,9 @@ def card(name: str, found: Findings, records: Records) -> str:
     if base := records.models.get("base", {}).get("provenance", {}).get("repository"):
         revision = records.models["base"]["provenance"]["revision"]
         facts.append(("Starts from ", Code(f"{base}@{revision}"), "."))
-    facts.append(("Training runs behind it: ", *(word for run in runs for word in (Code(run), " "))))
+    facts.append(
+        ("Training runs behind it, in their order:", *(word for run in runs for word in (" ", Code(run))), ".")
+    )
     if "seed" in settings:
         facts.append(
             f"Seed {settings['seed']}; {provenance['steps']:,} steps in the last run, {provenance['tokens']:,} tokens."
@@ -143,7 +159,7 @@ def card(name: str, found: Findings, records: Records) -> str:
         *privacy_blocks(records.phi),
         *([Paragraph("Whoever publishes this model answers for what the screening missed.")] if screened else []),
         Heading(2, "Licenses of the texts"),
-        license_table({name: ledger}),
+        Items([*license_lines(ledger), "The weights come with no license of their own: who publishes them chooses one."]),
         Heading(2, "Provenance"),
         Paragraph(
             ("The hash of the model's files is ", Code(own["files"]), " (blake2b-128 over names and bytes, without this card).")

@@ -16,13 +16,14 @@ matplotlib.use("Agg")
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, NullFormatter
+from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 from PIL import Image
 
 from stages.lib.calibration import Bin
 from stages.lib.curve import PATHS, SCORES, on_path
 from stages.lib.findings import COMPARED, Findings
 from stages.lib.intervals import Interval
+from stages.lib.pages import DOTS
 from stages.lib.results import in_order
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#888888")
@@ -36,7 +37,7 @@ Curve = tuple[Sequence[float], Sequence[float]]
 def png(figure: Figure) -> bytes:
     """The picture, without the name and version of the program in it."""
     drawn, written = io.BytesIO(), io.BytesIO()
-    figure.savefig(drawn, format="png", dpi=150)
+    figure.savefig(drawn, format="png", dpi=DOTS)
     with Image.open(drawn) as picture:
         picture.convert("RGB").quantize(PALETTE).save(written, format="png", optimize=True)
     return written.getvalue()
@@ -54,7 +55,7 @@ def intervals_figure(
         line: a level to draw across, with its name.
     """
     models = in_order(model for _, model in cells)
-    room = max(1.2, 0.25 * len(series) + 0.15)  # inches a model
+    room = max(1.2, 0.2 * len(series) + 0.1)  # inches a model
     figure = Figure(figsize=(max(6.0, room * len(models) + 1.5), 4.0), layout="constrained")
     axes = figure.subplots()
     for edge in range(1, len(models)) if len(series) > CROWDED else ():
@@ -139,6 +140,8 @@ def frontier_figure(
 ) -> Figure:
     """What accuracy costs: a panel a model, a mark a strategy, tokens an item on a logarithmic axis, the frontier as steps.
 
+    Each panel has an accuracy axis of its own: strategies of one model are to be told apart, models stand elsewhere.
+
     Args:
         panels: model -> strategy -> (tokens, what they buy, in the unit of the axis).
         series: strategies, in the order of the legend.
@@ -149,7 +152,7 @@ def frontier_figure(
     columns = min(COLUMNS, max(1, len(names)))
     rows = max(1, math.ceil(len(names) / columns))
     figure = Figure(figsize=(3.1 * columns + 2.0, 2.6 * rows + 0.4), layout="constrained")
-    grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+    grid = figure.subplots(rows, columns, squeeze=False, sharex=True)
     for axes in grid.flat[len(names) :]:
         axes.set_visible(False)
     handles: dict[str, Any] = {}
@@ -174,7 +177,7 @@ def frontier_figure(
         axes.set_title(name, fontsize=10)
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.label_outer()
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         _plain(axes)
     figure.supxlabel("tokens read and generated per item", fontsize=10)
     figure.supylabel(axis, fontsize=10)

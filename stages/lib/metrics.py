@@ -29,12 +29,12 @@ def rounded(value: float) -> float | None:
     return round(value, 6) if math.isfinite(value) else None
 
 
-def bounds(interval: Interval) -> dict[str, float | None]:
+def bounds(interval: Interval) -> dict[str, object]:
     """An interval as JSON: estimate, low, high."""
     return {key: rounded(value) for key, value in asdict(interval).items()}
 
 
-def named(name: str, interval: Interval) -> dict[str, float | None]:
+def named(name: str, interval: Interval) -> dict[str, object]:
     """An interval as columns: the estimate under its name, low, high."""
     return {name: rounded(interval.estimate), "low": rounded(interval.low), "high": rounded(interval.high)}
 

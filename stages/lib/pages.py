@@ -98,7 +98,7 @@ def inline_markdown(text: Text) -> str:
         elif isinstance(word, Strong):
             parts.append(f"**{plain_markdown(word.text)}**")
         else:
-            lead, trail = (" " * word.startswith(" "), " " * word.endswith(" ")) if word.strip() else ("", "")
+            lead, trail = " " * word.startswith(" "), " " * (word.endswith(" ") and bool(word.strip()))
             parts.append(f"{lead}{plain_markdown(word)}{trail}")
     return re.sub(r"^(\d*)([#>]|[-+.)] )", r"\1\\\2", "".join(parts))
 
@@ -129,7 +129,7 @@ STYLE = """
   img { filter: invert(0.92) hue-rotate(180deg); }
 }
 * { box-sizing: border-box; }
-body { margin: 0 auto; padding: 1.5rem 1rem 4rem; max-width: 76rem; color: var(--ink); background: var(--paper);
+body { margin: 0 auto; padding: 1.5rem 1rem 4rem; max-width: 80rem; color: var(--ink); background: var(--paper);
   font: 1rem/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Liberation Sans", "DejaVu Sans", sans-serif; }
 h1 { font-size: 1.9rem; margin: 0 0 1rem; }
 h2 { font-size: 1.35rem; margin: 2.75rem 0 .75rem; padding-top: .75rem; border-top: 1px solid var(--line); }
@@ -140,14 +140,15 @@ nav ul { padding: 0; margin: 0; list-style: none; display: flex; flex-wrap: wrap
 nav a { color: inherit; text-decoration-color: var(--faint); text-underline-offset: .2em; }
 code { font: .92em ui-monospace, "DejaVu Sans Mono", monospace; }
 .table { overflow-x: auto; margin: 1rem 0; }
-table { border-collapse: collapse; font-size: .875rem; line-height: 1.35; font-variant-numeric: tabular-nums; }
-th, td { padding: .35rem .7rem; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
+table { border-collapse: collapse; font-size: .8125rem; line-height: 1.4; font-variant-numeric: tabular-nums; }
+th, td { padding: .35rem .5rem; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
 th { border-bottom: 2px solid var(--line); vertical-align: bottom; }
-td.text { min-width: 5rem; max-width: 30rem; }
+td.text { max-width: 30rem; }
+td code { white-space: nowrap; }
 .number { text-align: right; white-space: nowrap; }
 tbody tr:nth-child(even) { background: var(--band); }
-figure { margin: 1rem 0; }
-img { display: block; max-width: 100%; height: auto; }
+figure { margin: 1rem 0; overflow-x: auto; }
+img { display: block; max-width: 100%; min-width: 34rem; height: auto; }
 @media print {
   @page { size: A4 landscape; margin: 12mm; }
   body { max-width: none; padding: 0; font-size: 9pt; color: #000; background: #fff; }
@@ -155,11 +156,14 @@ img { display: block; max-width: 100%; height: auto; }
   .table { overflow: visible; }
   table { font-size: 7.5pt; }
   th, td { padding: .15rem .3rem; }
-  img { max-height: 150mm; filter: none; }
+  figure { overflow: visible; }
+  img { max-height: 150mm; width: auto; min-width: 0; filter: none; }
   h2, h3 { break-after: avoid; }
   tr, figure { break-inside: avoid; }
 }
 """
+DOTS, CSS_PIXELS = 150, 96  # an inch, in a picture and on a page
+WIDTH = slice(16, 20)  # of a PNG, in its header
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
@@ -186,7 +190,9 @@ def _block_html(block: Block, pictures: Mapping[str, bytes]) -> str:
         return "<ul>\n" + "\n".join(f"<li>{inline_html(line)}</li>" for line in block.lines) + "\n</ul>"
     if isinstance(block, Picture):
         encoded = base64.b64encode(pictures[block.name]).decode()
-        return f'<figure><img alt="{escape(block.text)}" src="data:image/png;base64,{encoded}"></figure>'
+        width = round(int.from_bytes(pictures[block.name][WIDTH]) * CSS_PIXELS / DOTS)  # letters of one size in all
+        image = f'<img alt="{escape(block.text)}" width="{width}" src="data:image/png;base64,{encoded}">'
+        return f'<figure tabindex="0">{image}</figure>'
     kinds = ["text" if column < block.text_columns else "number" for column in range(len(block.header))]
     head = "".join(f'<th class="{kind}">{escape(name)}</th>' for kind, name in zip(kinds, block.header, strict=True))
     rows = [

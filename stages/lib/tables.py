@@ -72,11 +72,16 @@ def accuracy_table(cells: Mapping[tuple[str, str], Interval], chance: float) -> 
 def chance_sentence(cells: Mapping[tuple[str, str], Interval], chance: float) -> Text:
     """The chance level, and which results cannot be told from it."""
     level = f"Guessing gives {100 * chance:.1f} %."
-    marked = []
-    for strategy in strategies_in_order([strategy for strategy, _ in cells]):
-        models = in_order(model for own, model in cells if own == strategy)
-        if guesses := [model for model in models if at_chance(cells[strategy, model], chance)]:
-            marked.append(f"{strategy} of {'all models' if guesses == models != models[:1] else ', '.join(guesses)}")
+    strategies = strategies_in_order([strategy for strategy, _ in cells])
+    guesses = {arm for arm, cell in cells.items() if at_chance(cell, chance)}
+    models = in_order(model for _, model in cells)
+    always = [
+        m for m in models if len(strategies) > 1 and all((s, m) in guesses for s in strategies if (s, m) in cells)
+    ]
+    marked = [f"all strategies of {', '.join(always)}"] if always else []
+    for strategy in strategies:
+        if own := [model for model in models if (strategy, model) in guesses and model not in always]:
+            marked.append(f"{strategy} of {', '.join(own)}")
     if not marked:
         return f"{level} No interval includes it."
     return (f"{level} At chance, marked ", Code("~"), f", with intervals that include it: {'; '.join(marked)}.")
@@ -236,11 +241,14 @@ def curve_blocks(points: Sequence[Point], dips: Mapping[str, Mapping[str, Dip]],
     """
     if all(point.model in ("base", "cpt") for point in points):
         return []
-    rows = [
-        [Code(point.model), f"{point.tokens:,}"]
-        + [
-            (percent if name == "accuracy" else bits)(point.scores[name]) if name in point.scores else ""
-            for name in SCORES
+    rows: list[list[Text]] = [
+        [
+            Code(point.model),
+            f"{point.tokens:,}",
+            *(
+                (percent if name == "accuracy" else bits)(point.scores[name]) if name in point.scores else ""
+                for name in SCORES
+            ),
         ]
         for point in points
     ]
@@ -321,7 +329,7 @@ def costs_blocks(found: Findings) -> list[Block]:
             " or fewer, by accuracy as measured; whether a step up is real is for the claims to say."
         ),
         grid(shown, found.strategies),
-        Picture("frontier", "accuracy over tokens per item, a panel a model"),
+        Picture("frontier", "accuracy over tokens per item, a panel a model, each with its own axis of accuracy"),
     ]
 
 
@@ -375,39 +383,40 @@ def protocol_blocks(found: Findings) -> list[Block]:
             grid(others, [name for name in protocols if name != headline]),
         ]
     if found.biases:
-        rows: list[list[Text]] = [
-            [
-                protocol, Code(model), " ".join(f"{100 * share:.0f}" for share in own.predicted),
-                " ".join(f"{100 * share:.0f}" for share in own.gold),
-                " ".join(f"{100 * share.estimate:.0f}" for share in own.accuracy),
-                f"{100 * own.total_variation:.1f}", p_value(own.p),
-            ]
-            for protocol in protocols
-            for model in found.models
-            if (own := found.biases.get((protocol, model)))
-        ]  # fmt: skip
+        distances = {cell: f"{100 * own.total_variation:.1f} ({p_value(own.p)})" for cell, own in found.biases.items()}
         blocks += [
             Heading(3, "Position bias"),
             Paragraph(
-                "By position of an option, from the first to the last, in percent: how often it is chosen, how often it is"
-                " right, and accuracy where it is right. Distance is the total variation between the first two; p tests"
-                " that they are the same."
+                "How far the shares of options chosen, by their position, lie from the shares that are right: total"
+                " variation in percentage points, and p of the test that they are the same."
             ),
-            Table(["protocol", "model", "chosen", "right", "accuracy", "distance", "p"], rows, text_columns=2),
+            grid(distances, protocols),
+        ]
+    rows: list[list[Text]] = [
+        [Code(model), *(" ".join(f"{100 * share:.0f}" for share in shares) for shares in columns)]
+        for model in found.models
+        for own in [found.biases.get((headline, model))]
+        if own
+        for columns in [(own.predicted, own.gold, [share.estimate for share in own.accuracy])]
+    ]
+    if rows:
+        sentence = ", from the first position to the last, in percent; the others stand in metrics/protocols.json."
+        blocks += [
+            Paragraph(("Under ", Code(headline), sentence)),
+            Table(["model", "chosen", "right", "accuracy where right"], rows),
         ]
     blocks.append(Heading(3, "Answers that could not be read"))
     asked = sum(own.answers for own in found.unparsed.values())
-    lines: list[list[Text]] = [
-        [strategy, protocol, Code(model), f"{own.unparsed:,}", f"{own.answers:,}", f"{own.unparsed / own.answers:.1%}"]
+    missed = {
+        (strategy if protocol == headline else f"{strategy}, {protocol}", model): f"{own.unparsed:,} of {own.answers:,}"
         for strategy in found.strategies
         for protocol in protocols
         for model in found.models
         if (own := found.unparsed.get((strategy, protocol, model))) and own.unparsed
-    ]
-    if not lines:
+    }
+    if not missed:
         return [*blocks, Paragraph(f"None of {asked:,}.")]
-    names = ["strategy", "protocol", "model", "not read", "answers", "share"]
-    return [*blocks, Paragraph("They count as wrong."), Table(names, lines, text_columns=3)]
+    return [*blocks, Paragraph("They count as wrong."), grid(missed, list(dict.fromkeys(name for name, _ in missed)))]
 
 
 def calibration_blocks(found: Findings) -> list[Block]:
