@@ -26,6 +26,7 @@ class Statistics(Section):
     bootstrap_samples: int = Field(ge=100, description="resamplings of an effect, and sign flips of a test")
     bootstrap_seed: int = Field(ge=0)
     little_points: float = Field(gt=0, description="percentage points; what claim 1 calls a little gain is below it")
+    equivalence_points: float = Field(gt=0, description="percentage points; a difference surely within +- this is none")
 
 
 def read_json(path: Path) -> Any:
@@ -76,7 +77,13 @@ def main(
         pl.read_parquet(touched),
         {name: own["continued_tokens"] for name, own in models.items()},
         protocol,
-        Test(statistics.confidence, statistics.bootstrap_samples, statistics.bootstrap_seed, statistics.little_points),
+        Test(
+            statistics.confidence,
+            statistics.bootstrap_samples,
+            statistics.bootstrap_seed,
+            statistics.little_points,
+            statistics.equivalence_points,
+        ),
     )
     loads = pl.concat([pl.read_parquet(folder / "experts.parquet") for folder in folders])
     records = Records(

@@ -13,7 +13,7 @@ from stages.lib.intervals import Interval
 from stages.lib.tables import curve_parts
 from tests.test_report import MODELS, STATISTICS, answers, build, documents, folder, read  # noqa: F401 - a fixture
 
-TEST = Test(0.95, STATISTICS.bootstrap_samples, 1, 5.0)
+TEST = Test(0.95, STATISTICS.bootstrap_samples, 1, 5.0, 2.0)
 CONFIDENCES: list[float] = []
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 
@@ -15,7 +16,7 @@ from stages.lib.agreement import (
     unparsed_counts,
 )
 from stages.lib.calibration import Calibration, calibrations
-from stages.lib.claims import Test, Value, outcomes
+from stages.lib.claims import Test, outcomes
 from stages.lib.costs import Cost, costs, pareto_frontier
 from stages.lib.curve import PATHS, Dip, Point, accuracy_lost, bits_added, curve_points, dip, on_path
 from stages.lib.intervals import Interval
@@ -89,7 +90,7 @@ class Findings:
     touched: Mapping[str, int]
     chance: Mapping[str, float]
     spreads: Mapping[tuple[str, str], Spread]
-    claims: Mapping[str, Mapping[str, Value]]
+    claims: Mapping[str, Mapping[str, Any]]
     credit: Credit | None
     costs: Mapping[tuple[str, str], Cost]
     frontiers: Mapping[str, Sequence[str]]

@@ -274,12 +274,18 @@ def curve_blocks(points: Sequence[Point], dips: Mapping[str, Mapping[str, Dip]],
 
 def _effect(outcome: Mapping[str, Any]) -> list[str]:
     if "effect_points" not in outcome:
-        return [""] * 7
+        return [""] * 8
     interval = f"[{outcome['low_points']:+.1f}, {outcome['high_points']:+.1f}]"
-    adjusted = p_value(outcome["p_holm"]) if "p_holm" in outcome else ""
-    detectable = f"{outcome['mde_points']:.1f}" if "mde_points" in outcome else ""
+    tests = [p_value(outcome[key]) if key in outcome else "" for key in ("p", "holm_p", "tost_p")]
+    detectable = outcome.get("minimum_detectable_points")
     numbers = [str(outcome[key]) for key in ("items", "seeds")]
-    return [f"{outcome['effect_points']:+.1f}", interval, p_value(outcome["p"]), adjusted, detectable, *numbers]
+    return [
+        f"{outcome['effect_points']:+.1f}",
+        interval,
+        *tests,
+        "" if detectable is None else f"{detectable:.1f}",
+        *numbers,
+    ]
 
 
 def claims_table(claims: Mapping[str, Mapping[str, Any]]) -> Table:
@@ -293,7 +299,7 @@ def claims_table(claims: Mapping[str, Mapping[str, Any]]) -> Table:
         contrasts = outcome.get("contrasts", {})
         if len(contrasts) > 1:
             rows += [[f"· {name}", "", *_effect(contrasts[name])] for name in contrasts]
-    names = ["claim", "verdict", "points", "interval", "p", "p (Holm)", "detectable", "items", "seeds"]
+    names = ["claim", "verdict", "points", "interval", "p", "Holm", "equivalent", "detectable", "items", "seeds"]
     return Table(names, rows, text_columns=2)
 
 
@@ -480,7 +486,7 @@ def comparison_blocks(found: Findings) -> list[Block]:
         ),
         f"An option is scored {READ_AS.get(found.protocol, f'as {found.protocol} does')}.",
         "Whether two results differ is read off the claims (paired), not off whether two intervals overlap. Many pairs of a"
-        " large table differ by chance; p (Holm) allows for that among the claims, and nothing does in the other tables.",
+        " large table differ by chance; Holm's p allows for that among the claims, and nothing does in the other tables.",
         "An effect smaller than what is detectable with these items can be real and not be seen.",
         (
             "Bits per byte compare between models, also with other tokenizers, on the same documents and with the same ",
@@ -527,9 +533,15 @@ def report_blocks(found: Findings, records: Records) -> list[Block]:
         *accuracy_blocks(found),
         Heading(2, "Claims"),
         Paragraph(
-            f"Effects are differences of accuracy in percentage points on the same items, with {level} intervals; p is a"
-            " sign-flip test over groups of items, p (Holm) the same allowing for all claims; an effect of the size under"
-            " detectable would be found 4 times in 5."
+            f"Effects are differences of accuracy in percentage points on the same items, with {level} intervals."
+        ),
+        Items(
+            [
+                "p: sign-flip test over groups of items; Holm: the same, allowing for all contrasts of all claims.",
+                "equivalent: p of two one-sided tests that the difference lies within"
+                f" +-{max((own.get('equivalence_points', 0) for own in found.claims.values()), default=0):g} points.",
+                "detectable: the effect, in points, that these items would show 4 times in 5.",
+            ]
         ),
         claims_table(found.claims),
         *(credit_blocks(found.credit) if found.credit else []),
