@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export HF_HUB_OFFLINE := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: help setup repro test check format profile campaign
+.PHONY: help setup repro test check format profile export campaign
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -42,6 +42,9 @@ format: setup ## put the code into its format
 
 profile: setup ## make profiles/NAME.yaml the params, with ROOT as its data folder
 	@python -m stages.profile $(NAME) $(if $(ROOT),--root $(ROOT))
+
+export: setup ## the model MODEL with its card as a Hugging Face folder TO
+	@python -m stages.export $(MODEL) $(TO)
 
 campaign: setup ## three seeds of the default, printed, and 10,000 fuzzed files (a quarter of an hour)
 	python -m pytest -s -m campaign

@@ -12,6 +12,7 @@ from stages.lib.section import BuildError
 from stages.lib.stage import run
 
 COMMANDS = (
+    "export",
     "launch",
     "plan",
     "profile",

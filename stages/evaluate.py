@@ -254,7 +254,7 @@ def main(
     and expert (none for a dense model).
 
     Beside them `model.json`: the tokens of continued pretraining that the model has seen, null where fine-tuning
-    followed, and the headline protocol.
+    followed, the headline protocol, and what the model's card says of it: the hash of its files and its provenance.
     """
     frames = [pl.read_parquet(items / f"{listed}.parquet") for listed in sorted(benchmark)]
     everything: list[Item] = items_of(pl.concat(frames))
@@ -331,8 +331,9 @@ def main(
             loads.append(stored(key, experts)[0].with_columns(domain=pl.lit(domain), model=pl.lit(name)))
     report_reuse("heldout", "documents", done)
     made = model / "provenance.json"
-    seen = json.loads(made.read_text(encoding="utf-8")).get("continued_tokens") if made.is_file() else None
-    write_json(predictions / "model.json", {"continued_tokens": seen, "protocol": evaluate.protocol})
+    provenance = json.loads(made.read_text(encoding="utf-8")) if made.is_file() else {}
+    facts = {"continued_tokens": provenance.get("continued_tokens"), "protocol": evaluate.protocol}
+    write_json(predictions / "model.json", facts | {"files": common["model"], "provenance": provenance})
     order = ["doc_id", "domain", "source", "model", "bits", "bytes", "tokens"]
     write_parquet(predictions / "heldout.parquet", pl.concat(measured).select(order))
     none = pl.DataFrame(schema=EXPERTS)

@@ -34,12 +34,16 @@ def dag() -> str:
     return f"```mermaid\n{collapsed(printed)}\n```"
 
 
+EXCERPT = ("Accuracy", "Claims", "Bits per byte", "Contamination")  # sections of the report that the README shows
+
+
 def results(report: str) -> str:
-    """The tables of accuracy, bits per byte and claims from a report.md, one heading level down, figures left out."""
-    chosen = re.search(r"^## Accuracy.*?(?=^## Mixture)", report, re.M | re.S)
-    if chosen is None:
-        raise ValueError("report.md has no section Accuracy before a section Mixture")
-    text = re.sub(r"^!\[.*\n+", "", chosen.group(), flags=re.M)
+    """The sections of `EXCERPT` from a report.md in its order, one heading level down, figures left out."""
+    if missing := [name for name in EXCERPT if f"\n## {name}\n" not in report]:
+        raise ValueError(f"report.md has no section {', '.join(missing)}")
+    parts = re.split(r"^(?=## )", report, flags=re.M)
+    text = "".join(part for part in parts if part.partition("\n")[0].removeprefix("## ") in EXCERPT)
+    text = re.sub(r"^!\[.*\n+", "", text, flags=re.M)
     return re.sub(r"^(#+ )", r"#\1", text, flags=re.M).strip()
 
 

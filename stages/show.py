@@ -13,10 +13,10 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def outs(root: Path, stage: str) -> dict[str, str]:
-    """The metrics and plots of a stage by name without suffix, as dvc.yaml names their paths."""
+    """The metrics and plots of a stage by file name, as dvc.yaml names their paths."""
     declared = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))["stages"][stage]
     paths = [path for entry in declared["metrics"] + declared["plots"] for path in entry]
-    return {Path(path).stem: path for path in paths}
+    return {Path(path).name: path for path in paths}
 
 
 def main(root: Path = ROOT) -> None:
@@ -24,12 +24,12 @@ def main(root: Path = ROOT) -> None:
     paths = outs(root, "report")
 
     def read(name: str) -> Any:
-        return json.loads((root / paths[name]).read_text(encoding="utf-8"))
+        return json.loads((root / paths[f"{name}.json"]).read_text(encoding="utf-8"))
 
     try:
         benchmarks = {entry["benchmark"]: entry for entry in read("benchmarks")["benchmarks"]}
         claims = {name: claim["evidence"][0] for name, claim in read("claims").items()}
-        text = summary(read("eval"), benchmarks, claims, paths["report"], paths["figures"])
+        text = summary(read("eval"), benchmarks, claims, paths["report.md"], paths["figures"])
     except FileNotFoundError:
         sys.exit(f"osler: {paths['report']}: no build has finished here yet; run `dvc repro`")
     print(text, end="")

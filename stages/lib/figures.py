@@ -1,11 +1,14 @@
 """Pictures of the results. The same numbers give the same bytes on one matplotlib version.
 
-Colors are those of Okabe and Ito, told apart by all common kinds of color vision; marker shapes say the same again.
+Colors are those of Okabe and Ito, told apart by all common kinds of color vision, with a gray for their yellow, which is
+hard to see on white; marker shapes say the same again. Files have a palette of 64 colors: a quarter of the bytes, which
+report.html holds a third more of.
 """
 
 import io
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib
 
@@ -13,21 +16,31 @@ matplotlib.use("Agg")
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter
+from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
+from PIL import Image
 
+from stages.lib.calibration import Bin
+from stages.lib.curve import PATHS, SCORES, on_path
+from stages.lib.findings import COMPARED, Findings
 from stages.lib.intervals import Interval
+from stages.lib.pages import DOTS
 from stages.lib.results import in_order
 
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-MARKERS = ("o", "s", "^", "D", "v", "P")
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#888888")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+PALETTE = 64  # colors of a file
+CROWDED = 4  # series; above it models are set apart by lines and marks are smaller
+COLUMNS = 3  # of small panels
 Curve = tuple[Sequence[float], Sequence[float]]
 
 
 def png(figure: Figure) -> bytes:
     """The picture, without the name and version of the program in it."""
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=150, metadata={"Software": None})
-    return stream.getvalue()
+    drawn, written = io.BytesIO(), io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=DOTS)
+    with Image.open(drawn) as picture:
+        picture.convert("RGB").quantize(PALETTE).save(written, format="png", optimize=True)
+    return written.getvalue()
 
 
 def intervals_figure(
@@ -42,12 +55,15 @@ def intervals_figure(
         line: a level to draw across, with its name.
     """
     models = in_order(model for _, model in cells)
-    figure = Figure(figsize=(max(6.0, 1.2 * len(models) + 1.5), 4.0), layout="constrained")
+    room = max(1.2, 0.2 * len(series) + 0.1)  # inches a model
+    figure = Figure(figsize=(max(6.0, room * len(models) + 1.5), 4.0), layout="constrained")
     axes = figure.subplots()
+    for edge in range(1, len(models)) if len(series) > CROWDED else ():
+        axes.axvline(edge - 0.5, color="0.9", linewidth=0.8, zorder=0)
     if line is not None:
         axes.axhline(line[0], color="0.45", linestyle="--", linewidth=1, label=line[1], zorder=1)
     for number, name in enumerate(series):
-        shift = (number - (len(series) - 1) / 2) * 0.6 / max(1, len(series))
+        shift = (number - (len(series) - 1) / 2) * (0.8 if len(series) > CROWDED else 0.6) / max(1, len(series))
         places = [place for place, model in enumerate(models) if (name, model) in cells]
         values = [cells[name, models[place]] for place in places]
         axes.errorbar(
@@ -56,8 +72,8 @@ def intervals_figure(
             yerr=_reaches(values),
             fmt=MARKERS[number % len(MARKERS)],
             color=COLORS[number % len(COLORS)],
-            markersize=6,
-            capsize=3,
+            markersize=5 if len(series) > CROWDED else 6,
+            capsize=2 if len(series) > CROWDED else 3,
             label=name,
             zorder=2,
         )
@@ -114,6 +130,139 @@ def curve_figure(panels: Mapping[str, Mapping[str, Sequence[tuple[float, Interva
         _plain(axes)
     grid[0][0].legend(frameon=False)
     return figure
+
+
+def frontier_figure(
+    panels: Mapping[str, Mapping[str, tuple[float, Interval]]],
+    series: Sequence[str],
+    frontiers: Mapping[str, Sequence[str]],
+    axis: str,
+) -> Figure:
+    """What accuracy costs: a panel a model, a mark a strategy, tokens an item on a logarithmic axis, the frontier as steps.
+
+    Each panel has an accuracy axis of its own: strategies of one model are to be told apart, models stand elsewhere.
+
+    Args:
+        panels: model -> strategy -> (tokens, what they buy, in the unit of the axis).
+        series: strategies, in the order of the legend.
+        frontiers: model -> the strategies that the steps join, by rising tokens.
+        axis: what is bought, with its unit.
+    """
+    names = in_order(panels)
+    columns = min(COLUMNS, max(1, len(names)))
+    rows = max(1, math.ceil(len(names) / columns))
+    figure = Figure(figsize=(3.1 * columns + 2.0, 2.6 * rows + 0.4), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False, sharex=True)
+    for axes in grid.flat[len(names) :]:
+        axes.set_visible(False)
+    handles: dict[str, Any] = {}
+    for axes, name in zip(grid.flat, names, strict=False):
+        best = [panels[name][strategy] for strategy in frontiers[name]]
+        steps = [tokens for tokens, _ in best], [score.estimate for _, score in best]
+        axes.step(*steps, where="post", color="0.6", linewidth=1, zorder=1)
+        for number, strategy in enumerate(series):
+            if strategy in panels[name]:
+                tokens, score = panels[name][strategy]
+                handles[strategy] = axes.errorbar(
+                    [tokens],
+                    [score.estimate],
+                    yerr=_reaches([score]),
+                    fmt=MARKERS[number % len(MARKERS)],
+                    color=COLORS[number % len(COLORS)],
+                    markersize=6,
+                    capsize=2,
+                    zorder=2,
+                )
+        axes.set_xscale("log")
+        axes.set_title(name, fontsize=10)
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        _plain(axes)
+    figure.supxlabel("tokens read and generated per item", fontsize=10)
+    figure.supylabel(axis, fontsize=10)
+    known = [strategy for strategy in series if strategy in handles]
+    figure.legend([handles[strategy] for strategy in known], known, loc="outside right upper", frameon=False)
+    return figure
+
+
+def reliability_figure(bins: Mapping[str, Sequence[Bin]]) -> Figure:
+    """How often a model is right when it is so sure: a line a model, and the diagonal of one that knows what it knows.
+
+    Args:
+        bins: of each model. Larger marks rest on more items.
+    """
+    figure = Figure(figsize=(6.6, 4.2), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color="0.45", linestyle="--", linewidth=1, label="calibrated")
+    for number, name in enumerate(in_order(bins)):
+        color, marker = COLORS[number % len(COLORS)], MARKERS[number % len(MARKERS)]
+        places = [own.probability for own in bins[name]], [own.accuracy.estimate for own in bins[name]]
+        sizes = [own.items for own in bins[name]]
+        axes.plot(*places, color=color, linewidth=1, marker=marker, markersize=4, label=name)
+        axes.scatter(*places, s=[250 * size / sum(sizes) for size in sizes], color=color, alpha=0.3, linewidths=0)
+    axes.set_xlabel("probability of the chosen option")
+    axes.set_ylabel("share right")
+    axes.set_xlim(0, 1.02)
+    axes.set_ylim(-0.02, 1.02)
+    axes.set_aspect("equal")
+    _plain(axes)
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.02, 1.0))
+    return figure
+
+
+def scaled(interval: Interval, factor: float) -> Interval:
+    """The interval in another unit."""
+    return Interval(factor * interval.estimate, factor * interval.low, factor * interval.high)
+
+
+def figures_of(found: Findings, curves: Mapping[str, Curve]) -> dict[str, Figure]:
+    """The figures of the report by name.
+
+    Args:
+        found: what they show.
+        curves: tokens and training loss by model.
+    """
+    percents = {arm: scaled(share, 100) for arm, share in found.means.items()}
+    chance = (100 * found.mean_chance, "chance")
+    names = [f"{found.strategies[0]} accuracy, %", "clinical bits per byte", "general bits per byte"]
+    panels = {
+        label: {
+            path: [
+                (point.tokens, scaled(point.scores[score], factor))
+                for point in on_path(found.points, path)
+                if score in point.scores
+            ]
+            for path in PATHS
+        }
+        for score, label, factor in zip(SCORES, names, (100, 1, 1), strict=True)
+    }
+    tokens = {
+        model: {
+            strategy: (found.costs[strategy, model].tokens, percents[strategy, model])
+            for strategy in found.strategies
+            if (strategy, model) in found.costs
+        }
+        for model in found.models
+    }
+    drawn = {
+        "accuracy": intervals_figure(percents, found.strategies, "accuracy, %", chance),
+        "bits_per_byte": intervals_figure(
+            found.losses, sorted({domain for domain, _ in found.losses}), "bits per byte", None
+        ),
+        "curve": curve_figure(panels),
+        "frontier": frontier_figure(tokens, found.strategies, found.frontiers, "accuracy, %"),
+        "training_loss": training_figure(curves),
+    }
+    if found.ways:
+        read = {cell: scaled(share, 100) for cell, share in found.protocols.items()}
+        drawn["protocols"] = intervals_figure(read, found.ways, f"{COMPARED} accuracy, %", chance)
+    if found.calibrated:
+        protocol = found.calibrated[0]
+        drawn["reliability"] = reliability_figure(
+            {model: own.bins for (name, model), own in found.calibrations.items() if name == protocol}
+        )
+    return drawn
 
 
 def _reaches(values: Sequence[Interval]) -> list[list[float]]:
