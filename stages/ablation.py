@@ -6,7 +6,7 @@ Each combination is a DVC experiment of HEAD named after its values (`alpha-5-se
 `--temp` and `--queue` copy the project and all its data for each, do not see files that Git does not know, and lose the
 checkpoints and finished predictions of `scratch/` with every failure; in the workspace a run that was killed in its third week
 goes on. The price: the workspace is in use meanwhile, its params.yaml, dvc.lock and metrics must be committed before,
-and are put back at the end, after Ctrl-C too. After `kill -9`: `git checkout -- . && dvc checkout`.
+and are put back at the end, after Ctrl-C too. After `kill -9` DVC leaves HEAD detached: `git checkout -f <branch> && dvc checkout`.
 
 What is done is not run again: an experiment of HEAD, however it was started, with the same params, and the code and data of now.
 A failure is told, and the others still run. Results go to results/ablation.json, which is no out of DVC. A command, not a stage.
@@ -27,7 +27,6 @@ import yaml
 
 from stages.compare import columns
 from stages.lib.ablations import (
-    SEED,
     Cell,
     Combination,
     Mean,
@@ -39,12 +38,12 @@ from stages.lib.ablations import (
     sweeps,
     written,
 )
-from stages.lib.files import write_json
+from stages.lib.files import write_bytes, write_json
 from stages.lib.reruns import producers
 from stages.lib.results import in_order
 from stages.lib.revisions import Revision
 from stages.lib.section import BuildError
-from stages.lib.stage import PARAMS, ROOT, Declaration, artifact_name, changes, declarations, read_params
+from stages.lib.stage import PARAMS, ROOT, Declaration, changes, declarations, read_params
 from stages.lib.tables import strategies_in_order
 
 LOCK = "dvc.lock"
@@ -70,6 +69,17 @@ def git(root: Path, *arguments: str) -> str:
     return done.stdout
 
 
+def blob(root: Path, name: str) -> bytes | None:
+    """The bytes of `<revision>:<path>`; None where Git has none."""
+    done = subprocess.run(["git", "cat-file", "blob", name], cwd=root, capture_output=True, check=False)
+    return None if done.returncode else done.stdout
+
+
+def there(path: Path) -> bytes | None:
+    """The bytes of a file, None where there is none."""
+    return path.read_bytes() if path.is_file() else None
+
+
 class Workspace:
     """The project in `root`, in which experiments run and which is afterwards what it was.
 
@@ -78,17 +88,19 @@ class Workspace:
     """
 
     def __init__(self, root: Path, params: Mapping[str, Any], stages: Mapping[str, Declaration]) -> None:
-        self.root, self.params, self.stages = root, params, stages
+        self.root, self.params = root, params
         self.head = git(root, "rev-parse", "HEAD").strip()
         outs = [out for stage in stages.values() for out in stage.outs]
         tracked = set(git(root, "ls-files", "-z", "--", PARAMS, LOCK, *outs).split("\0")) - {""}
         for name in (PARAMS, LOCK):
             if name not in tracked:
-                raise BuildError(f"{name}: not committed; build with `dvc repro` and commit, experiments start from there")
-        self.changed_by_runs = sorted(tracked)
-        if dirty := git(root, "diff", "--name-only", "HEAD", "--", *self.changed_by_runs).split():
+                raise BuildError(
+                    f"{name}: not committed; build with `dvc repro` and commit, experiments start from there"
+                )
+        self.committed = {path: blob(root, f"HEAD:{path}") for path in sorted(tracked)}
+        if dirty := [path for path, content in self.committed.items() if content != there(root / path)]:
             raise BuildError(
-                f"{', '.join(dirty)}: not as in HEAD, where experiments start from: commit, or `git checkout -- . && dvc checkout`"
+                f"{', '.join(dirty)}: not as in HEAD, where experiments start from; commit, or `git checkout -- . && dvc checkout`"
             )
         self.read = sorted({path for made in producers(stages).values() for path, makers in made.items() if not makers})
         inside = [path for path in self.read if not Path(path).is_absolute() and not path.startswith("..")]
@@ -133,7 +145,7 @@ class Workspace:
         try:
             return self.dvc("exp", "run", "--name", name, *values) == 0
         finally:
-            git(self.root, "checkout", self.head, "--", PARAMS)
+            self.put_back(PARAMS)
 
     def dvc(self, *arguments: str) -> int:
         """Run DVC in a process group of its own, so that one signal reaches it and its stages once; its exit code."""
@@ -145,9 +157,18 @@ class Workspace:
                 child.wait()
                 raise
 
+    def put_back(self, path: str) -> None:
+        """Make a file that of HEAD. `git checkout` would pass over one that has the size and the second of before."""
+        content = self.committed[path]
+        if content is None:
+            (self.root / path).unlink(missing_ok=True)
+        elif content != there(self.root / path):
+            write_bytes(self.root / path, content)
+
     def restore(self) -> None:
         """Make params.yaml, dvc.lock, metrics and artifacts those of HEAD; other files are left as they are."""
-        git(self.root, "checkout", self.head, "--", *self.changed_by_runs)
+        for path in self.committed:
+            self.put_back(path)
         if self.dvc("checkout", "--force", "--quiet"):
             raise BuildError("`dvc checkout` failed; the artifacts are those of the last experiment until it succeeds")
 
@@ -191,7 +212,8 @@ def lines(cells: Sequence[Cell], confidence: float) -> Iterator[str]:
     moved = [
         arm
         for arm in order
-        if not several or any(cell.effect and (cell.effect.mean, cell.effect.low) != (0, 0) for cell in grouped[arm][1:])
+        if not several
+        or any(cell.effect and (cell.effect.mean, cell.effect.low) != (0, 0) for cell in grouped[arm][1:])
     ]
     percent = f"{100 * confidence:g} %"
     head = ["strategy", "model", "setting", "seeds", "accuracy", percent]
@@ -269,7 +291,8 @@ def run_all(workspace: Workspace, asked: Sequence[Combination]) -> tuple[dict[Co
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the combinations, print the summary and write it."""
     parser = argparse.ArgumentParser(
-        prog="python -m stages.ablation", description="Experiments over combinations of params, and their summary over seeds."
+        prog="python -m stages.ablation",
+        description="Experiments over combinations of params, and their summary over seeds.",
     )
     parser.add_argument("set", nargs="*", metavar="KEY=VALUE,VALUE,...", help="params to vary; `seed` is averaged over")
     asked = parser.parse_args(arguments)
@@ -282,13 +305,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise BuildError("two combinations would have the same name; leave out characters that no name can have")
         plain = yaml.safe_load((ROOT / PARAMS).read_text(encoding="utf-8"))
         runs, failed = run_all(Workspace(ROOT, plain, declarations(ROOT, params)), wanted)
-        cells = summary({combination: scores(ROOT, name) for combination, name in runs.items()}, confidence := 0.95)
+        confidence = params["statistics"]["confidence"]
+        cells = summary({combination: scores(ROOT, name) for combination, name in runs.items()}, confidence)
         write_json(ROOT / WRITTEN, results(runs, cells, failed))
         print("\n".join(lines(cells, confidence)))
         print(f"{WRITTEN} has all of it; `dvc exp show` the runs")
         if failed:
             names = [experiment_name(combination) for combination in failed]
-            raise BuildError(f"{len(failed)} of {len(wanted)} failed: {', '.join(names)}; the same command tries them again")
+            raise BuildError(
+                f"{len(failed)} of {len(wanted)} failed: {', '.join(names)}; the same command tries them again"
+            )
     except BuildError as error:
         sys.exit(f"osler: {error}")
     except Interrupted as stopped:

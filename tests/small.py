@@ -7,20 +7,23 @@ from pathlib import Path
 import yaml
 
 from stages.lib.stage import ROOT
-from tests.project import ENVIRONMENT, Project
+from tests.project import Project
 
-ITEMS = 40
+ITEMS = 40  # in 20 groups
 
-BUILD = '''"""Predictions of two models: `base` has the first 10 items right, `tuned` also alpha items more, and the one of the seed."""
-import json, sys
+BUILD = '''"""Predictions of two models: `base` has the first 10 of the items right, `tuned` alpha + seed more."""
+import json, sys, time
 from pathlib import Path
 import polars as pl
 import yaml
+sys.path.insert(0, OSLER)
 from stages.lib.items import SCHEMA
 from stages.lib.prompts import PREDICTIONS
 
 params = yaml.safe_load(Path("params.yaml").read_text())
 alpha, seed = params["neftune"]["alpha"], params["seed"]
+print("building", flush=True)
+time.sleep(params["pause_seconds"])
 if alpha < 0:
     sys.exit("alpha is negative")
 ids = [f"small/{number:02}" for number in range(ITEMS)]
@@ -40,7 +43,7 @@ touched = pl.DataFrame({"benchmark": "small", "item_id": ids[:4], "documents": 1
 touched.head(params["touched"]).write_parquet("data/touched.parquet")
 accuracy = {}
 for model in params["evaluated"]:
-    right = set(range(10 + (alpha if model == "tuned" else 0))) | ({ITEMS - seed} if model == "tuned" else set())
+    right = range(10 + (alpha + seed if model == "tuned" else 0))
     frames = []
     for strategy, draws in (("zero_shot", 1), ("few_shot", 2)):
         for draw in range(draws):
@@ -61,7 +64,7 @@ for model in params["evaluated"]:
     for (strategy,), rows in answers.partition_by("strategy", as_dict=True).items():
         accuracy.setdefault(strategy, {})[model] = rows["correct"].mean()
 Path("data/accuracy.json").write_text(json.dumps(accuracy))
-'''.replace("ITEMS", str(ITEMS))
+'''.replace("ITEMS", str(ITEMS)).replace("OSLER", repr(str(ROOT)))
 
 DVC_YAML = """stages:
   build:
@@ -72,6 +75,7 @@ DVC_YAML = """stages:
     - evaluated
     - neftune
     - option
+    - pause_seconds
     - seed
     - touched
     outs:
@@ -95,8 +99,8 @@ def small_project(folder: Path) -> Project:
     project = Project(folder)
     statistics = yaml.safe_load((ROOT / "params.yaml").read_text())["statistics"]
     params = {
-        "seed": 1, "neftune": {"alpha": 0}, "option": "aye", "touched": 4, "evaluated": ["base", "tuned"],
-        "statistics": statistics,
+        "seed": 1, "neftune": {"alpha": 0}, "option": "aye", "touched": 4, "pause_seconds": 0,
+        "evaluated": ["base", "tuned"], "statistics": statistics,
     }  # fmt: skip
     (folder / "build.py").write_text(BUILD)
     (folder / "dvc.yaml").write_text(DVC_YAML)
@@ -104,9 +108,8 @@ def small_project(folder: Path) -> Project:
     (folder / ".gitignore").write_text("/data/\n/results/\n")
     subprocess.run(["git", "init", "-qb", "main", folder], check=True)
     project.run(sys.executable, "-m", "dvc", "init", "-q")
+    project.run("dvc", "repro", "-q")
+    project.run("git", "add", "-A")
+    project.run("git", "commit", "-qm", "first")
+    project.run("git", "tag", "first")
     return project
-
-
-def environment() -> dict[str, str]:
-    """Variables under which the project's script finds the modules of stages/."""
-    return ENVIRONMENT | {"PYTHONPATH": str(ROOT)}

@@ -187,7 +187,10 @@ def compared(paired: pl.DataFrame, touched: pl.DataFrame, resampling: Resampling
         whole = _share(rows, resampling)
         rest = rows.join(touched.select(ITEM).unique(), on=ITEM, how="anti")
         untouched = _share(rest, resampling) if 0 < rest.height < rows.height else None
-        single = benchmark != MEAN and rows.select((pl.col("answers", "answers_second") == 1).all()).row(0) == (True, True)
+        single = benchmark != MEAN and rows.select((pl.col("answers", "answers_second") == 1).all()).row(0) == (
+            True,
+            True,
+        )
         holm_p = next(corrected) if count else 1.0
         excludes = whole.difference.low > 0 or whole.difference.high < 0
         real = excludes and holm_p <= 1 - resampling.confidence
