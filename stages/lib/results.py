@@ -1,6 +1,12 @@
-"""What predictions and held-out bits amount to: accuracies, chance levels and bits per byte, with their intervals."""
+"""What predictions and held-out bits amount to: accuracies, chance levels and bits per byte, with their intervals.
+
+Accuracies are of rows of one protocol (`headline`). An item that a strategy answered in several draws counts once, with
+the mean of its draws: draws are about the same item, and taking them as items would make intervals too narrow. How far
+whole draws lie apart is `draw_spreads`.
+"""
 
 import math
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -30,10 +36,45 @@ def in_order(models: Iterable[str]) -> list[str]:
     return sorted(set(models), key=place)
 
 
+@dataclass(frozen=True)
+class Spread:
+    """Accuracy of whole draws: how many, the lowest, the highest, and their standard deviation (divisor draws - 1)."""
+
+    draws: int
+    minimum: float
+    maximum: float
+    deviation: float
+
+
+def headline(predictions: pl.DataFrame, protocol: str) -> pl.DataFrame:
+    """The rows answered in `protocol`, which accuracies and claims are about."""
+    return predictions.filter(pl.col("protocol") == protocol)
+
+
+def item_means(predictions: pl.DataFrame) -> pl.DataFrame:
+    """One row an item, strategy, model and seed: `correct` is the mean over its draws (a fraction), `draws` how many.
+
+    Args:
+        predictions: of one protocol.
+    Returns:
+        benchmark, strategy, model, item_id, seed, group, correct, draws, sorted.
+    Raises:
+        ValueError: several protocols.
+    """
+    if predictions["protocol"].n_unique() > 1:
+        raise ValueError("rows of several protocols: take `headline` first")
+    keys = ["benchmark", "strategy", "model", "item_id", "seed", "group"]
+    means = predictions.group_by(keys).agg(pl.col("correct").cast(pl.Float64).mean(), pl.len().alias("draws"))
+    return means.sort(keys)
+
+
 def accuracies(predictions: pl.DataFrame, confidence: float) -> dict[tuple[str, str, str], Accuracy]:
-    """By benchmark, strategy and model. An item answered under several seeds counts once for each, in its group."""
+    """By benchmark, strategy and model, of rows of one protocol, over `item_means`.
+
+    An item answered under several seeds counts once for each, in its group.
+    """
     cells = {}
-    parts = predictions.partition_by("benchmark", "strategy", "model", as_dict=True)
+    parts = item_means(predictions).partition_by("benchmark", "strategy", "model", as_dict=True)
     for (benchmark, strategy, model), rows in sorted(parts.items()):
         groups = rows["group"].to_list()
         share = accuracy_interval(rows["correct"].to_list(), groups, confidence)
@@ -61,9 +102,25 @@ def mean_accuracies(cells: Mapping[tuple[str, str, str], Accuracy]) -> dict[tupl
     }
 
 
+def draw_spreads(predictions: pl.DataFrame) -> dict[tuple[str, str], Spread]:
+    """By strategy and model, where there are several draws: the spread of their accuracies (means over benchmarks)."""
+    keys = ["strategy", "model", "seed", "draw"]
+    shares = predictions.group_by("benchmark", *keys).agg(pl.col("correct").mean())
+    draws = shares.sort(*keys, "benchmark").group_by(keys, maintain_order=True).agg(pl.col("correct").mean())
+    found: dict[tuple[str, str], list[float]] = {}
+    for strategy, model, _, _, share in draws.iter_rows():
+        found.setdefault((strategy, model), []).append(share)
+    return {
+        arm: Spread(len(own), min(own), max(own), statistics.stdev(own)) for arm, own in found.items() if len(own) > 1
+    }
+
+
 def chance_levels(predictions: pl.DataFrame) -> dict[str, float]:
-    """By benchmark: the accuracy of a guess among each item's own options, on average over its items."""
-    items = predictions.unique("item_id").sort("item_id")
+    """By benchmark: the accuracy of a guess among each item's own options, on average over its items.
+
+    Scores are one an option under every protocol and strategy, likelihoods as well as shares of votes.
+    """
+    items = predictions.unique(["benchmark", "item_id"]).sort("benchmark", "item_id")
     chance = items.group_by("benchmark").agg((1 / pl.col("scores").list.len()).mean().alias("chance"))
     return {str(benchmark): float(value) for benchmark, value in sorted(chance.iter_rows())}
 

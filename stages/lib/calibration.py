@@ -1,0 +1,131 @@
+"""Whether probabilities mean what they say: of the answers given with 80 %, are 80 % right? Expected calibration error.
+
+The probability of an answer is the highest of the softmax of the options' log-likelihoods, taken as the only possible
+answers. `per_token` and `per_byte` divide log-likelihoods by lengths, so theirs are flatter by construction: their errors
+say what using them as probabilities would cost, and compare between models of one protocol only.
+
+The error is the mean over bins of equal width of |share right - mean probability|, weighted by answers. Chance makes it too
+large (0.08 for 100 calibrated answers in 10 bins), by as much in a resample as in the sample; the interval is the basic
+bootstrap's, which takes that off: it reaches down to 0 where the model may be calibrated.
+
+Source:
+    Guo et al. 2017, On calibration of modern neural networks, arXiv 1706.04599. Davison and Hinkley 1997, Bootstrap
+    methods and their application, section 5.2.1 (basic bootstrap).
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from stages.lib.intervals import Interval, accuracy_interval
+from stages.lib.prompts import softmax
+
+BINS = 10  # of equal width, as in the source (15 there, with tens of thousands of answers)
+LIKELIHOODS = ("letter", "full_answer", "per_token", "per_byte")  # protocols that have probabilities
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Answers whose probability is in [low, high): how many, their mean probability, and the share that is right."""
+
+    low: float
+    high: float
+    items: int
+    probability: float
+    accuracy: Interval
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Expected calibration error (a fraction) with its interval, and the bins that hold an answer, for a figure."""
+
+    error: Interval
+    bins: tuple[Bin, ...]
+
+
+def answer_probability(scores: Sequence[float]) -> float:
+    """The highest probability: of `softmax` for log-likelihoods, which are never positive; shares stand for themselves."""
+    return max(scores) if max(scores) > 0 else max(softmax(scores))
+
+
+def calibration_error(
+    probabilities: Sequence[float],
+    correct: Sequence[float],
+    group: Sequence[str],
+    confidence: float,
+    samples: int,
+    seed: int,
+) -> Interval:
+    """Expected calibration error over bins of equal width, with an interval over groups of items.
+
+    Low: the error less how far the bins' gaps together lie from those of a resample (`confidence` of the time on both
+    sides): a true error of 0 is excluded as seldom as it says. High: the basic bootstrap's, at least the error.
+
+    Args:
+        probabilities: of the answers given, in [0, 1].
+        correct: whether they are right.
+        group: the answers' groups.
+        confidence: of the interval.
+        samples: resamples of groups.
+        seed: of the resamples.
+    Returns:
+        With one group, [0, 1].
+    """
+    chosen = np.asarray(probabilities, dtype=np.float64)
+    _, index = np.unique(np.asarray(group, dtype=str), return_inverse=True)
+    groups = int(index.max()) + 1
+    gaps_GB = np.zeros((groups, BINS))
+    np.add.at(gaps_GB, (index, _bin(chosen)), np.asarray(correct, dtype=np.float64) - chosen)
+    items_G = np.bincount(index).astype(np.float64)
+    gaps_B = gaps_GB.sum(axis=0) / items_G.sum()
+    error = float(np.abs(gaps_B).sum())
+    if groups < 2:
+        return Interval(error, 0.0, 1.0)
+    drawn_SG = np.random.default_rng(seed).multinomial(groups, np.full(groups, 1 / groups), size=samples)
+    moved_SB = drawn_SG @ gaps_GB / (drawn_SG @ items_G)[:, None] - gaps_B
+    moved_SB *= math.sqrt(groups / (groups - 1))
+    distance = float(np.quantile(np.abs(moved_SB).sum(axis=1), (1 + confidence) / 2))
+    least = float(np.quantile(np.abs(gaps_B + moved_SB).sum(axis=1), (1 - confidence) / 2))
+    return Interval(error, max(0.0, error - distance), min(1.0, max(error, 2 * error - least)))
+
+
+def _bin(probabilities: NDArray[np.float64]) -> NDArray[np.int64]:
+    return np.minimum((probabilities * BINS).astype(np.int64), BINS - 1)
+
+
+def reliability(
+    probabilities: Sequence[float], correct: Sequence[float], group: Sequence[str], confidence: float
+) -> tuple[Bin, ...]:
+    """The bins that hold an answer, from unsure to sure; a calibrated model's accuracy is the mean probability."""
+    chosen, right, of = np.asarray(probabilities), np.asarray(correct, dtype=np.float64), np.asarray(group, dtype=str)
+    place = _bin(chosen)
+    return tuple(
+        Bin(
+            number / BINS,
+            (number + 1) / BINS,
+            int(inside.sum()),
+            float(chosen[inside].mean()),
+            accuracy_interval(right[inside].tolist(), of[inside].tolist(), confidence),
+        )
+        for number in np.unique(place).tolist()
+        for inside in [place == number]
+    )
+
+
+def calibrations(
+    predictions: pl.DataFrame, confidence: float, samples: int, seed: int, strategy: str = "zero_shot"
+) -> dict[tuple[str, str], Calibration]:
+    """By protocol and model, of the protocols that read likelihoods, over the items of all benchmarks together."""
+    rows = predictions.filter((pl.col("strategy") == strategy) & pl.col("protocol").is_in(LIKELIHOODS))
+    found = {}
+    for (protocol, model), own in sorted(rows.partition_by("protocol", "model", as_dict=True).items()):
+        own = own.sort("benchmark", "item_id", "seed", "draw")
+        probabilities = [answer_probability(scores) for scores in own["scores"]]
+        correct, group = own["correct"].to_list(), own.select(pl.concat_str("benchmark", "group", separator="\0"))
+        asked = (probabilities, correct, group.to_series().to_list(), confidence)
+        found[str(protocol), str(model)] = Calibration(calibration_error(*asked, samples, seed), reliability(*asked))
+    return found
