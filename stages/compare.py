@@ -99,10 +99,10 @@ def common_protocol(first: Build, second: Build, asked: str | None) -> str:
 
 def comparison(first: Build, second: Build, protocol: str, resampling: Resampling) -> dict[str, Any]:
     """All that is found, as it is written to JSON but for `rows`, which are Row objects in the order of a report."""
-    scores = [item_scores(side.answers.filter(pl.col("protocol") == protocol)) for side in (first, second)]
-    asked = scores[0].select(ITEM).unique().join(scores[1].select(ITEM).unique(), on=ITEM)
+    one, other = (item_scores(side.answers.filter(pl.col("protocol") == protocol)) for side in (first, second))
+    asked = one.select(ITEM).unique().join(other.select(ITEM).unique(), on=ITEM)
     changed = changed_items(first.items, second.items).join(asked, on=ITEM, how="semi", maintain_order="left")
-    paired = pairs(*scores, changed)
+    paired = pairs(one, other, changed)
     rows = compared(paired, pl.concat([first.touched, second.touched]), resampling)
     models, strategies = in_order(row.model for row in rows), strategies_in_order([row.strategy for row in rows])
     rows.sort(key=lambda row: (models.index(row.model), strategies.index(row.strategy), row.benchmark == MEAN))
@@ -113,11 +113,11 @@ def comparison(first: Build, second: Build, protocol: str, resampling: Resamplin
         "confidence": resampling.confidence,
         "seeds": {"first": first.seeds, "second": second.seeds},
         "rows": rows,
-        "only_in_first": [list(cell) for cell in only_in(scores[0], scores[1])],
-        "only_in_second": [list(cell) for cell in only_in(scores[1], scores[0])],
+        "only_in_first": [list(cell) for cell in only_in(one, other)],
+        "only_in_second": [list(cell) for cell in only_in(other, one)],
         "unpaired_items": [
-            {"strategy": strategy, "benchmark": benchmark, "only_in_first": one, "only_in_second": other}
-            for strategy, benchmark, one, other in unpaired(*scores)
+            {"strategy": strategy, "benchmark": benchmark, "only_in_first": left, "only_in_second": right}
+            for strategy, benchmark, left, right in unpaired(one, other)
         ],
         "changed_items": changed["item_id"].to_list(),
     }

@@ -1,11 +1,14 @@
 """python -m stages.ablation: what is run, what is summed up, and that the workspace is what it was."""
 
 import json
+import re
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -186,3 +189,31 @@ def test_what_would_be_lost_or_could_not_be_built_again_is_refused(project: Proj
     with pytest.raises(BuildError, match="more/new.py: unknown to Git"):
         ablation.Workspace(project.folder, params, reads)
     shutil.rmtree(project.folder / "more")
+
+
+@pytest.mark.campaign
+def test_a_queue_with_one_worker_ends_with_what_the_loop_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`dvc exp run --queue` and `dvc queue start`: the metrics of the loop, which then finds nothing left to do."""
+    folders = tmp_path / "queue", tmp_path / "loop"
+    results = []
+    for folder in folders:
+        folder.mkdir()
+        project = small_project(folder)
+        if folder.name == "queue":
+            project.run("dvc", "exp", "run", "--queue", "-S", "neftune.alpha=0,5", "-S", "seed=1,2")
+            project.run("dvc", "queue", "start")
+            deadline = time.monotonic() + 600
+            while re.search("Queued|Running", status := project.run("dvc", "queue", "status")):
+                assert time.monotonic() < deadline, status
+                time.sleep(2)
+            assert status.count("Success") == 4, status
+            assert project.run("git", "status", "--porcelain") == ""
+        else:
+            project.run(*COMMAND, "neftune.alpha=0,5", "seed=1,2")
+        monkeypatch.setattr(ablation, "ROOT", folder)
+        monkeypatch.setattr(ablation.Workspace, "run", lambda *_: pytest.fail("it ran"))
+        ablation.main(["neftune.alpha=0,5", "seed=1,2"])
+        results.append(json.loads((folder / "results/ablation.json").read_text()))
+    queue, loop = results
+    assert queue["cells"] == loop["cells"]
+    assert len(queue["experiments"]) == len(loop["experiments"]) == 4

@@ -1,5 +1,7 @@
 """stages/lib/comparison.py: which items are paired, and when a difference is called real."""
 
+from collections.abc import Sequence
+
 import polars as pl
 import pytest
 
@@ -7,7 +9,6 @@ from stages.lib.comparison import (
     Resampling,
     changed_items,
     compared,
-    holm,
     item_scores,
     only_in,
     pairs,
@@ -19,7 +20,7 @@ NOTHING = pl.DataFrame(schema={"benchmark": pl.String, "item_id": pl.String})
 
 
 def scores(
-    right: list[float], model: str = "cpt", strategy: str = "zero_shot", benchmark: str = "b", answers: int = 1
+    right: Sequence[float], model: str = "cpt", strategy: str = "zero_shot", benchmark: str = "b", answers: int = 1
 ) -> pl.DataFrame:
     """`item_scores` of items 00, 01, ... in groups of their own."""
     ids = [f"{benchmark}/{number:02}" for number in range(len(right))]
@@ -158,17 +159,3 @@ def test_of_several_draws_there_is_no_mcnemar_test() -> None:
     (row,) = compared(paired, NOTHING, RESAMPLING)
     assert row.mcnemar_p is None
     assert row.whole.difference.estimate == 0.5
-
-
-@pytest.mark.parametrize(
-    ("values", "expected"),
-    [
-        ([0.01, 0.04, 0.03], [0.03, 0.06, 0.06]),  # 3 x 0.01, 2 x 0.03, and 1 x 0.04 is not below the one before
-        ([0.5, 0.9], [1.0, 1.0]),
-        ([0.02], [0.02]),
-        ([], []),
-    ],
-)
-def test_holm_by_hand(values: list[float], expected: list[float]) -> None:
-    """Each is multiplied by the number that are left, never falls below a smaller one's, and is no more than 1."""
-    assert holm(values) == pytest.approx(expected)

@@ -9,18 +9,15 @@ deviations, ten +- 0.7; fewer than three give none.
 import itertools
 import math
 import re
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from scipy import stats
-
 from stages.lib.section import BuildError
+from stages.lib.seeds import ENOUGH_SEEDS, seed_interval
 from stages.lib.stage import MISSING, suggestion
 
 SEED = "seed"
-ENOUGH_SEEDS = 3
 Scores = Mapping[str, Mapping[str, float]]  # strategy -> model -> accuracy, as metrics/eval.json has it
 Combination = tuple[tuple[str, Any], ...]  # params key and value, in the order in which they were given
 
@@ -123,13 +120,11 @@ def setting_of(combination: Combination) -> Combination:
 
 
 def mean_over_seeds(values: Sequence[float], confidence: float) -> Mean:
-    """The mean with Student's t interval, which takes seeds as independent and near normal."""
-    mean = math.fsum(values) / len(values)
+    """The mean with its t interval over seeds, one value each."""
     if len(values) < ENOUGH_SEEDS:
-        return Mean(len(values), mean, None, None)
-    error = statistics.stdev(values) / math.sqrt(len(values))
-    half = float(stats.t.ppf((1 + confidence) / 2, len(values) - 1)) * error
-    return Mean(len(values), mean, mean - half, mean + half)
+        return Mean(len(values), math.fsum(values) / len(values), None, None)
+    interval = seed_interval(values, confidence)
+    return Mean(len(values), interval.estimate, interval.low, interval.high)
 
 
 def summary(runs: Mapping[Combination, Scores], confidence: float) -> list[Cell]:
@@ -143,8 +138,8 @@ def summary(runs: Mapping[Combination, Scores], confidence: float) -> list[Cell]
     for combination, by_strategy in runs.items():
         cells = scores.setdefault(setting_of(combination), {})
         for strategy, by_model in by_strategy.items():
-            for model, accuracy in by_model.items():
-                cells.setdefault((strategy, model), {})[dict(combination).get(SEED, MISSING)] = accuracy
+            for model, share in by_model.items():
+                cells.setdefault((strategy, model), {})[dict(combination).get(SEED, MISSING)] = share
     if not scores:
         return []
     first = next(iter(scores))

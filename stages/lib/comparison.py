@@ -12,13 +12,13 @@ All of it is about other items of the same kind. Other training seeds are in no 
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
-from stages.lib.intervals import Interval, Pairs, bootstrap_interval, mcnemar_p, sign_flip_p
+from stages.lib.intervals import Interval, Pairs, bootstrap_interval, holm, mcnemar_p, sign_flip_p
 
 CELL = ["model", "strategy", "benchmark"]
 ITEM = ["benchmark", "item_id"]
@@ -121,21 +121,6 @@ def unpaired(first: pl.DataFrame, second: pl.DataFrame) -> list[tuple[str, str, 
     shared = one.select(keys).unique().join(other.select(keys).unique(), on=keys)
     joined = shared.join(counts[0], on=keys, how="left").join(counts[1], on=keys, how="left").fill_null(0)
     return [row for row in sorted(joined.select(*keys, "first", "second").iter_rows()) if row[2] or row[3]]
-
-
-def holm(values: Sequence[float]) -> list[float]:
-    """p-values corrected so that the chance of even one false finding among them is the level they are read at.
-
-    The k-th smallest of n is multiplied by n - k + 1, is at least the one before it, and at most 1.
-
-    Source:
-        Holm 1979, A simple sequentially rejective multiple test procedure, Scandinavian Journal of Statistics 6.
-    """
-    corrected, reached = [0.0] * len(values), 0.0
-    for rank, index in enumerate(sorted(range(len(values)), key=values.__getitem__)):
-        reached = max(reached, min(1.0, (len(values) - rank) * values[index]))
-        corrected[index] = reached
-    return corrected
 
 
 def _differences(rows: pl.DataFrame) -> Pairs:
