@@ -102,8 +102,9 @@ def comparison(first: Build, second: Build, protocol: str, resampling: Resamplin
     one, other = (item_scores(side.answers.filter(pl.col("protocol") == protocol)) for side in (first, second))
     asked = one.select(ITEM).unique().join(other.select(ITEM).unique(), on=ITEM)
     changed = changed_items(first.items, second.items).join(asked, on=ITEM, how="semi", maintain_order="left")
+    touched = pl.concat([first.touched, second.touched]).unique()
     paired = pairs(one, other, changed)
-    rows = compared(paired, pl.concat([first.touched, second.touched]), resampling)
+    rows = compared(paired, touched, resampling)
     models, strategies = in_order(row.model for row in rows), strategies_in_order([row.strategy for row in rows])
     rows.sort(key=lambda row: (models.index(row.model), strategies.index(row.strategy), row.benchmark == MEAN))
     return {
@@ -119,6 +120,7 @@ def comparison(first: Build, second: Build, protocol: str, resampling: Resamplin
             {"strategy": strategy, "benchmark": benchmark, "only_in_first": left, "only_in_second": right}
             for strategy, benchmark, left, right in unpaired(one, other)
         ],
+        "touched_items": asked.join(touched, on=ITEM, how="semi").height,
         "changed_items": changed["item_id"].to_list(),
     }
 
@@ -172,6 +174,14 @@ def _named(cells: Sequence[Sequence[str]]) -> str:
     return ", ".join(f"{model} ({', '.join(names)})" for model, names in models.items())
 
 
+def _same(rows: Sequence[Row]) -> str:
+    """Where no score differs: models by name under whatever strategy, else with their strategies."""
+    whole = {row.model for row in rows} - {row.model for row in rows if row.differing}
+    rest = [row for row in rows if not row.differing and row.model not in whole and row.benchmark != MEAN]
+    named = _named([(row.model, row.strategy, row.benchmark) for row in rest])
+    return ", ".join([*in_order(whole), *([named] if named else [])])
+
+
 def lines(found: Mapping[str, Any]) -> Iterator[str]:
     """What is printed of a `comparison`."""
     first, second, percent = found["first"], found["second"], f"{100 * found['confidence']:g} %"
@@ -203,10 +213,10 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
             body.append([*named, *values, *_points(row.untouched.difference)])
         yield from columns([head, *body], 3)
         yield ""
-    elif differing:
-        yield "No kept document of either touches an item of these, or none leaves one untouched."
-    if same := [(row.model, row.strategy, row.benchmark) for row in found["rows"] if not row.differing]:
-        yield f"Same scores on every item: {_named([cell for cell in same if cell[2] != MEAN])}."
+    elif not found["touched_items"]:
+        yield "No kept document of either shares a run of words with an item that was asked."
+    if same := _same(found["rows"]):
+        yield f"Same scores on every item: {same}."
     if not found["rows"]:
         yield "Nothing was answered in both."
     for side in ("first", "second"):
@@ -220,7 +230,7 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
         count = f"{len(changed)} item{'s' if len(changed) > 1 else ''}"
         yield f"Changed between the two, left out: {count} with another question, context, options or answer ({shown})."
     if differing:
-        yield f"real: Holm p at most {1 - found['confidence']:.2g} over these {len(differing)} rows, and an interval without 0."
+        yield f"real: Holm p at most {1 - found['confidence']:.2g} over the rows above, and an interval without 0."
     seeds = [", ".join(map(str, found["seeds"][side])) for side in ("first", "second")]
     yield (
         f"Intervals are about other items, in groups. Another training seed moves scores too, which they do not cover (seed"
