@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export HF_HUB_OFFLINE := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: help setup repro test check format profile export campaign
+.PHONY: help setup repro ablation test check format profile export campaign
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -26,6 +26,9 @@ repro: setup ## build what changed: the default takes under 5 minutes on two cor
 	@python -m stages.profile --check
 	dvc repro
 	@python -m stages.show
+
+ablation: setup ## experiments over SET='neftune.alpha=0,5 seed=1,2,3', one after another, and their summary
+	@python -m stages.ablation $(SET)
 
 test: setup ## all tests (about 12 minutes on two cores)
 	python -m pytest -m 'not campaign' --numprocesses 2 --dist loadfile

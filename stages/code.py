@@ -12,6 +12,8 @@ from stages.lib.section import BuildError
 from stages.lib.stage import run
 
 COMMANDS = (
+    "ablation",
+    "compare",
     "export",
     "launch",
     "plan",
