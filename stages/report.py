@@ -37,6 +37,7 @@ from stages.lib.results import (
 from stages.lib.section import BuildError, Section
 from stages.lib.stage import run
 from stages.lib.tables import curve_parts, report_text, strategies_in_order, summary
+from stages.lib.task_scores import generation_metrics, generation_parts
 
 HEADLINES = ("effect_points", "verdict")  # of a claim
 
@@ -128,6 +129,7 @@ def main(
     curve: Path,
     eval: Path,
     experts: Path,
+    generation: Path,
     loss: Path,
     report: Path,
     figures: Path,
@@ -177,6 +179,9 @@ def main(
     write_json(eval, headline)
     write_json(loss, by_domain)
     write_json(experts, expert_metrics(pl.concat([pl.read_parquet(folder / "experts.parquet") for folder in folders])))
+    generations = pl.concat([pl.read_parquet(folder / "generations.parquet") for folder in folders])
+    texts = generation_metrics(generations, confidence)
+    write_json(generation, texts)
     summaries = {name: {key: own[key] for key in HEADLINES if key in own} for name, own in verdicts.items()}
     write_json(claims, {name: summaries[name] | {"evidence": [verdicts[name]]} for name in summaries})
 
@@ -210,7 +215,7 @@ def main(
             confidence,
             truncated,
             seeds,
-            curve_parts(points, dips, strategies[0]),
+            [*generation_parts(texts), *curve_parts(points, dips, strategies[0])],
         ),
     )
 
