@@ -16,6 +16,7 @@ from stages.lib.intervals import Interval
 from stages.lib.pages import Block, Code, Heading, Items, Paragraph, Picture, Strong, Table, Text
 from stages.lib.results import Spread, in_order
 from stages.lib.shapley import Credit
+from stages.lib.task_scores import generation_blocks
 
 CORPUS_WIDE = "all"  # the row of a recall table that is about all classes together
 
@@ -505,6 +506,7 @@ class Records:
 
     Args:
         plan, corpus, contamination, phi: the contents of plan.json and of the metrics files of these names.
+        generation: see `generation_metrics`.
         models: the contents of model.json by model.
     """
 
@@ -512,6 +514,7 @@ class Records:
     corpus: Mapping[str, Any]
     contamination: Mapping[str, Any]
     phi: Mapping[str, Any]
+    generation: Mapping[str, Any]
     models: Mapping[str, Mapping[str, Any]]
 
     @property
@@ -548,6 +551,7 @@ def report_blocks(found: Findings, records: Records) -> list[Block]:
         *costs_blocks(found),
         *protocol_blocks(found),
         *calibration_blocks(found),
+        *generation_blocks(records.generation),
         Heading(2, "Bits per byte"),
         Paragraph(f"Of held-out documents, lower is better, with {level} intervals over documents."),
         loss_table(found.losses),
