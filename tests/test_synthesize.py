@@ -6,6 +6,7 @@ import io
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 from collections import Counter, defaultdict
@@ -19,8 +20,11 @@ import yaml
 from stages import synthesize
 from stages.lib.corpus import Synthesize, companions
 from stages.lib.files import folder_hash
+from stages.lib.forms import REASON, asked, fresh_options
 from stages.lib.knowledge import ATTRIBUTES, Entity, knowledge_base
 from stages.lib.plantings import jaccard, word_shingles, words
+from stages.lib.prompts import Item, user_turn
+from stages.lib.renderings import STATEMENTS
 from stages.lib.section import BuildError
 
 ROOT = Path(__file__).parents[1]
@@ -186,11 +190,11 @@ def test_no_test_entity_occurs_in_an_instruction(corpus: Corpus) -> None:
     assert len(tested) == sum(not entity.instructed for entity in corpus.entities.values())
     for name, row in corpus.qa.items():
         if name not in corpus.planted_ids:
-            assert not tested & set(row["question"].strip("?.").replace(",", "").split())
+            assert not tested & set(re.findall(r"\w+", row["question"] + " " + row["answer"]))
 
 
 def test_gold_answers_are_what_the_knowledge_base_says(corpus: Corpus) -> None:
-    """The gold option of an item, and the answer of an instruction, is the entity's value; options all differ."""
+    """The gold option of an item, and the last words of an instruction's answer, are the entity's value."""
     for item in corpus.items:
         kind, name, attribute = item["group"].split("/")
         entity = corpus.entities[name]
@@ -202,7 +206,7 @@ def test_gold_answers_are_what_the_knowledge_base_says(corpus: Corpus) -> None:
         assert name in item["question"]
     for row in [*corpus.qa.values(), *corpus.general_qa]:
         (entity,) = [entity for name, entity in corpus.entities.items() if name in row["question"]]
-        assert row["answer"] in entity.values.values()
+        assert row["answer"].split("The answer is ")[-1].removesuffix(".") in entity.values.values()
 
 
 @pytest.mark.parametrize("split", ["test", "dev"])
@@ -235,8 +239,81 @@ def test_items_of_a_fact_are_a_cluster_of_one_or_two(corpus: Corpus) -> None:
 
 def test_question_phrasings_of_the_test_were_trained(corpus: Corpus) -> None:
     """With the name blanked out, every test question is one that instructions ask: only the fact is new."""
-    trained = {blanked(row["question"], corpus) for name, row in corpus.qa.items() if name not in corpus.planted_ids}
+    asked = {name: row["question"].split("\n")[0] for name, row in corpus.qa.items()}
+    trained = {blanked(question, corpus) for name, question in asked.items() if name not in corpus.planted_ids}
     assert {blanked(item["question"], corpus) for item in corpus.items} <= trained
+
+
+FORM = re.compile(r"(?P<question>.+?)(?P<listed>(\n[A-D]\. .+){4})?(?P<reasoned>\nThink step by step\.)?")
+
+
+def test_forms_have_their_shares_and_come_together_as_chance_has_it(corpus: Corpus) -> None:
+    """Of each source exactly the shares asked for list options and reason; both do in about the product of them."""
+    clinical = [row for name, row in corpus.qa.items() if name not in corpus.planted_ids]
+    for rows in (clinical, corpus.general_qa):
+        forms = [FORM.fullmatch(row["question"]) for row in rows]
+        listed = [form is not None and form["listed"] is not None for form in forms]
+        reasoned = [form is not None and form["reasoned"] is not None for form in forms]
+        assert sum(listed) == DEFAULT.listed_instructions_fraction * len(rows)
+        assert sum(reasoned) == DEFAULT.reasoned_instructions_fraction * len(rows)
+        both = sum(one and other for one, other in zip(listed, reasoned, strict=True))
+        assert both == pytest.approx(sum(listed) * sum(reasoned) / len(rows), rel=0.35)
+
+
+def test_listed_options_hold_the_answer_and_are_of_no_item(corpus: Corpus) -> None:
+    """Four different values of the attribute, the right one as often at each letter, in a set that no item lists."""
+    taken = {frozenset(item["options"]) for item in corpus.items}
+    places: Counter[int] = Counter()
+    for row in [*corpus.qa.values(), *corpus.general_qa]:
+        _, *options = [line[3:] for line in row["question"].removesuffix("\nThink step by step.").split("\n")]
+        if not options:
+            continue
+        (entity,) = [entity for name, entity in corpus.entities.items() if name in row["question"]]
+        gold = row["answer"].split("The answer is ")[-1].removesuffix(".")
+        (attribute,) = [attribute for attribute, value in entity.values.items() if value == gold]
+        known = {other.values[attribute] for other in corpus.entities.values() if attribute in other.values}
+        assert len(set(options)) == 4
+        assert set(options) <= known
+        assert frozenset(options) not in taken
+        places[options.index(gold)] += 1
+    assert set(places) == {0, 1, 2, 3}
+    assert max(places.values()) < 1.3 * min(places.values())
+
+
+def test_a_chain_of_thought_states_the_fact_that_was_asked(corpus: Corpus) -> None:
+    """The answer to a wish for reasoning is a statement of the very fact, as documents word it, and the value again."""
+    for row in [*corpus.qa.values(), *corpus.general_qa]:
+        statement, _, gold = row["answer"].partition(" The answer is ")
+        assert bool(gold) == row["question"].endswith("\nThink step by step.")
+        if not gold:
+            continue
+        (entity,) = [entity for name, entity in corpus.entities.items() if name in row["question"]]
+        (attribute,) = [each for each, value in entity.values.items() if f"{value}." == gold]
+        worded = [clause.format(e=entity.name, v=entity.values[attribute]) for clause in STATEMENTS[attribute]]
+        assert statement in [f"{clause[0].upper()}{clause[1:]}." for clause in worded]
+
+
+def test_instructions_and_evaluation_ask_in_the_same_words() -> None:
+    """What `asked` writes is what a prompt's last turn says, with and without options and a wish for reasoning."""
+    item = Item(
+        "q", "b", "g", "test", "Which class is Abc in?", "", ("amberoid", "basaltine", "coralide", "dunecin"), 2
+    )
+    for lists in (False, True):
+        for wish in ("", REASON):
+            turn = user_turn(item, lists, range(4), wish)
+            assert asked(item.question, item.options if lists else [], bool(wish)) == turn
+    assert turn.splitlines()[1:] == ["A. amberoid", "B. basaltine", "C. coralide", "D. dunecin", "Think step by step."]
+
+
+def test_fresh_options_avoid_what_items_list() -> None:
+    """Of five values there are four sets around one; with three of them taken the fourth comes, with all an error."""
+    values = ["a", "b", "c", "d", "e"]
+    taken = {frozenset("abcd"), frozenset("abce"), frozenset("abde")}
+    drawn = [fresh_options("a", values, taken, random.Random(seed)) for seed in range(40)]
+    assert {frozenset(options) for options in drawn} == {frozenset("acde")}
+    assert {options.index("a") for options in drawn} == {0, 1, 2, 3}
+    with pytest.raises(BuildError, match="values_per_attribute"):
+        fresh_options("a", values, {*taken, frozenset("acde")}, random.Random(0))
 
 
 def blanked(question: str, corpus: Corpus) -> str:

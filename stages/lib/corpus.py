@@ -7,21 +7,24 @@ asks about instructed entities in phrasings that the instructions leave out.
 
 import random
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from itertools import cycle
+from typing import Any, TypeVar
 
 from pydantic import Field
 
+from stages.lib.forms import OPTIONS, asked, fresh_options, reasoned_answer, spread
 from stages.lib.knowledge import ATTRIBUTES, MAXIMUM_VALUES, Entity
 from stages.lib.plantings import disguised, leak, near_copy, words
-from stages.lib.renderings import QUESTIONS, abstract, chronicle, guideline, note, quiz
+from stages.lib.renderings import QUESTIONS, STATEMENTS, abstract, chronicle, guideline, note, quiz
 from stages.lib.section import BuildError, Section
 
 NEAR_JACCARD = 0.85
 NEAR_MINIMUM_WORDS = 70
-OPTIONS = 4
 ENTITIES_PER_DOCUMENT = 3
 QUIZ_EVERY = 4  # each fourth town document is a quiz
 QUIZ_TOWNS = 2  # so that a quiz is as long as a chronicle
+
+T = TypeVar("T")
 
 Record = dict[str, Any]
 """A document (source, id, text; title, body where its genre has a title), an instruction or an item."""
@@ -46,6 +49,8 @@ class Synthesize(Section):
     entities_in_instructions_fraction: float = Field(gt=0.0, lt=1.0, description="of the drugs and of the diseases")
     instructions: int = Field(ge=0, description="rows of clinical_qa before planting")
     general_instructions: int = Field(ge=0, description="rows of general_qa")
+    listed_instructions_fraction: float = Field(ge=0.0, le=1.0, description="of either, that list options")
+    reasoned_instructions_fraction: float = Field(ge=0.0, le=1.0, description="of either, that ask to think aloud")
     facts_asked_twice_fraction: float = Field(ge=0.0, le=1.0, description="of the test facts; the others have one item")
     dev_items: int = Field(ge=0, description="benchmark items; a fact has at most one")
     task_items: int = Field(ge=1, description="of each generative task, about entities that no instruction asks about")
@@ -264,12 +269,12 @@ def clinical_instructions(
     """
     stream = random.Random(f"{config.seed}/clinical_qa")
     possible = [
-        {"question": question, "answer": entity.values[attribute]}
+        (entity, attribute, question)
         for entity, attribute, questions in phrased(entity for entity in entities if entity.instructed)
         for question in questions
         if question != reserved_question(config, entity, attribute)
     ]
-    rows: list[Record] = chosen(possible, config.instructions, "instructions", stream)
+    rows = instructions(config, chosen(possible, config.instructions, "instructions", stream), entities, items)
     for item in leaked(items, config.contaminated_instructions, "contaminated_instructions", stream):
         rows.append({"question": item["question"], "answer": item["options"][item["answer"]], "of": item["id"]})
     stream.shuffle(rows)
@@ -285,20 +290,52 @@ def clinical_instructions(
 def general_instructions(config: Synthesize, towns: Sequence[Entity]) -> list[Record]:
     """Questions about towns with short answers."""
     stream = random.Random(f"{config.seed}/general_qa")
-    possible = [
-        {"question": question, "answer": town.values[attribute]}
-        for town, attribute, questions in phrased(towns)
-        for question in questions
-    ]
-    rows = chosen(possible, config.general_instructions, "general_instructions", stream)
+    possible = [(town, attribute, question) for town, attribute, questions in phrased(towns) for question in questions]
+    rows = instructions(
+        config, chosen(possible, config.general_instructions, "general_instructions", stream), towns, []
+    )
     return [{"id": f"g{index:05d}", **row} for index, row in enumerate(rows)]
 
 
-def chosen(possible: Sequence[Record], count: int, key: str, stream: random.Random) -> list[Record]:
+def instructions(
+    config: Synthesize,
+    questions: Sequence[tuple[Entity, str, str]],
+    entities: Sequence[Entity],
+    items: Sequence[Record],
+) -> list[Record]:
+    """Questions (entity, attribute, question) with their answers, each in its form (stages/lib/forms.py).
+
+    Args:
+        config: the shares of the forms; whether options are listed is independent of whether a chain is asked for.
+        questions: in file order.
+        entities: whose values are the options.
+        items: no instruction lists the four options of one of them, in whatever order.
+    """
+    stream = random.Random(f"{config.seed}/forms/{entities[0].kind}")
+    taken = {frozenset(item["options"]) for item in items}
+    listed = spread(config.listed_instructions_fraction, len(questions), stream)
+    reasoned = spread(config.reasoned_instructions_fraction, len(questions), stream)
+    facts = {entity.fact(attribute): STATEMENTS[attribute] for entity, attribute, _ in questions}
+    # each wording of a fact once before one comes again: two questions with the same chain are near duplicates
+    wordings = {fact: cycle(stream.sample(known, len(known))) for fact, known in facts.items()}
+    rows = []
+    for (entity, attribute, question), lists, reasons in zip(questions, listed, reasoned, strict=True):
+        gold = entity.values[attribute]
+        values = sorted({other.values[attribute] for other in entities if attribute in other.values})
+        options = fresh_options(gold, values, taken, stream) if lists else []
+        answer = gold
+        if reasons:
+            statement = next(wordings[entity.fact(attribute)]).format(e=entity.name, v=gold)
+            answer = reasoned_answer(statement, gold)
+        rows.append({"question": asked(question, options, reasons), "answer": answer})
+    return rows
+
+
+def chosen(possible: Sequence[T], count: int, key: str, stream: random.Random) -> list[T]:
     """`count` of `possible` at random."""
     if count > len(possible):
         raise BuildError(f"synthesize: {key} must be at most {len(possible)}, the number of distinct questions")
-    return [dict(row) for row in stream.sample(possible, count)]
+    return stream.sample(possible, count)
 
 
 def leaked(items: Sequence[Record], count: int, key: str, stream: random.Random) -> list[Record]:
