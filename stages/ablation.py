@@ -39,12 +39,12 @@ from stages.lib.ablations import (
     written,
 )
 from stages.lib.files import write_bytes, write_json
+from stages.lib.findings import strategies_in_order
 from stages.lib.reruns import producers
 from stages.lib.results import in_order
 from stages.lib.revisions import Revision
 from stages.lib.section import BuildError
 from stages.lib.stage import PARAMS, ROOT, Declaration, changes, declarations, read_params
-from stages.lib.tables import strategies_in_order
 
 LOCK = "dvc.lock"
 WRITTEN = "results/ablation.json"

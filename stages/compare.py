@@ -34,12 +34,12 @@ from stages.lib.comparison import (
     unpaired,
 )
 from stages.lib.files import write_json
+from stages.lib.findings import strategies_in_order
 from stages.lib.intervals import Interval
 from stages.lib.results import in_order
 from stages.lib.revisions import Revision
 from stages.lib.section import BuildError
 from stages.lib.stage import PARAMS, ROOT, read_params, validated
-from stages.lib.tables import strategies_in_order
 from stages.report import Statistics
 
 COLUMNS = [*CELL, "item_id", "group", "protocol", "seed", "gold", "correct"]

@@ -291,8 +291,8 @@ def main(
                 raise BuildError(
                     f"{model}: {bad} of {frames[0].height} items have scores that are not finite; the model diverged"
                 )
-            for frame, kept in zip(frames, (predicted, prepared), strict=True):
-                kept.append(frame.with_columns(strategy=pl.lit(strategy), model=pl.lit(name)))
+            for frame, rows in zip(frames, (predicted, prepared), strict=True):
+                rows.append(frame.with_columns(strategy=pl.lit(strategy), model=pl.lit(name)))
     if not predicted:
         raise BuildError(f"params.yaml: strategies: none asks {name}; set one, or add {name} to its `models`")
     keys = ["item_id", "benchmark", "group", "strategy", "protocol", "model", "seed", "draw"]
