@@ -49,7 +49,7 @@ def test_texts_do_not_depend_on_the_batch(kind: str, temperature: float, monkeyp
     assert generated(model, PROMPTS[::-1], sampling, SEEDS[::-1], END, 64) == expected[::-1]
     changed = [*PROMPTS[:9], [1, 7, 7], *PROMPTS[10:]]
     assert generated(model, changed, sampling, SEEDS, END, 4096)[10:] == expected[10:]
-    monkeypatch.setattr("stages.lib.contexts.SHARING_ROWS", 1000)
+    monkeypatch.setattr("stages.lib.contexts.SHARED_TOKENS", 1000)
     assert generated(model, PROMPTS, sampling, SEEDS, END, 4096) == expected
 
 
