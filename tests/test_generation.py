@@ -69,6 +69,7 @@ def test_a_token_is_drawn_where_the_cumulative_probability_passes() -> None:
     uniforms = [0.0, 0.499, 0.501, 0.749, 0.751, 0.9, 1 - 2**-53]
     assert drawn_tokens(logits, 1.0, uniforms) == [0, 0, 1, 1, 3, 3, 3]
     assert drawn_tokens(logits, 0.0, uniforms) == [0] * 7
+    assert drawn_tokens(torch.tensor([[-math.inf, 0.0]]), 1.0, [0.0]) == [1]
 
 
 def test_temperature_flattens() -> None:
