@@ -52,10 +52,10 @@ def test_what_is_shared_saves_most() -> None:
     assert shared_lengths([*halves, [*start, 1], [7]]) == [50] * 10 + [0, 0]
 
 
-@pytest.mark.parametrize(("tokens", "rows"), [(15, 9), (90, 3)])
-def test_little_is_not_shared(tokens: int, rows: int) -> None:
-    """Less than 16 tokens, or fewer than 4 rows, are read with each row."""
-    assert shared_lengths([[*range(tokens), 500 + index] for index in range(rows)]) == [0] * rows
+def test_little_is_not_shared() -> None:
+    """Less than 8 tokens are read with each row, and so is a row that begins like no other."""
+    assert shared_lengths([[*range(7), 500 + index] for index in range(9)]) == [0] * 9
+    assert shared_lengths([list(range(90))]) == [0]
 
 
 def test_equal_rows_share_all() -> None:
@@ -80,7 +80,8 @@ def test_shared_batches_hold_every_row_once_within_the_limits() -> None:
         beginnings = {tuple(rows[index][: shared[index]]) for index in batch}
         width = max(map(len, beginnings))
         assert len({shared[index] > 0 for index in batch}) == 1
-        assert len(batch) == 1 or max(len(batch) * rest, len(beginnings) * width) <= 100
+        assert len(batch) == 1 or len(batch) * rest <= 100
+        assert len(beginnings) == 1 or len(beginnings) * width <= 100
         assert len(batch) == 1 or len(batch) * (width + rest + 5) <= CACHED_PER_READ * 100
 
 
@@ -97,4 +98,8 @@ def test_a_beginning_is_read_once_for_all_batches(monkeypatch: pytest.MonkeyPatc
     rows = [[*range(20, 60), 100 + index, 7] for index in range(30)]
     batches = list(begun_batches(model, rows, [0] * 30, 0, 40, "reading"))
     assert len(batches) > 1
+    assert read == [40]
+    read.clear()
+    batches = list(begun_batches(model, rows, [0] * 30, 0, 20, "reading"))
+    assert len(batches) == 3  # of ten rows, although the beginning is longer than what is read at once
     assert read == [40]

@@ -37,7 +37,7 @@ STRATEGIES = Strategies(
     cot=ChainOfThought(**CHAIN),
     self_consistency=None,
     choice_shuffle=None,
-    medprompt=Medprompt(shots=1, ensemble=2, combine="probabilities", **CHAIN),
+    medprompt=Medprompt(shots=1, ensemble=2, combine="probabilities", limit_pool_items=None, **CHAIN),
     expand_guess_refine=None,
 )
 Run = Callable[..., str]

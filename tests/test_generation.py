@@ -49,7 +49,7 @@ def test_texts_do_not_depend_on_the_batch(kind: str, temperature: float, monkeyp
     assert generated(model, PROMPTS[::-1], sampling, SEEDS[::-1], END, 64) == expected[::-1]
     changed = [*PROMPTS[:9], [1, 7, 7], *PROMPTS[10:]]
     assert generated(model, changed, sampling, SEEDS, END, 4096)[10:] == expected[10:]
-    monkeypatch.setattr("stages.lib.contexts.SHARING_ROWS", 1000)
+    monkeypatch.setattr("stages.lib.contexts.SHARED_TOKENS", 1000)
     assert generated(model, PROMPTS, sampling, SEEDS, END, 4096) == expected
 
 
@@ -69,6 +69,7 @@ def test_a_token_is_drawn_where_the_cumulative_probability_passes() -> None:
     uniforms = [0.0, 0.499, 0.501, 0.749, 0.751, 0.9, 1 - 2**-53]
     assert drawn_tokens(logits, 1.0, uniforms) == [0, 0, 1, 1, 3, 3, 3]
     assert drawn_tokens(logits, 0.0, uniforms) == [0] * 7
+    assert drawn_tokens(torch.tensor([[-math.inf, 0.0]]), 1.0, [0.0]) == [1]
 
 
 def test_temperature_flattens() -> None:

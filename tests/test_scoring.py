@@ -63,14 +63,14 @@ def test_a_tree_scores_as_its_whole_sequences(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["dense", "experts"])
 @pytest.mark.parametrize("batch_tokens", [1, 64, 700])
-@pytest.mark.parametrize("sharing_rows", [4, 1000])
+@pytest.mark.parametrize("shared_tokens", [8, 1000])
 def test_scores_do_not_depend_on_the_batch(
-    kind: str, batch_tokens: int, sharing_rows: int, monkeypatch: pytest.MonkeyPatch
+    kind: str, batch_tokens: int, shared_tokens: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One row at a time or all together, beginnings shared or not: the same scores in the same order."""
     model, forest = model_of(kind), random_forest()
     expected = option_scores(model, forest, 4096)
-    monkeypatch.setattr("stages.lib.contexts.SHARING_ROWS", sharing_rows)
+    monkeypatch.setattr("stages.lib.contexts.SHARED_TOKENS", shared_tokens)
     for scores, other in zip(option_scores(model, forest, batch_tokens), expected, strict=True):
         assert scores == pytest.approx(other, abs=1e-5)
 

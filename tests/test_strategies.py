@@ -73,7 +73,7 @@ SETTINGS: dict[str, Any] = {
     "cot": cot.ChainOfThought(**CHAIN),
     "self_consistency": self_consistency.SelfConsistency(samples=3, temperature=0.8, **CHAIN),
     "choice_shuffle": choice_shuffle.ChoiceShuffle(cycles=2, combine="probabilities", **ALL),
-    "medprompt": medprompt.Medprompt(shots=2, ensemble=6, combine="probabilities", **CHAIN),
+    "medprompt": medprompt.Medprompt(shots=2, ensemble=6, combine="probabilities", limit_pool_items=None, **CHAIN),
     "expand_guess_refine": expand_guess_refine.ExpandGuessRefine(
         expand="Expand.", guess="Guess.", refine="Refine.", limit_tokens=9, **ALL
     ),
@@ -347,6 +347,8 @@ def test_medprompt_keeps_the_chains_that_reach_the_answer() -> None:
     assert rows["chain"].to_list() == ["Words."] * 12
     assert rows["prompt_tokens"].to_list() == [14] * 12
     assert model.written[0][0].turns[0][1].endswith("D. dev0 option 3\nThink.")
+    few = medprompt.prepared(model, POOL, SETTINGS["medprompt"].model_copy(update={"limit_pool_items": 5}), protocol())
+    assert few.height == 5
 
 
 def test_medprompt_shows_the_nearest_kept_questions_with_their_chains() -> None:

@@ -21,7 +21,7 @@ class LanguageModel:
     model: Any
     tokenizer: Any
     batch_tokens: int
-    _known: dict[Prompt, Scored] = field(default_factory=dict, init=False, repr=False)
+    _known: dict[Prompt, Scored] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def likelihoods(self, prompts: Sequence[Prompt]) -> list[Scored]:
         """Score the options of each prompt, each prompt once for as long as this object lives.

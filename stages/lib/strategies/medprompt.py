@@ -23,7 +23,7 @@ import polars as pl
 from pydantic import Field
 
 from stages.lib.exemplars import checked_pool, exemplar_rows, neighbors
-from stages.lib.prompts import Item, Model, Prompt, predictions
+from stages.lib.prompts import Item, Model, Prompt, limited, predictions
 from stages.lib.protocols import AnswerProtocol
 from stages.lib.reasoning import ReasoningSettings, begun, reasoned
 from stages.lib.shuffles import Combine, combined, listing, option_orders
@@ -36,11 +36,14 @@ class Medprompt(ReasoningSettings, StrategySettings):
     shots: int = Field(gt=0, description="nearest solved questions before the one to answer; 5 in the source")
     ensemble: int = Field(gt=0, description="orders of the options; 5 in the source, which votes")
     combine: Combine = Field(description="votes of the members, or the mean of their probabilities")
+    limit_pool_items: int | None = Field(
+        gt=0, description="solved questions per benchmark to write chains for; null is all"
+    )
 
 
 def prepared(model: Model, pool: Sequence[Item], settings: Medprompt, protocol: AnswerProtocol) -> pl.DataFrame:
-    """The pool with its embeddings, its chains and whether they reach the right answer."""
-    protocol = listing(protocol)
+    """The pool with its embeddings, its chains and whether they reach the right answer. No seed is involved."""
+    protocol, pool = listing(protocol), limited(pool, settings.limit_pool_items, seed=0)
     prompts = [protocol.prompt(item, instruction=settings.instruction) for item in pool]
     answers = reasoned(model, protocol, prompts, settings, temperature=0.0, seeds=[0] * len(prompts))
     return exemplar_rows(pool, model.embeddings([item.question for item in pool]), answers)
