@@ -78,7 +78,8 @@ def words(text: Text) -> tuple[Word, ...]:
 
 def plain_markdown(text: str) -> str:
     """`text` so that Markdown reads it as text, within a line of a paragraph or in a cell of a table."""
-    return re.sub(r"[\\`*<|&]|(?<!\w)_|_(?!\w)|(?<=\])\(", lambda found: "\\" + found.group(), " ".join(text.split()))
+    marks = r"[\\`*|~]|<(?=[A-Za-z/!?])|&(?=#?\w+;)|(?<![^\W_])_|_(?![^\W_])|\](?=[(\[:])|!(?=\[)"
+    return re.sub(marks, lambda found: "\\" + found.group(), " ".join(text.split()))
 
 
 def code_markdown(text: str) -> str:
