@@ -4,8 +4,10 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import polars as pl
 import pytest
@@ -29,6 +31,7 @@ from stages.lib.tables import (
 )
 from stages.report import Statistics
 from tests.browser import NAMES, PROGRAM, page
+from tests.test_pages import PIXEL
 
 ROOT = Path(__file__).resolve().parents[1]
 STATISTICS = Statistics(
@@ -147,24 +150,28 @@ def touched(folder: Path, items: list[str]) -> None:
     pl.DataFrame(rows, schema=schema, orient="row").write_parquet(folder / "touched.parquet")
 
 
-def build(folder: Path, out: str = "metrics") -> Path:
-    """Run the stage; returns the folder of its metrics."""
+def build(folder: Path, out: str = "metrics", drawn: bool = False) -> Path:
+    """Run the stage, its pictures a dot unless `drawn`, which takes ten times as long; returns the folder of its metrics."""
     metrics = folder / out
-    report.main(
-        plan=folder / "plan",
-        predictions=folder / "predictions",
-        touched=folder / "touched.parquet",
-        training=folder / "training",
-        contamination=folder / "contamination.json",
-        corpus=folder / "corpus.json",
-        phi=folder / "phi.json",
-        cards=metrics / "cards",
-        report=(metrics / "report.html", metrics / "report.md"),
-        figures=metrics / "figures",
-        plots=tuple(metrics / f"plots/{name}.csv" for name in PLOTS),
-        statistics=STATISTICS,
-        **{name: metrics / f"{name}.json" for name in METRICS},
-    )
+    with ExitStack() as stack:
+        if not drawn:
+            stack.enter_context(patch.object(report, "figures_of", return_value=dict.fromkeys(FIGURES)))
+            stack.enter_context(patch.object(report, "png", return_value=PIXEL))
+        report.main(
+            plan=folder / "plan",
+            predictions=folder / "predictions",
+            touched=folder / "touched.parquet",
+            training=folder / "training",
+            contamination=folder / "contamination.json",
+            corpus=folder / "corpus.json",
+            phi=folder / "phi.json",
+            cards=metrics / "cards",
+            report=(metrics / "report.html", metrics / "report.md"),
+            figures=metrics / "figures",
+            plots=tuple(metrics / f"plots/{name}.csv" for name in PLOTS),
+            statistics=STATISTICS,
+            **{name: metrics / f"{name}.json" for name in METRICS},
+        )
     return metrics
 
 
@@ -228,7 +235,7 @@ def test_the_report_can_be_read_alone(folder: Path) -> None:
 
 def test_same_predictions_same_bytes(folder: Path) -> None:
     """Two runs write the same metrics, tables and pictures."""
-    first, second = build(folder, "one"), build(folder, "two")
+    first, second = build(folder, "one", drawn=True), build(folder, "two", drawn=True)
     files = sorted(path.relative_to(first) for path in first.rglob("*") if path.is_file())
     assert len(files) == len(METRICS) + len(PLOTS) + len(FIGURES) + len(MODELS) + 2
     for path in files:
@@ -473,7 +480,7 @@ def test_a_card_is_what_the_hub_reads(folder: Path) -> None:
 @pytest.mark.skipif(PROGRAM is None, reason=f"no browser is installed: none of {', '.join(NAMES)}")
 def test_the_page_in_a_browser(folder: Path) -> None:
     """It shows all pictures, complains of nothing, asks for nothing but itself, and fits screens of both widths."""
-    metrics = build(folder)
+    metrics = build(folder, drawn=True)
     with page() as tab:
         for width, dark in ((1280, False), (400, False), (400, True)):
             tab.open(metrics / "report.html", width, dark)
