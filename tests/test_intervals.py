@@ -24,7 +24,7 @@ from stages.lib.intervals import (
     tost_p,
 )
 
-SIMULATIONS = 2500
+SIMULATIONS = 2000
 
 
 def grouped(generator: np.random.Generator, share: float, groups: int, draws: int = 1) -> tuple[list[float], list[str]]:
@@ -43,7 +43,7 @@ def grouped(generator: np.random.Generator, share: float, groups: int, draws: in
 
 @pytest.mark.parametrize(("share", "draws"), [(0.25, 1), (0.5, 1), (0.95, 1), (0.4, 3)])
 def test_accuracy_interval_covers_95_percent_of_the_time(share: float, draws: int) -> None:
-    """In 95 +- 1 % of 2,500 simulated benchmarks with clustered items the truth lies within; ignoring groups it would not."""
+    """In 95 +- 1 % of 2,000 simulated benchmarks with clustered items the truth lies within; ignoring groups it would not."""
     generator = np.random.default_rng(4)
     covered = naive = 0
     for _ in range(SIMULATIONS):
@@ -124,7 +124,10 @@ def test_ratio_interval_covers_95_percent_of_the_time() -> None:
 
 @pytest.mark.parametrize(("wins", "losses", "expected"), [(0, 0, 1.0), (5, 5, 1.0), (6, 0, 2 / 64), (1, 8, 20 / 512)])
 def test_mcnemar_counts_the_items_that_one_got_right(wins: int, losses: int, expected: float) -> None:
-    """Two-sided binomial tails, by hand; items that both got right or wrong do not count."""
+    """Two-sided binomial tails, by hand; items that both got right or wrong do not count.
+
+    statsmodels 0.15.0: mcnemar([[0, 1], [8, 0]], exact=True).pvalue is 0.0390625, with 6 and 0 it is 0.03125.
+    """
     first = [True] * wins + [False] * losses + [True, False] * 9
     second = [False] * wins + [True] * losses + [True, False] * 9
     assert mcnemar_p(first, second) == pytest.approx(expected)
@@ -167,7 +170,7 @@ def test_bootstrap_interval_covers_95_percent_of_the_time() -> None:
     covered = naive = 0
     for number in range(SIMULATIONS):
         pairs = simulated(generator, 0.1)
-        interval = bootstrap_interval(pairs, 0.95, 300, number)
+        interval = bootstrap_interval(pairs, 0.95, 200, number)
         covered += interval.low <= 0.1 <= interval.high
         blind = standard_error(one_item_each(pairs))
         naive += abs(interval.estimate - 0.1) <= 1.96 * blind
@@ -196,7 +199,7 @@ def test_sign_flips_reject_5_percent_when_nothing_differs() -> None:
     rejected = naive = 0
     for number in range(SIMULATIONS):
         pairs = simulated(generator, 0.0)
-        rejected += sign_flip_p(pairs, 400, number) < 0.05
+        rejected += sign_flip_p(pairs, 300, number) < 0.05
         naive += mcnemar_p((pairs.difference > 0).tolist(), (pairs.difference < 0).tolist()) < 0.05
     assert rejected / SIMULATIONS == pytest.approx(0.05, abs=0.01)
     assert naive / SIMULATIONS > 0.1
@@ -239,21 +242,24 @@ def test_equivalence_is_wrongly_found_in_5_percent_at_the_margin() -> None:
 
 
 def test_one_sided_tests_are_scipy_s_but_for_the_groups_added() -> None:
-    """Of 400 single items, each in its own group: scipy's one-sided t tests against -0.1 and 0.1, a few percent shyer."""
+    """Of 400 single items, each in its own group: scipy's one-sided t tests against -0.1 and 0.1, a little shyer.
+
+    statsmodels 0.15.0: DescrStatsW(difference).ttost_mean(-0.1, 0.1)[0] is 0.00114063, scipy's larger p.
+    """
     difference = np.random.default_rng(15).choice([1.0, 0.0, -1.0], p=[0.1, 0.8, 0.1], size=400)
     pairs = Pairs(["b"] * 400, [str(number) for number in range(400)], difference)
     below = stats.ttest_1samp(difference, -0.1, alternative="greater").pvalue
     above = stats.ttest_1samp(difference, 0.1, alternative="less").pvalue
     assert noninferiority_p(pairs, 0.1) == pytest.approx(below, rel=0.5)
     assert tost_p(pairs, 0.1) == pytest.approx(max(below, above), rel=0.5)
-    assert tost_p(pairs, 0.1) > max(below, above)
+    assert tost_p(pairs, 0.1) > max(below, above) == pytest.approx(0.00114063, rel=1e-5)
     assert tost_p(Pairs(["b"], ["g"], np.zeros(1)), 0.1) == 1.0
 
 
 def test_holm_by_hand() -> None:
     """Of four the smallest counts four times, the next three, two, once, never below the one before; at most 1.
 
-    statsmodels 0.14.6: multipletests([0.01, 0.04, 0.03, 0.005], method="holm")[1] is [0.03, 0.06, 0.06, 0.02].
+    statsmodels 0.15.0: multipletests([0.01, 0.04, 0.03, 0.005], method="holm")[1] is [0.03, 0.06, 0.06, 0.02].
     """
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([0.9, 0.8]) == [1.0, 1.0]

@@ -46,7 +46,7 @@ def test_draws_of_an_item_are_one_item() -> None:
     assert means["correct"].to_list() == pytest.approx([1, 2 / 3, 1 / 3, 0])
     assert means["draws"].to_list() == [3] * 4
     cell = accuracies(answers(DRAWS), 0.95)["b", "few_shot", "base"]
-    assert (cell.share.estimate, cell.items, cell.groups) == (pytest.approx(0.5), 4, 2)
+    assert (cell.share.estimate, cell.items, cell.groups) == pytest.approx((0.5, 4, 2))
 
 
 def test_the_same_answers_in_every_draw_are_those_of_one() -> None:
@@ -62,7 +62,7 @@ def test_spread_over_draws() -> None:
     found = draw_spreads(rows)
     assert list(found) == [("few_shot", "base")]
     spread = found["few_shot", "base"]
-    assert (spread.draws, spread.minimum, spread.maximum, spread.deviation) == (3, 0.25, 0.75, pytest.approx(0.25))
+    assert (spread.draws, spread.minimum, spread.maximum, spread.deviation) == pytest.approx((3, 0.25, 0.75, 0.25))
     second = draw_spreads(pl.concat([answers(DRAWS), answers(DRAWS[::-1], benchmark="c")]))["few_shot", "base"]
     assert (second.minimum, second.maximum, second.deviation) == (0.5, 0.5, 0.0)
 

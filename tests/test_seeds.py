@@ -35,5 +35,5 @@ def test_summary_is_of_the_cells_that_every_run_has() -> None:
     found = seed_summary(runs, 0.95)
     assert list(found) == [("zero_shot", "base")]
     own = found["zero_shot", "base"]
-    assert (own.mean.estimate, own.deviation, own.seeds) == (pytest.approx(0.5), pytest.approx(0.1), 3)
+    assert (own.mean.estimate, own.deviation, own.seeds) == pytest.approx((0.5, 0.1, 3))
     assert seed_summary([], 0.95) == {}

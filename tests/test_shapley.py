@@ -99,7 +99,7 @@ def test_credit_of_predictions_adds_up_with_intervals() -> None:
 
 def test_the_best_complete_strategy_is_the_target() -> None:
     """The final model does best with cot, but only it was asked so; of the strategies all models had, few_shot is best."""
-    share = dict.fromkeys(product(PATHS[0], PATHS[1], ("zero_shot", "medprompt", "few_shot")), 0.3)
+    share: dict[Cell, float] = dict.fromkeys(product(*PATHS[:2], ("zero_shot", "medprompt", "few_shot")), 0.3)
     share |= {("cpt", "neftune", "few_shot"): 0.6, ("cpt", "neftune", "medprompt"): 0.5}
     rows = pl.concat([answers(share), answers({("cpt", "neftune", "cot"): 0.9})])
     assert best_strategy(rows) == "few_shot"
