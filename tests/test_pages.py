@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from stages.lib.pages import Code, Heading, Items, Paragraph, Picture, Strong, Table, anchor, html, markdown
+from stages.lib.pages import Block, Code, Heading, Items, Paragraph, Picture, Strong, Table, anchor, html, markdown
 
 READER = MarkdownIt("commonmark").enable(["table", "strikethrough"])
 PIXEL = bytes.fromhex("89504e470d0a1a0a0000000d49484452000000010000000108000000003a7e9b55")
@@ -42,7 +42,7 @@ class Parts(HTMLParser):
 
 def test_blocks_by_eye() -> None:
     """Markdown with numbers flush right, names as code and pictures beside the page."""
-    blocks = [
+    blocks: list[Block] = [
         Heading(1, "T"),
         Paragraph(("see ", Code("a_b"), " and ", Strong("this"), ".")),
         Items(["one", Strong("two")]),
@@ -61,7 +61,7 @@ def test_blocks_by_eye() -> None:
 @given(TEXTS, TEXTS, TEXTS)
 def test_both_say_the_same_whatever_the_text(first: str, second: str, third: str) -> None:
     """A Markdown reader that knows nothing of ours finds the words that stand in the HTML, and no other markup."""
-    blocks = [
+    blocks: list[Block] = [
         Heading(1, "T"),
         Paragraph((first, Code(second), third)),
         Items([second, (Strong(f"x{first}x"), third)]),

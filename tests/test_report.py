@@ -74,8 +74,7 @@ def answers(
         for strategy in ("medprompt", "zero_shot")
         for number in range(items)
     ]
-    schema = {"prediction": pl.Int64, "texts": pl.List(pl.String)}
-    return pl.DataFrame(rows, schema_overrides=schema)
+    return pl.DataFrame(rows, schema_overrides={"prediction": pl.Int64(), "texts": pl.List(pl.String)})
 
 
 def facts(model: str, tokens: int | None) -> dict[str, Any]:
