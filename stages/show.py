@@ -31,7 +31,7 @@ def main(root: Path = ROOT) -> None:
         claims = {name: claim["evidence"][0] for name, claim in read("claims").items()}
         text = summary(read("eval"), benchmarks, claims, paths["report.md"], paths["figures"])
     except FileNotFoundError:
-        sys.exit(f"osler: {paths['report']}: no build has finished here yet; run `dvc repro`")
+        sys.exit(f"osler: {paths['report.md']}: no build has finished here yet; run `dvc repro`")
     print(text, end="")
 
 

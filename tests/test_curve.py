@@ -10,8 +10,8 @@ from stages.evaluate import EXPERTS
 from stages.lib.claims import Test
 from stages.lib.curve import Point, accuracy_lost, bits_added, curve_points, dip, on_path, path_of
 from stages.lib.intervals import Interval
-from stages.lib.tables import curve_parts
-from tests.test_report import MODELS, STATISTICS, answers, build, documents, folder, read  # noqa: F401 - a fixture
+from stages.lib.tables import curve_blocks
+from tests.test_report import MODELS, STATISTICS, answers, build, documents, facts, folder, read  # noqa: F401 - a fixture
 
 TEST = Test(0.95, STATISTICS.bootstrap_samples, 1, 5.0, 2.0)
 CONFIDENCES: list[float] = []
@@ -81,7 +81,7 @@ def test_points_stand_on_their_paths() -> None:
 
 def test_the_report_says_nothing_of_a_curve_of_two_points() -> None:
     """Base and cpt stand in the other tables."""
-    assert curve_parts([Point("base", 0, {}), Point("cpt", 5, {})], {}, "zero_shot") == []
+    assert curve_blocks([Point("base", 0, {}), Point("cpt", 5, {})], {}, "zero_shot") == []
 
 
 def test_the_report_finds_the_dip_of_a_trunk(folder: Path) -> None:  # noqa: F811 - the fixture
@@ -106,7 +106,7 @@ def test_the_report_finds_the_dip_of_a_trunk(folder: Path) -> None:  # noqa: F81
         place.mkdir(exist_ok=True)
         answers(model, right).write_parquet(place / "predictions.parquet")
         documents(model, 2.0).write_parquet(place / "heldout.parquet")
-        (place / "model.json").write_text(json.dumps({"continued_tokens": tokens}))
+        (place / "model.json").write_text(json.dumps(facts(model, tokens)))
         pl.DataFrame(schema=EXPERTS).write_parquet(place / "experts.parquet")
         (folder / f"training/{model}.csv").write_text("step,tokens,loss,learning_rate\n1,512,7.6,0.1\n")
     metrics = build(folder)

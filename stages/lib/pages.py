@@ -78,29 +78,31 @@ def words(text: Text) -> tuple[Word, ...]:
 
 def plain_markdown(text: str) -> str:
     """`text` so that Markdown reads it as text, within a line of a paragraph or in a cell of a table."""
-    return re.sub(r"[\\`*<|&]|(?<!\w)_|_(?!\w)|(?<=\])\(", lambda found: "\\" + found.group(), " ".join(text.split()))
+    marks = r"[\\`*|~]|<(?=[A-Za-z/!?])|&(?=#?\w+;)|(?<![^\W_])_|_(?![^\W_])|\](?=[(\[:])|!(?=\[)"
+    return re.sub(marks, lambda found: "\\" + found.group(), " ".join(text.split()))
 
 
 def code_markdown(text: str) -> str:
-    """A code span, its fence longer than any run of backticks inside."""
+    """A code span, its fence longer than any run of backticks inside; nothing for no text, of which there is none."""
     line = " ".join(text.split())
     fence = "`" * (1 + max((len(run) for run in re.findall("`+", line)), default=0))
     padding = " " if "`" in line else ""
-    return f"{fence}{padding}{line}{padding}{fence}".replace("|", "\\|")
+    return f"{fence}{padding}{line}{padding}{fence}" if line else ""
 
 
-def inline_markdown(text: Text) -> str:
+def inline_markdown(text: Text, in_table: bool = False) -> str:
     """The words one after another, not to be read as a list or a heading by how they begin."""
     parts = []
     for word in words(text):
         if isinstance(word, Code):
-            parts.append(code_markdown(word.text))
+            code = code_markdown(word.text)
+            parts.append(code.replace("|", "\\|") if in_table else code)
         elif isinstance(word, Strong):
-            parts.append(f"**{plain_markdown(word.text)}**")
+            parts.append(f"**{plain_markdown(word.text)}**" if word.text.strip() else "")
         else:
             lead, trail = " " * word.startswith(" "), " " * (word.endswith(" ") and bool(word.strip()))
             parts.append(f"{lead}{plain_markdown(word)}{trail}")
-    return re.sub(r"^(\d*)([#>]|[-+.)] )", r"\1\\\2", "".join(parts))
+    return re.sub(r"^(\d*)([#>=]|[-+.)](?= |$)|-(?=-))", r"\1\\\2", "".join(parts).strip())
 
 
 def _block_markdown(block: Block) -> str:
@@ -113,7 +115,7 @@ def _block_markdown(block: Block) -> str:
     if isinstance(block, Picture):
         return f"![{plain_markdown(block.text)}](figures/{block.name}.png)"
     marks = ["---" if column < block.text_columns else "---:" for column in range(len(block.header))]
-    rows = [[inline_markdown(cell) for cell in row] for row in [block.header, *block.rows]]
+    rows = [[inline_markdown(cell, in_table=True) for cell in row] for row in [block.header, *block.rows]]
     return "\n".join("| " + " | ".join(row) + " |" for row in [rows[0], marks, *rows[1:]])
 
 

@@ -18,6 +18,7 @@ from stages.lib.results import Spread, in_order
 from stages.lib.shapley import Credit
 from stages.lib.task_scores import generation_blocks
 
+MARK = " †"  # of a result that guessing may give
 CORPUS_WIDE = "all"  # the row of a recall table that is about all classes together
 
 
@@ -65,12 +66,12 @@ def at_chance(interval: Interval, chance: float) -> bool:
 
 
 def accuracy_table(cells: Mapping[tuple[str, str], Interval], chance: float) -> Table:
-    """Models by strategies in percent; a cell whose interval holds the chance level is marked with `~`."""
-    shown = {arm: percent(cell) + (" ~" if at_chance(cell, chance) else "") for arm, cell in cells.items()}
+    """Models by strategies in percent; a cell whose interval holds the chance level is marked."""
+    shown = {arm: percent(cell) + (MARK if at_chance(cell, chance) else "") for arm, cell in cells.items()}
     return grid(shown, strategies_in_order([strategy for strategy, _ in cells]))
 
 
-def chance_sentence(cells: Mapping[tuple[str, str], Interval], chance: float) -> Text:
+def chance_sentence(cells: Mapping[tuple[str, str], Interval], chance: float) -> str:
     """The chance level, and which results cannot be told from it."""
     level = f"Guessing gives {100 * chance:.1f} %."
     strategies = strategies_in_order([strategy for strategy, _ in cells])
@@ -85,7 +86,7 @@ def chance_sentence(cells: Mapping[tuple[str, str], Interval], chance: float) ->
             marked.append(f"{strategy} of {', '.join(own)}")
     if not marked:
         return f"{level} No interval includes it."
-    return (f"{level} At chance, marked ", Code("~"), f", with intervals that include it: {'; '.join(marked)}.")
+    return f"{level} At chance, marked{MARK}, with intervals that include it: {'; '.join(marked)}."
 
 
 def accuracy_blocks(found: Findings) -> list[Block]:
@@ -307,7 +308,7 @@ def claims_table(claims: Mapping[str, Mapping[str, Any]]) -> Table:
 def credit_blocks(credit: Credit) -> list[Block]:
     """What each technique is worth in points of accuracy, the mean over all orders of adding them."""
 
-    def arm(cell: tuple[str, str, str]) -> str:
+    def arm(cell: tuple[str, ...]) -> str:
         return ", ".join(cell)
 
     rows: list[list[Text]] = [[name, points(step)] for name, step in credit.steps.items()]
@@ -316,6 +317,7 @@ def credit_blocks(credit: Credit) -> list[Block]:
         Paragraph(
             f"From {arm(credit.reference)} to {arm(credit.target)}: percentage points that each technique adds, the mean over"
             f" all orders of adding them (Shapley), on the {credit.items:,} items that all cells answered. The rows add up."
+            " The strategy is the best one of these items, which makes its own credit and the sum somewhat too high."
         ),
         Table(["technique", "points"], [*rows, [Strong("together"), Strong(points(credit.total))]]),
     ]
