@@ -16,12 +16,22 @@ from stages.lib.intervals import Interval
 from stages.lib.results import accuracies, bits_per_byte, chance_levels, in_order, mean_accuracies
 from stages.lib.section import BuildError
 from stages.lib.tables import accuracy_table, chance_sentence, markdown_table, p_value, percent, summary
+from stages.lib.task_predictions import GENERATIONS
 from stages.report import Statistics
 
 ROOT = Path(__file__).resolve().parents[1]
 STATISTICS = Statistics(confidence=0.95, bootstrap_samples=200, bootstrap_seed=1, little_points=5.0)
 MODELS = ("base", "base-sft", "base-neftune", "cpt", "cpt-sft", "cpt-neftune")
-FILES = ("benchmarks.json", "claims.json", "curve.json", "eval.json", "experts.json", "loss.json", "report.md")
+FILES = (
+    "benchmarks.json",
+    "claims.json",
+    "curve.json",
+    "eval.json",
+    "experts.json",
+    "generation.json",
+    "loss.json",
+    "report.md",
+)
 
 
 def answers(model: str, right: int, benchmark: str = "b", items: int = 40) -> pl.DataFrame:
@@ -65,6 +75,7 @@ def folder(tmp_path: Path) -> Path:
         answers(model, right).write_parquet(place / "predictions.parquet")
         documents(model, 2.0 - number / 10).write_parquet(place / "heldout.parquet")
         pl.DataFrame(schema=EXPERTS).write_parquet(place / "experts.parquet")
+        pl.DataFrame(schema=GENERATIONS).write_parquet(place / "generations.parquet")
         (place / "model.json").write_text(json.dumps({"continued_tokens": 4000 if model == "cpt" else None}))
     (tmp_path / "training").mkdir()
     for model in MODELS:

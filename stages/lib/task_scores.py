@@ -139,8 +139,8 @@ def generation_metrics(generations: pl.DataFrame, confidence: float) -> dict[str
                     "groups": rows["group"].n_unique(),
                     "scores": written,
                     "unread": _rounded(rows["answer"].null_count() / len(rows)) if metric == "label" else None,
-                    "source_tokens": _rounded(rows["source_tokens"].sum() / len(rows)),
-                    "generated_tokens": _rounded(rows["generated_tokens"].sum() / len(rows)),
+                    "source_tokens": _rounded(float(np.mean(rows["source_tokens"].to_numpy()))),
+                    "generated_tokens": _rounded(float(np.mean(rows["generated_tokens"].to_numpy()))),
                     "truncated": int(rows["truncated"].sum()),
                 }
             )
