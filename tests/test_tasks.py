@@ -249,6 +249,8 @@ def test_a_score_of_zero_everywhere_is_not_certain(value: float) -> None:
     found = clustered(pl.Series([value] * 8), pl.Series([1.0] * 8), pl.Series([f"g{n}" for n in range(8)]), 0.95)
     assert found.estimate == value
     assert found.high - found.low > 0.2
+    rows = pl.DataFrame({"group": [f"g{n}" for n in range(8)]})
+    assert jackknife_interval(rows, lambda _: value, 0.95) == found
 
 
 def test_the_jackknife_of_a_mean_is_the_mean_with_students_t() -> None:
