@@ -189,10 +189,11 @@ def test_what_recomputes_texts(tmp_path: Path) -> None:
 
 
 def test_a_larger_limit_keeps_the_items_of_a_smaller_one(tmp_path: Path) -> None:
-    """And a dev row is never asked."""
+    """Other seeds leave other items, and a dev row is never asked."""
     rows = made(tmp_path, [*ROWS, ROWS[0] | {"id": "p9", "part": "dev"}], task(split_field="part"))
     chosen = [set(asked(rows, task(limit_items=limit), 1)["item_id"]) for limit in (1, 2, 3, None)]
     assert [len(each) for each in chosen] == [1, 2, 3, 4]
+    assert {asked(rows, task(limit_items=1), seed)["item_id"][0] for seed in range(40)} == chosen[3]
     assert chosen[0] < chosen[1] < chosen[2] < chosen[3] == {f"sums/p{n}" for n in range(4)}
 
 

@@ -27,6 +27,7 @@ def test_a_sign_between_two_digits_stays(text: str, words: str) -> None:
         ("fern tea", "Fern tea.", 1.0),
         ("the fern tea twice", "fern tea", 2 * 2 / 5),  # two words shared of three and two: articles do not count
         ("tea tea tea", "fern tea", 2 * 1 / 5),  # a word counts as often as it occurs in both
+        ("tea tea", "tea tea tea", 2 * 2 / 5),
         ("honey", "fern tea", 0.0),
         ("", "fern tea", 0.0),
         ("the", "a", 1.0),
@@ -78,6 +79,7 @@ LABELS = ["Hepatitis", "Viral hepatitis", "Gout", "Hepatitis A"]
         ("hepatitis A", "hepatitis a"),
         ("gout or hepatitis", None),
         ("goutweed", None),
+        ("nogout", None),
         ("", None),
     ],
 )
