@@ -27,7 +27,14 @@ from stages.profile import refuse_learned_tasks
 
 def task(**changes: Any) -> Task:
     """A section of texts in jsonl, with changes."""
-    values = {"path": "x", "format": "jsonl", "split": None, "id": "id", "group": None, "split_field": None}
+    values: dict[str, Any] = {
+        "path": "x",
+        "format": "jsonl",
+        "split": None,
+        "id": "id",
+        "group": None,
+        "split_field": None,
+    }
     values |= {"source": "{talk}", "target": "{note}", "instruction": "Sum up.", "limit_tokens": 9, "limit_items": None}
     return Task.model_validate(values | {"metric": "text", "labels": None, "separator": None} | changes)
 
