@@ -175,7 +175,7 @@ def test_same_predictions_same_bytes(folder: Path) -> None:
     """Two runs write the same metrics, tables and pictures."""
     first, second = build(folder, "one"), build(folder, "two")
     files = sorted(path.relative_to(first) for path in first.rglob("*") if path.is_file())
-    assert len(files) == 14
+    assert len(files) == 15
     for path in files:
         assert (first / path).read_bytes() == (second / path).read_bytes(), path
 
@@ -193,7 +193,8 @@ def test_dvc_sees_a_column_a_headline_and_no_nan(folder: Path) -> None:
     metrics = build(folder)
     found = {name: columns(read(metrics / name)) for name in FILES[:-1]}
     assert found == {
-        "benchmarks.json": 0, "claims.json": 8, "curve.json": 5, "eval.json": 12, "experts.json": 0, "loss.json": 12
+        "benchmarks.json": 0, "claims.json": 8, "curve.json": 5, "eval.json": 12, "experts.json": 0,
+        "generation.json": 0, "loss.json": 12
     }  # fmt: skip
 
 
