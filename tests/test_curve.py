@@ -108,6 +108,7 @@ def test_the_report_finds_the_dip_of_a_trunk(folder: Path) -> None:  # noqa: F81
         documents(model, 2.0).write_parquet(place / "heldout.parquet")
         (place / "model.json").write_text(json.dumps(facts(model, tokens)))
         pl.DataFrame(schema=EXPERTS).write_parquet(place / "experts.parquet")
+        pl.DataFrame(schema=GENERATIONS).write_parquet(place / "generations.parquet")
         (folder / f"training/{model}.csv").write_text("step,tokens,loss,learning_rate\n1,512,7.6,0.1\n")
     metrics = build(folder)
     curve = read(metrics / "curve.json")

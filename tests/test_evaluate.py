@@ -87,6 +87,7 @@ def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
             "numerics": NUMERICS,
             "seed": 1,
             "strategies": STRATEGIES,
+            "task": {},
             "name": "base",
         }
         capsys.readouterr()
@@ -134,10 +135,18 @@ def test_a_second_run_computes_nothing_and_writes_the_same_bytes(build: Run, tmp
     assert build() == EVERYTHING
     first = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
     assert sorted(first) == [
-        *("exemplars.parquet", "experts.parquet", "heldout.parquet", "model.json", "predictions.parquet")
+        *(
+            "exemplars.parquet",
+            "experts.parquet",
+            "generations.parquet",
+            "heldout.parquet",
+            "model.json",
+            "predictions.parquet",
+        )
     ]
     assert pl.read_parquet(tmp_path / "out/experts.parquet").is_empty()
-    assert json.loads(first["model.json"]) == {"continued_tokens": None, "protocol": "full_answer"}
+    facts = json.loads(first["model.json"])
+    assert facts == {"continued_tokens": None, "protocol": "full_answer", "files": facts["files"], "provenance": {}}
     assert build() == lines()
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == first
     (tmp_path / "scratch").rename(tmp_path / "away")

@@ -18,25 +18,25 @@ from stages.lib.text_scores import entities_of, label_of, length_ratio, normaliz
 ROOT = Path(__file__).resolve().parents[2]
 GENERATIONS = pl.Schema(
     {
-        "item_id": pl.String,
-        "task": pl.String,
-        "group": pl.String,
-        "metric": pl.String,
-        "model": pl.String,
-        "seed": pl.Int64,
-        "target": pl.String,
+        "item_id": pl.String(),
+        "task": pl.String(),
+        "group": pl.String(),
+        "metric": pl.String(),
+        "model": pl.String(),
+        "seed": pl.Int64(),
+        "target": pl.String(),
         **WRITTEN,
-        "score": pl.Float64,  # the metric's own, 0 to 1: ROUGE-L, right or wrong, F1 of the entities
-        "token_f1": pl.Float64,
-        "length_ratio": pl.Float64,
-        "rouge_1": pl.Float64,  # metric text, as the next two
-        "rouge_2": pl.Float64,
-        "rouge_l": pl.Float64,
-        "answer": pl.String,  # metric label: normalized, null when none could be read
-        "gold": pl.String,  # metric label: normalized
-        "named": pl.Int64,  # metric entities: how many the text has, as the next two
-        "wanted": pl.Int64,
-        "shared": pl.Int64,
+        "score": pl.Float64(),  # the metric's own, 0 to 1: ROUGE-L, right or wrong, F1 of the entities
+        "token_f1": pl.Float64(),
+        "length_ratio": pl.Float64(),
+        "rouge_1": pl.Float64(),  # metric text, as the next two
+        "rouge_2": pl.Float64(),
+        "rouge_l": pl.Float64(),
+        "answer": pl.String(),  # metric label: normalized, null when none could be read
+        "gold": pl.String(),  # metric label: normalized
+        "named": pl.Int64(),  # metric entities: how many the text has, as the next two
+        "wanted": pl.Int64(),
+        "shared": pl.Int64(),
     }
 )
 Kept = Callable[..., tuple[pl.DataFrame, bool]]

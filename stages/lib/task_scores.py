@@ -32,13 +32,19 @@ def clustered(top: pl.Series, bottom: pl.Series, group: pl.Series, confidence: f
     """
     sums = pl.DataFrame({"group": group, "top": top, "bottom": bottom}).group_by("group").sum().sort("group")
     found = ratio_interval(sums["top"].to_list(), sums["bottom"].to_list(), confidence)
+    return _bounded(found, len(sums), confidence)
+
+
+def _bounded(found: Interval, groups: int, confidence: float) -> Interval:
     if found.estimate in (0, 1):
-        return accuracy_interval([found.estimate > 0] * len(sums), sums["group"].to_list(), confidence)
+        return accuracy_interval([found.estimate > 0] * groups, [str(group) for group in range(groups)], confidence)
     return Interval(found.estimate, max(0.0, found.low), min(1.0, found.high))
 
 
 def jackknife_interval(rows: pl.DataFrame, statistic: Callable[[pl.DataFrame], float], confidence: float) -> Interval:
     """A score of 0 to 1 that is no mean of its items, from what it is without each group in turn.
+
+    A score that is 0 or 1 as a whole: see `clustered`.
 
     Args:
         rows: with a column `group`; one group gives [0, 1].
@@ -53,7 +59,7 @@ def jackknife_interval(rows: pl.DataFrame, statistic: Callable[[pl.DataFrame], f
     without = np.array([statistic(rows.filter(pl.col("group") != name)) for name in names])
     error = math.sqrt((len(names) - 1) * float(without.var()))
     half = float(stats.t.ppf((1 + confidence) / 2, len(names) - 1)) * error
-    return Interval(whole, max(0.0, whole - half), min(1.0, whole + half))
+    return _bounded(Interval(whole, whole - half, whole + half), len(names), confidence)
 
 
 def scores_of(rows: pl.DataFrame, metric: str, confidence: float) -> dict[str, Interval]:
@@ -139,8 +145,8 @@ def generation_metrics(generations: pl.DataFrame, confidence: float) -> dict[str
                     "groups": rows["group"].n_unique(),
                     "scores": written,
                     "unread": _rounded(rows["answer"].null_count() / len(rows)) if metric == "label" else None,
-                    "source_tokens": _rounded(rows["source_tokens"].sum() / len(rows)),
-                    "generated_tokens": _rounded(rows["generated_tokens"].sum() / len(rows)),
+                    "source_tokens": _rounded(float(np.mean(rows["source_tokens"].to_numpy()))),
+                    "generated_tokens": _rounded(float(np.mean(rows["generated_tokens"].to_numpy()))),
                     "truncated": int(rows["truncated"].sum()),
                 }
             )
