@@ -69,6 +69,7 @@ def letter(text: str, options: tuple[str, ...]) -> str:
         ('{"answer_choice": "A and C"}', PAIRS, "C"),
         ('{"answer_choice": "C. rubra"}', SPECIES, "B"),
         ('{"answer_choice": "C. rubrum"}', SPECIES, "none"),
+        ('{"answer_choice": "A"} No, wait. {"answer_choice": "B"}', LEAVES, "B"),
         # statements
         ("Elms are tall. The answer is (B).", LEAVES, "B"),
         ("The answer is silver birch.", LEAVES, "C"),
@@ -78,6 +79,7 @@ def letter(text: str, options: tuple[str, ...]) -> str:
         ("So the answer is not A. oak.", LEAVES, "none"),
         ("If it is rough, the answer would be B. elm.", LEAVES, "none"),
         ("The answer is either A. oak, B. elm, or C.", LEAVES, "none"),
+        ("Thus the answer is either A. oak or a tree unknown.", LEAVES, "none"),
         ("The correct answer is A. oak and B. elm.", LEAVES, "none"),
         ("Which is the correct answer: A. oak: has acorns. B. elm: has none.", LEAVES, "none"),
         ("The answer is 1.5.", NUMBERS, "B"),
@@ -102,6 +104,7 @@ def letter(text: str, options: tuple[str, ...]) -> str:
         ("A patient under an oak", LEAVES, "none"),
         ("C. alba grows on chalk.", ("oak", "elm", "ash"), "none"),
         ("A. oak has acorns. B. elm has none.", LEAVES, "none"),
+        ("Elm. For A. oak has acorns, B. elm has none.", LEAVES, "none"),
         ("Yes, there is no doubt.", VERDICTS, "A"),
         ("Yes and no.", VERDICTS, "none"),
         ("There is no doubt.", VERDICTS, "none"),
