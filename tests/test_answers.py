@@ -66,6 +66,7 @@ def letter(text: str, options: tuple[str, ...]) -> str:
         ('{"steps": "Therefore, the answer is B.", "answer_choice": ""}', LEAVES, "B"),
         ('{"answer_choice": "C"}', PAIRS, "C"),
         ('{"answer_choice": "c"}', PAIRS, "none"),
+        ('{"answer_choice": "K"}', ("Cu", "K", "Zn"), "B"),
         ('{"answer_choice": "A and C"}', PAIRS, "C"),
         ('{"answer_choice": "C. rubra"}', SPECIES, "B"),
         ('{"answer_choice": "C. rubrum"}', SPECIES, "none"),
