@@ -11,6 +11,7 @@ from stages.lib.claims import Test
 from stages.lib.curve import Point, accuracy_lost, bits_added, curve_points, dip, on_path, path_of
 from stages.lib.intervals import Interval
 from stages.lib.tables import curve_blocks
+from stages.lib.task_predictions import GENERATIONS
 from tests.test_report import MODELS, STATISTICS, answers, build, documents, facts, folder, read  # noqa: F401 - a fixture
 
 TEST = Test(0.95, STATISTICS.bootstrap_samples, 1, 5.0, 2.0)

@@ -2,7 +2,7 @@
 
 Never a guess: a text that names several options, one that is not there ("None of the above", "E") or none has no
 answer, which the evaluation counts as wrong and reports as unparsed. Rules in order; the first that finds an answer
-decides, also that there is none:
+decides, also that it is no option:
 
 1. `field`: the string in a JSON field such as `"answer_choice"`, whether or not the rest is JSON.
 2. `statement`: what follows the last "the answer is", "correct choice:" and the like.
@@ -10,6 +10,11 @@ decides, also that there is none:
 4. `opening`: the text begins with the answer: a letter, a letter and its option, an option's words, "Yes, since ...".
 5. `conclusion`: the last sentence says "... is B. Thumb"; or says "therefore" or the like, has the words of one option and
    denies nothing.
+
+Of 5,772 outputs of a commercial model (MedMCQA, MMLU, PubMedQA; tests/test_answers.py) the field answers 5,433 and gives
+no option in 292, statements answer 3; 44 say nothing or several things, 27 of them empty. With the field cut off,
+statements answer 2,748 as the field does, and refuse 48 that name several options or another than listed; the other
+rules answer 12, 15 and 641, two of them unlike the field, where the words themselves say so. 0.4 ms a text.
 """
 
 import re
@@ -214,7 +219,9 @@ def beginning(text: str, options: Sequence[str]) -> int | None:
     letter = LETTER.match(text)
     if letter and len(words.strip("()[]")) == 1:
         place = place_of(letter[1], options)
-        return NO_OPTION if same and same != [place] else place
+        if place == NO_OPTION or not same:
+            return same[0] if len(same) == 1 else place
+        return place if same == [place] else NO_OPTION
     if same:
         return same[0] if len(same) == 1 else NO_OPTION
     if whole := WHOLE.match(words):
