@@ -48,6 +48,7 @@ class Statistics(Section):
     bootstrap_samples: int = Field(ge=100, description="resamplings of an effect, and sign flips of a test")
     bootstrap_seed: int = Field(ge=0)
     little_points: float = Field(gt=0, description="percentage points; what claim 1 calls a little gain is below it")
+    equivalence_points: float = Field(gt=0, description="percentage points; a difference surely within +- this is none")
 
 
 def rounded(value: float) -> float | None:
@@ -150,7 +151,13 @@ def main(
     means = mean_accuracies(cells)
     chance = chance_levels(answers)
     losses = bits_per_byte(heldout, confidence)
-    test = Test(confidence, statistics.bootstrap_samples, statistics.bootstrap_seed, statistics.little_points)
+    test = Test(
+        confidence,
+        statistics.bootstrap_samples,
+        statistics.bootstrap_seed,
+        statistics.little_points,
+        statistics.equivalence_points,
+    )
     verdicts = dict(outcomes(answers, test))
 
     detail: dict[str, dict[str, object]] = {name: {"chance": rounded(level)} for name, level in chance.items()}

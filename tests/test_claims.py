@@ -1,19 +1,19 @@
-"""Verdicts follow from intervals, and say when they rest on too few seeds or cannot be given."""
+"""Verdicts follow from intervals, say when they rest on too few seeds or cannot be given, and correct for their number."""
 
 from typing import Any
 
 import polars as pl
 import pytest
 
-from stages.lib.claims import Arm, Contrast, Rule, Test, claim_outcome, claims, outcomes, paired, verdict
+from stages.lib.claims import Arm, Claim, Contrast, Rule, Test, claim_outcome, claims, outcomes, paired, verdict
 from stages.lib.intervals import Interval
 
-TEST = Test(confidence=0.95, samples=400, seed=3, little_points=5.0)
+TEST = Test(confidence=0.95, samples=400, seed=3, little_points=5.0, equivalence_points=5.0)
 ITEMS = 60
 
 
-def answers(right: dict[tuple[str, str], int], seeds: int = 1, items: int = ITEMS) -> pl.DataFrame:
-    """For each (model, strategy), that many of `items` items right, the first ones."""
+def answers(right: dict[tuple[str, str], int], seeds: int = 1, items: int = ITEMS, draws: int = 1) -> pl.DataFrame:
+    """For each (model, strategy), that many of `items` items right, the first ones, in each draw one fewer."""
     return pl.DataFrame(
         [
             {
@@ -21,12 +21,15 @@ def answers(right: dict[tuple[str, str], int], seeds: int = 1, items: int = ITEM
                 "group": f"g{number}",
                 "item_id": f"b/{number:03d}",
                 "strategy": strategy,
+                "protocol": "full_answer",
                 "model": model,
                 "seed": seed,
-                "correct": number < count,
+                "draw": draw,
+                "correct": number < count - draw,
             }
             for (model, strategy), count in right.items()
             for seed in range(seeds)
+            for draw in range(draws)
             for number in range(items)
         ]
     )
@@ -41,6 +44,7 @@ def outcome(key: str, right: dict[tuple[str, str], int], seeds: int = 1) -> dict
     [
         ("gain", 0.01, 0.2, "supported"),
         ("gain", 0.0, 0.2, "undecided"),
+        ("gain", -0.01, 0.01, "equivalent"),
         ("gain", -0.2, -0.01, "contradicted"),
         ("little", -0.3, 0.04, "supported"),
         ("little", 0.01, 0.06, "undecided"),
@@ -52,15 +56,15 @@ def outcome(key: str, right: dict[tuple[str, str], int], seeds: int = 1) -> dict
 def test_verdicts_by_eye(rule: Rule, low: float, high: float, expected: str) -> None:
     """Only an interval wholly on one side of 0, or of the margin of 5 points, decides."""
     interval = Interval((low + high) / 2, low, high)
-    assert verdict(rule, interval, [interval], [interval], 0.05) == expected
+    assert verdict(rule, interval, [interval], [interval], 0.05, high < 0.05) == expected
 
 
 def test_each_means_each() -> None:
     """One model without a sure gain leaves it undecided, however large the mean; one sure loss contradicts."""
     gain, none, loss = Interval(0.3, 0.2, 0.4), Interval(0.0, -0.1, 0.1), Interval(-0.3, -0.4, -0.2)
-    assert verdict("gain_of_each", gain, [gain, none], [gain, none], 0.05) == "undecided"
-    assert verdict("gain_of_each", gain, [gain, loss], [gain, loss], 0.05) == "contradicted"
-    assert verdict("gain_of_each", gain, [gain, loss], [gain, none], 0.05) == "undecided"
+    assert verdict("gain_of_each", gain, [gain, none], [gain, none], 0.05, True) == "undecided"
+    assert verdict("gain_of_each", gain, [gain, loss], [gain, loss], 0.05, True) == "contradicted"
+    assert verdict("gain_of_each", gain, [gain, loss], [gain, none], 0.05, True) == "undecided"
 
 
 def test_claims_name_models_of_the_build() -> None:
@@ -84,7 +88,10 @@ def test_an_effect_is_in_points_of_the_better_arm() -> None:
     assert 30 < found["low_points"] < 50 < found["high_points"] < 70
     assert found["p"] < 0.01
     assert found["contrasts"]["cpt-sft - base-sft"]["mcnemar_p"] == pytest.approx(2**-29, rel=1e-3)
-    assert (found["items"], found["seeds"], found["verdict"]) == (60, 1, "supported on 1 seed")
+    assert (found["items"], found["groups"], found["seeds"], found["verdict"]) == (60, 60, 1, "supported on 1 seed")
+    assert found["tost_p"] > 0.99
+    assert found["no_loss_p"] < 1e-6
+    assert found["effect_points"] - found["low_points"] < found["minimum_detectable_points"] < 25
 
 
 def test_three_seeds_drop_the_warning() -> None:
@@ -101,7 +108,7 @@ def test_more_seeds_of_the_same_items_do_not_make_items() -> None:
 
 
 def test_little_is_undecided_between() -> None:
-    """No gain at all on 60 items is little; a gain of 50 points is not; 5 points cannot be told."""
+    """No gain at all on 60 items is little (3 items of 60 are 5 points); a gain of 50 points is not; 5 cannot be told."""
     right = {("base", "zero_shot"): 10}
     verdicts = [
         outcome("cpt_alone_gives_little", right | {("cpt", "zero_shot"): count})["verdict"] for count in (10, 40, 13)
@@ -165,3 +172,58 @@ def test_points_of_a_curve_are_in_no_claim() -> None:
     named = {contrast.name for claim in claims(["base", "trunk-a", "anneal-a"]) for contrast in claim.contrasts}
     assert "base: medprompt - zero_shot" in named
     assert not any("trunk" in name or "anneal" in name for name in named)
+
+
+def test_two_models_that_always_agree_are_equivalent_where_items_are_many() -> None:
+    """All 600 answers the same: no gain beyond 5 points either way. Of 20 items nothing of the kind can be said."""
+    right = {("cpt-sft", "zero_shot"): 10, ("base-sft", "zero_shot"): 10}
+    verdicts = [
+        str(outcomes(answers(right, items=items), TEST)["cpt_strengthens_sft"]["verdict"]) for items in (600, 20)
+    ]
+    assert verdicts == ["equivalent on 1 seed", "undecided on 1 seed"]
+
+
+def test_draws_are_averaged_within_an_item() -> None:
+    """40, 39 and 38 of 60 right in three draws against 10: item 39 counts a third, and McNemar's test does not apply."""
+    few, plain = answers({("a", "few_shot"): 40}, draws=3), answers({("a", "zero_shot"): 10})
+    contrast = Contrast(Arm("a", "few_shot"), Arm("a", "zero_shot"))
+    rows = paired(pl.concat([few, plain]), contrast)
+    assert rows.filter(pl.col("item_id") == "b/039")["better"].to_list() == [pytest.approx(1 / 3)]
+    found = claim_outcome(Claim("k", "s", (contrast,), "gain"), pl.concat([few, plain]), TEST)
+    assert (found["effect_points"], found["items"]) == (48.3333, 60)
+    assert "mcnemar_p" not in found["contrasts"][contrast.name]
+
+
+def test_protocols_are_never_mixed() -> None:
+    """Rows of two protocols are refused: a claim is about one."""
+    rows = answers({("cpt", "zero_shot"): 10, ("base", "zero_shot"): 9})
+    both = pl.concat([rows, rows.with_columns(protocol=pl.lit("letter"))])
+    with pytest.raises(ValueError, match="several protocols"):
+        outcomes(both, TEST)
+
+
+def test_only_models_that_were_prompted_are_in_the_last_claim() -> None:
+    """With medprompt for the final model alone, its contrast is the only one, and the claim is tested."""
+    right = {("base", "zero_shot"): 9, ("cpt-neftune", "zero_shot"): 9, ("cpt-neftune", "medprompt"): 50}
+    found = outcome("medprompt_beats_zero_shot", right)
+    assert list(found["contrasts"]) == ["cpt-neftune: medprompt - zero_shot"]
+    assert found["verdict"] == "supported on 1 seed"
+    assert outcome("medprompt_beats_zero_shot", {("base", "zero_shot"): 9})["verdict"] == (
+        "not tested: no predictions for any model"
+    )
+
+
+def test_p_values_are_corrected_over_all_claims() -> None:
+    """Five contrasts of three claims: the smallest p counts five times, and a claim of one contrast repeats its own."""
+    right = {
+        (model, "zero_shot"): n
+        for model, n in {"base": 20, "cpt": 26, "base-sft": 20, "cpt-sft": 25, "base-neftune": 27}.items()
+    }
+    found = outcomes(answers(right | {("cpt-neftune", "zero_shot"): 25, ("base", "medprompt"): 23}), TEST)
+    tested = [contrast for claim in found.values() for contrast in claim["contrasts"].values()]
+    assert len(tested) == 5
+    order = sorted(tested, key=lambda contrast: contrast["p"])
+    assert order[0]["holm_p"] == pytest.approx(5 * order[0]["p"], abs=1e-5)
+    assert all(contrast["holm_p"] >= contrast["p"] for contrast in tested)
+    assert found["cpt_strengthens_sft"]["holm_p"] == tested[1]["holm_p"]
+    assert "holm_p" not in found["neftune_beats_sft"]

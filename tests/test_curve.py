@@ -13,7 +13,7 @@ from stages.lib.intervals import Interval
 from stages.lib.tables import curve_parts
 from tests.test_report import MODELS, STATISTICS, answers, build, documents, folder, read  # noqa: F401 - a fixture
 
-TEST = Test(0.95, STATISTICS.bootstrap_samples, 1, 5.0)
+TEST = Test(0.95, STATISTICS.bootstrap_samples, 1, 5.0, 2.0)
 CONFIDENCES: list[float] = []
 
 
@@ -60,7 +60,7 @@ def test_a_loss_is_paired_by_item_and_by_document() -> None:
     rows = pl.concat([answers("base", 38), answers("trunk-a", 10)])
     lost = accuracy_lost(rows, "zero_shot", TEST)("trunk-a", "base", 0.95)
     assert lost.estimate == pytest.approx(70)
-    assert 45 < lost.low < 70 < lost.high < 95
+    assert 40 < lost.low < 70 < lost.high < 95
     added = bits_added(pl.concat([documents("base", 1.5), documents("trunk-a", 1.6)]), "general")
     assert [added("trunk-a", "base", 0.95).low, added("base", "trunk-a", 0.95).high] == pytest.approx([0.1, -0.1])
 

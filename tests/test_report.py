@@ -19,7 +19,9 @@ from stages.lib.tables import accuracy_table, chance_sentence, markdown_table, p
 from stages.report import Statistics
 
 ROOT = Path(__file__).resolve().parents[1]
-STATISTICS = Statistics(confidence=0.95, bootstrap_samples=200, bootstrap_seed=1, little_points=5.0)
+STATISTICS = Statistics(
+    confidence=0.95, bootstrap_samples=200, bootstrap_seed=1, little_points=5.0, equivalence_points=2.0
+)
 MODELS = ("base", "base-sft", "base-neftune", "cpt", "cpt-sft", "cpt-neftune")
 FILES = ("benchmarks.json", "claims.json", "curve.json", "eval.json", "experts.json", "loss.json", "report.md")
 
@@ -34,7 +36,9 @@ def answers(model: str, right: int, benchmark: str = "b", items: int = 40) -> pl
                 "group": f"g{number // 2}",
                 "strategy": strategy,
                 "model": model,
+                "protocol": "full_answer",
                 "seed": 1,
+                "draw": 0,
                 "correct": number < right,
                 "scores": [0.0, -1.0, -2.0, -3.0],
                 "truncated": False,

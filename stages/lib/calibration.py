@@ -5,15 +5,13 @@ answers. `per_token` and `per_byte` divide log-likelihoods by lengths, so theirs
 say what using them as probabilities would cost, and compare between models of one protocol only.
 
 The error is the mean over bins of equal width of |share right - mean probability|, weighted by answers. Chance makes it too
-large (0.08 for 100 calibrated answers in 10 bins), by as much in a resample as in the sample; the interval is the basic
-bootstrap's, which takes that off: it reaches down to 0 where the model may be calibrated.
+large: calibrated answers in 100 groups of 1 to 4 have an error of 10 points, in 300 groups of 6. So its interval is no plain
+bootstrap's, which would hardly ever reach down to 0; simulated, this one covers 95 to 100 % of the time at 95 %.
 
 Source:
-    Guo et al. 2017, On calibration of modern neural networks, arXiv 1706.04599. Davison and Hinkley 1997, Bootstrap
-    methods and their application, section 5.2.1 (basic bootstrap).
+    Guo et al. 2017, On calibration of modern neural networks, arXiv 1706.04599.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -62,8 +60,9 @@ def calibration_error(
 ) -> Interval:
     """Expected calibration error over bins of equal width, with an interval over groups of items.
 
-    Low: the error less how far the bins' gaps together lie from those of a resample (`confidence` of the time on both
-    sides): a true error of 0 is excluded as seldom as it says. High: the basic bootstrap's, at least the error.
+    Low: the error less the distance, summed over bins, of a resample's gaps from the sample's. The true error cannot be
+    further below than the true gaps are away (triangle inequality), so chance alone does not lift it above 0. High: the
+    bootstrap's spread around its own mean, laid at the error: that chance makes the error too large is not taken off.
 
     Args:
         probabilities: of the answers given, in [0, 1].
@@ -79,7 +78,9 @@ def calibration_error(
     _, index = np.unique(np.asarray(group, dtype=str), return_inverse=True)
     groups = int(index.max()) + 1
     gaps_GB = np.zeros((groups, BINS))
+    held_GB = np.zeros((groups, BINS), dtype=bool)
     np.add.at(gaps_GB, (index, _bin(chosen)), np.asarray(correct, dtype=np.float64) - chosen)
+    held_GB[index, _bin(chosen)] = True
     items_G = np.bincount(index).astype(np.float64)
     gaps_B = gaps_GB.sum(axis=0) / items_G.sum()
     error = float(np.abs(gaps_B).sum())
@@ -87,10 +88,12 @@ def calibration_error(
         return Interval(error, 0.0, 1.0)
     drawn_SG = np.random.default_rng(seed).multinomial(groups, np.full(groups, 1 / groups), size=samples)
     moved_SB = drawn_SG @ gaps_GB / (drawn_SG @ items_G)[:, None] - gaps_B
-    moved_SB *= math.sqrt(groups / (groups - 1))
+    groups_B = held_GB.sum(axis=0)
+    moved_SB *= np.sqrt(groups_B / np.maximum(1, groups_B - 1))  # the bootstrap's variance has the divisor n
     distance = float(np.quantile(np.abs(moved_SB).sum(axis=1), (1 + confidence) / 2))
-    least = float(np.quantile(np.abs(gaps_B + moved_SB).sum(axis=1), (1 - confidence) / 2))
-    return Interval(error, max(0.0, error - distance), min(1.0, max(error, 2 * error - least)))
+    errors_S = np.abs(gaps_B + moved_SB).sum(axis=1)
+    spread = float(errors_S.mean() - np.quantile(errors_S, (1 - confidence) / 2))
+    return Interval(error, max(0.0, error - distance), min(1.0, error + spread))
 
 
 def _bin(probabilities: NDArray[np.float64]) -> NDArray[np.int64]:

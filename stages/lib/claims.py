@@ -1,27 +1,37 @@
 """The claims of the paper that a build tests, as data, and the rule that turns predictions into a verdict.
 
 A claim is a sentence, the contrasts that bear on it, and a rule. An effect is a difference of accuracy in percentage
-points, paired by item, a mean over benchmarks. Its interval is a bootstrap over groups of items; its `p` a sign-flip
-test over groups, and `mcnemar_p` (single contrasts) the exact test over items, which ignores groups. The rules read
-the interval only:
+points, paired by item, a mean over benchmarks; an item answered in several draws counts once, with the mean of its draws.
+Its interval is a bootstrap over groups of items, and everything below is on the same groups.
 
-* `gain`: supported when the whole interval is above 0, contradicted when it is below 0.
+Rules read the interval only:
+
+* `gain`: supported when the whole interval is above 0, contradicted when it is below 0. Neither, and surely within
+  +-`equivalence_points` (two one-sided tests at 1 - confidence): equivalent, so no gain worth the name and no loss.
 * `gain_of_each`: supported when each contrast is a gain (no correction: all must be). Contradicted when one of them
   is a loss at confidence 1 - (1 - confidence) / contrasts (Bonferroni, since one is enough).
 * `little`: supported when the whole interval is below the margin `little_points`, contradicted when it is above it. A
   loss is little gain too: the claim is about what continued pretraining adds by itself.
 
-Anything else is undecided. The interval knows items, not training runs: below 3 seeds the verdict says so, since
-another seed can turn it.
+Anything else is undecided; `minimum_detectable_points` then says what would have been found. The interval knows items,
+not training runs: below 3 training seeds every verdict ends in `on 1 seed` or `on 2 seeds`, since another seed can turn it.
+
+The numbers beside an effect:
+
+* `p`: sign-flip test over groups. `holm_p`: the same, corrected for all contrasts of all claims tested (Holm).
+* `mcnemar_p`: exact test over items, which ignores groups; only where both arms answered in one draw and on one seed.
+* `tost_p`: two one-sided t tests of equivalence within `equivalence_points`; `no_loss_p`: the one of them against a loss.
+* `minimum_detectable_points`: true effect found with 80 % power by a test at 1 - confidence on so many groups.
 
 Source:
     Christophe et al. 2024, arXiv 2409.14988 (abstract). Claim 3 is contested: Jain et al. 2023 (arXiv 2310.05914)
     report no gain of NEFTune on closed-ended benchmarks.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import polars as pl
 
@@ -29,14 +39,20 @@ from stages.lib.intervals import (
     Interval,
     Pairs,
     bootstrap_interval,
+    holm,
     mcnemar_p,
+    minimum_detectable_effect,
+    noninferiority_p,
     sign_flip_p,
+    tost_p,
 )
-from stages.lib.results import in_order
+from stages.lib.results import in_order, item_means
+from stages.lib.seeds import ENOUGH_SEEDS
 
 Rule = Literal["gain", "gain_of_each", "little"]
 Value = str | int | float | dict[str, "Value"]
-ENOUGH_SEEDS = 3
+PROMPTED = "medprompt"  # the strategy of the last claim
+POWER = 0.8  # of `minimum_detectable_points`, as is customary
 CURVE_ONLY = ("trunk-", "anneal-")  # models that are points of a curve and of no claim
 
 
@@ -75,7 +91,10 @@ class Claim:
 
 @dataclass(frozen=True)
 class Test:
-    """How tests are computed: interval confidence, bootstrap draws and their seed, and what `little` is, in points."""
+    """How tests are computed: interval confidence, bootstrap samples and their seed, and margins in points.
+
+    A gain below `little_points` is little; a difference within +-`equivalence_points` is none.
+    """
 
     __test__ = False  # not a class of tests, whatever pytest thinks of its name
 
@@ -83,6 +102,7 @@ class Test:
     samples: int
     seed: int
     little_points: float
+    equivalence_points: float
 
 
 def _models(better: str, worse: str, strategy: str = "zero_shot") -> Contrast:
@@ -90,7 +110,11 @@ def _models(better: str, worse: str, strategy: str = "zero_shot") -> Contrast:
 
 
 def claims(models: Sequence[str]) -> tuple[Claim, ...]:
-    """The four claims; the last one has a contrast for each of `models` but those of a curve."""
+    """The four claims; the last one has a contrast for each of `models` but those of a curve.
+
+    Args:
+        models: those that answered under the strategy of the last claim.
+    """
     return (
         Claim(
             "cpt_alone_gives_little",
@@ -114,7 +138,7 @@ def claims(models: Sequence[str]) -> tuple[Claim, ...]:
             "medprompt_beats_zero_shot",
             "A Medprompt-like strategy beats zero-shot on each model.",
             tuple(
-                Contrast(Arm(model, "medprompt"), Arm(model, "zero_shot"))
+                Contrast(Arm(model, PROMPTED), Arm(model, "zero_shot"))
                 for model in models
                 if not model.startswith(CURVE_ONLY)
             ),
@@ -124,27 +148,30 @@ def claims(models: Sequence[str]) -> tuple[Claim, ...]:
 
 
 def paired(predictions: pl.DataFrame, contrast: Contrast) -> pl.DataFrame:
-    """Items that both arms answered, under the same seed: benchmark, group, item_id, seed, better, worse (bool).
+    """Items that both arms answered, under the same seed: benchmark, group, item_id, seed, better, worse, draws.
 
-    Pairs follow item_id, so that a strategy limited to some items is compared on those alone.
+    Pairs follow item_id, so that a strategy limited to some items is compared on those alone. `better` and `worse` are
+    means over draws, fractions; `draws` is the larger number of them.
     """
 
     def arm(which: Arm, name: str) -> pl.DataFrame:
         rows = predictions.filter((pl.col("model") == which.model) & (pl.col("strategy") == which.strategy))
-        return rows.select("benchmark", "group", "item_id", "seed", pl.col("correct").alias(name))
+        return item_means(rows).select(*keys, pl.col("correct").alias(name), pl.col("draws").alias(f"{name}_draws"))
 
     keys = ["benchmark", "group", "item_id", "seed"]
-    return arm(contrast.better, "better").join(arm(contrast.worse, "worse"), on=keys).sort(keys)
+    both = arm(contrast.better, "better").join(arm(contrast.worse, "worse"), on=keys).sort(keys)
+    return both.select(*keys, "better", "worse", draws=pl.max_horizontal("better_draws", "worse_draws"))
 
 
 def pairs_of(rows: pl.DataFrame) -> Pairs:
-    """`paired` rows as differences of 0, 1 and -1."""
-    difference = (rows["better"].cast(pl.Float64) - rows["worse"].cast(pl.Float64)).to_numpy()
-    return Pairs(rows["benchmark"].to_list(), rows["group"].to_list(), difference)
+    """`paired` rows as differences in [-1, 1]."""
+    return Pairs(rows["benchmark"].to_list(), rows["group"].to_list(), (rows["better"] - rows["worse"]).to_numpy())
 
 
-def verdict(rule: Rule, whole: Interval, each: Sequence[Interval], wide: Sequence[Interval], margin: float) -> str:
-    """Supported, contradicted or undecided, as the module says. All in the unit of `margin`.
+def verdict(
+    rule: Rule, whole: Interval, each: Sequence[Interval], wide: Sequence[Interval], margin: float, equivalent: bool
+) -> str:
+    """Supported, contradicted, equivalent or undecided, as the module says. All in the unit of `margin`.
 
     Args:
         rule: which of the three.
@@ -152,6 +179,7 @@ def verdict(rule: Rule, whole: Interval, each: Sequence[Interval], wide: Sequenc
         each: every contrast at the confidence asked for.
         wide: every contrast at the Bonferroni confidence.
         margin: what `little` is; not used by the others.
+        equivalent: whether the mean of the contrasts is surely none; only `gain` asks.
     """
     if rule == "gain_of_each":
         supported, contradicted = all(one.low > 0 for one in each), any(one.high < 0 for one in wide)
@@ -159,7 +187,9 @@ def verdict(rule: Rule, whole: Interval, each: Sequence[Interval], wide: Sequenc
         supported, contradicted = whole.low > 0, whole.high < 0
     else:
         supported, contradicted = whole.high < margin, whole.low > margin
-    return "supported" if supported else "contradicted" if contradicted else "undecided"
+    if supported or contradicted:
+        return "supported" if supported else "contradicted"
+    return "equivalent" if rule == "gain" and equivalent else "undecided"
 
 
 def _points(interval: Interval) -> dict[str, Value]:
@@ -170,48 +200,63 @@ def _points(interval: Interval) -> dict[str, Value]:
     }
 
 
-def claim_outcome(claim: Claim, predictions: pl.DataFrame, test: Test) -> dict[str, Value]:
+def _effect(rows: pl.DataFrame, interval: Interval, test: Test) -> dict[str, Value]:
+    """An effect with its tests; what cannot be computed (one group only, several draws) is left out."""
+    pairs = pairs_of(rows)
+    margin = test.equivalence_points / 100
+    found = _points(interval) | {
+        "p": round(sign_flip_p(pairs, test.samples, test.seed), 6),
+        "tost_p": round(tost_p(pairs, margin), 6),
+        "no_loss_p": round(noninferiority_p(pairs, margin), 6),
+        "items": rows.select("benchmark", "item_id").n_unique(),
+        "groups": rows.select("benchmark", "group").n_unique(),
+        "seeds": rows["seed"].n_unique(),
+    }
+    detectable = 100 * minimum_detectable_effect(pairs, test.confidence, POWER)
+    if math.isfinite(detectable):
+        found["minimum_detectable_points"] = round(detectable, 4)
+    return found
+
+
+def claim_outcome(claim: Claim, predictions: pl.DataFrame, test: Test) -> dict[str, Any]:
     """The outcome of one claim.
 
     Args:
         claim: what is claimed.
-        predictions: rows of `results/predictions`, any models and strategies.
+        predictions: rows of `results/predictions` in one protocol, any models and strategies.
         test: how to test.
     Returns:
         sentence, rule, verdict, and, unless an arm is missing (the verdict then says which): effect_points,
-        low_points, high_points, p, items, seeds, and the same for each of `contrasts` by name.
+        low_points, high_points, p, tost_p, no_loss_p, minimum_detectable_points, items, groups, seeds, and the same for
+        each of `contrasts` by name, with mcnemar_p where it applies.
     """
-    result: dict[str, Value] = {"sentence": claim.sentence, "rule": claim.rule}
+    result: dict[str, Any] = {"sentence": claim.sentence, "rule": claim.rule}
     frames = [paired(predictions, contrast) for contrast in claim.contrasts]
     missing = [contrast.name for contrast, rows in zip(claim.contrasts, frames, strict=True) if not rows.height]
     if missing or not frames:
         return result | {"verdict": f"not tested: no predictions for {', '.join(missing) or 'any model'}"}
 
-    def interval(pairs: Pairs, confidence: float) -> Interval:
-        return bootstrap_interval(pairs, confidence, test.samples, test.seed)
+    def interval(rows: pl.DataFrame, confidence: float) -> Interval:
+        return bootstrap_interval(pairs_of(rows), confidence, test.samples, test.seed)
 
-    contrasts: dict[str, Value] = {}
+    contrasts: dict[str, dict[str, Value]] = {}
     each, wide = [], []
     for contrast, rows in zip(claim.contrasts, frames, strict=True):
-        pairs = pairs_of(rows)
-        each.append(interval(pairs, test.confidence))
-        wide.append(interval(pairs, 1 - (1 - test.confidence) / len(frames)))
-        contrasts[contrast.name] = _points(each[-1]) | {
-            "p": round(sign_flip_p(pairs, test.samples, test.seed), 6),
-            "mcnemar_p": float(f"{mcnemar_p(rows['better'].to_list(), rows['worse'].to_list()):.4g}"),
-            "items": rows["item_id"].n_unique(),
-            "seeds": rows["seed"].n_unique(),
-        }
+        each.append(interval(rows, test.confidence))
+        wide.append(interval(rows, 1 - (1 - test.confidence) / len(frames)))
+        contrasts[contrast.name] = _effect(rows, each[-1], test)
+        if rows["draws"].max() == rows["seed"].n_unique() == 1:
+            exact = mcnemar_p((rows["better"] == 1).to_list(), (rows["worse"] == 1).to_list())
+            contrasts[contrast.name]["mcnemar_p"] = float(f"{exact:.4g}")
     everything = pl.concat(frames)
-    pairs = pairs_of(everything)
-    whole = interval(pairs, test.confidence)
+    whole = interval(everything, test.confidence)
     seeds = min(rows["seed"].n_unique() for rows in frames)
-    decided = verdict(claim.rule, whole, each, wide, test.little_points / 100)
+    equivalent = tost_p(pairs_of(everything), test.equivalence_points / 100) < 1 - test.confidence
+    decided = verdict(claim.rule, whole, each, wide, test.little_points / 100, equivalent)
     warning = "" if seeds >= ENOUGH_SEEDS else f" on {seeds} seed{'s' if seeds > 1 else ''}"
-    result |= _points(whole) | {
-        "p": round(sign_flip_p(pairs, test.samples, test.seed), 6),
-        "items": everything["item_id"].n_unique(),
+    result |= _effect(everything, whole, test) | {
         "seeds": seeds,
+        "equivalence_points": test.equivalence_points,
         "verdict": decided + warning,
         "contrasts": contrasts,
     }
@@ -220,7 +265,21 @@ def claim_outcome(claim: Claim, predictions: pl.DataFrame, test: Test) -> dict[s
     return result
 
 
-def outcomes(predictions: pl.DataFrame, test: Test) -> Mapping[str, dict[str, Value]]:
-    """All claims by key."""
-    models = in_order(predictions["model"].to_list())
-    return {claim.key: claim_outcome(claim, predictions, test) for claim in claims(models)}
+def outcomes(predictions: pl.DataFrame, test: Test) -> Mapping[str, dict[str, Any]]:
+    """All claims by key; `holm_p` stands beside the p of each contrast tested, and of a claim that has one contrast.
+
+    Args:
+        predictions: rows of `results/predictions` in one protocol (`stages.lib.results.headline`).
+        test: how to test.
+    """
+    prompted = predictions.filter(pl.col("strategy") == PROMPTED)
+    found = {
+        claim.key: claim_outcome(claim, predictions, test) for claim in claims(in_order(prompted["model"].to_list()))
+    }
+    tested = [contrast for outcome in found.values() for contrast in outcome.get("contrasts", {}).values()]
+    for contrast, adjusted in zip(tested, holm([contrast["p"] for contrast in tested]), strict=True):
+        contrast["holm_p"] = round(adjusted, 6)
+    for outcome in found.values():
+        if len(own := list(outcome.get("contrasts", {}).values())) == 1:
+            outcome["holm_p"] = own[0]["holm_p"]
+    return found

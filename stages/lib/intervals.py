@@ -157,10 +157,8 @@ def mcnemar_p(first: Sequence[bool], second: Sequence[bool]) -> float:
 def _strata(pairs: Pairs) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
     benchmark = np.asarray(pairs.benchmark, dtype=str)
     group = np.asarray(pairs.group, dtype=str)
-    return [
-        _group_sums(group[benchmark == name].tolist(), pairs.difference[benchmark == name])
-        for name in np.unique(benchmark)
-    ]
+    own = [benchmark == name for name in np.unique(benchmark)]
+    return [_group_sums(group[rows], pairs.difference[rows]) for rows in own]
 
 
 def mean_difference(pairs: Pairs) -> float:
@@ -219,10 +217,17 @@ def bootstrap_interval(pairs: Pairs, confidence: float, samples: int, seed: int)
     return Interval(estimate, max(-1.0, min(float(low), estimate)), min(1.0, max(float(high), estimate)))
 
 
+def _student(pairs: Pairs) -> tuple[float, float, int]:
+    """`mean_difference`, its standard error, and degrees of freedom."""
+    strata = _strata(pairs)
+    mean = math.fsum(sums.sum() / items.sum() for sums, items in strata) / len(strata)
+    variance = math.fsum(_mean_variance(sums, items, -1.0) for sums, items in strata)
+    return mean, math.sqrt(variance) / len(strata), _freedom(strata)
+
+
 def standard_error(pairs: Pairs) -> float:
     """Of `mean_difference`, clustered by group; the linearized twin of `bootstrap_differences`."""
-    strata = _strata(pairs)
-    return math.sqrt(math.fsum(_mean_variance(sums, items, -1.0) for sums, items in strata)) / len(strata)
+    return _student(pairs)[1]
 
 
 def minimum_detectable_effect(pairs: Pairs, confidence: float, power: float) -> float:
@@ -236,10 +241,10 @@ def minimum_detectable_effect(pairs: Pairs, confidence: float, power: float) -> 
     Source:
         Bloom 1995, Minimum detectable effects, Evaluation Review 19.
     """
-    freedom = _freedom(_strata(pairs))
+    _, error, freedom = _student(pairs)
     if freedom < 1:
         return math.inf
-    return float(stats.t.ppf((1 + confidence) / 2, freedom) + stats.t.ppf(power, freedom)) * standard_error(pairs)
+    return float(stats.t.ppf((1 + confidence) / 2, freedom) + stats.t.ppf(power, freedom)) * error
 
 
 def noninferiority_p(pairs: Pairs, margin: float) -> float:
@@ -248,18 +253,18 @@ def noninferiority_p(pairs: Pairs, margin: float) -> float:
     Returns:
         p, small when the loss is surely below the margin; 1.0 with one group in every benchmark.
     """
-    freedom = _freedom(_strata(pairs))
-    return float(stats.t.sf((mean_difference(pairs) + margin) / standard_error(pairs), freedom)) if freedom else 1.0
+    mean, error, freedom = _student(pairs)
+    return float(stats.t.sf((mean + margin) / error, freedom)) if freedom > 0 else 1.0
 
 
 def tost_p(pairs: Pairs, margin: float) -> float:
-    """Two one-sided tests of equivalence: against a mean difference of `margin` or more, either way. The larger p.
+    """Two one-sided t tests of equivalence: against a mean difference of `margin` or more, either way. The larger p.
 
     Source:
         Schuirmann 1987, A comparison of the two one-sided tests procedure and the power approach.
     """
-    swapped = Pairs(pairs.benchmark, pairs.group, -pairs.difference)
-    return max(noninferiority_p(pairs, margin), noninferiority_p(swapped, margin))
+    mean, error, freedom = _student(pairs)
+    return float(stats.t.sf((margin - abs(mean)) / error, freedom)) if freedom > 0 else 1.0
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -23,6 +23,7 @@ from itertools import permutations, product
 import numpy as np
 import polars as pl
 
+from stages.lib.claims import Test
 from stages.lib.intervals import Interval, Pairs, bootstrap_interval
 from stages.lib.results import item_means
 
@@ -109,16 +110,12 @@ def best_strategy(predictions: pl.DataFrame) -> str | None:
     return best
 
 
-def shapley_credit(
-    predictions: pl.DataFrame, confidence: float, samples: int, seed: int, strategy: str | None = None
-) -> Credit | None:
+def shapley_credit(predictions: pl.DataFrame, test: Test, strategy: str | None = None) -> Credit | None:
     """Credit of the steps from (base, none, zero_shot) to (cpt, neftune, strategy), with intervals over groups of items.
 
     Args:
         predictions: of one protocol (`stages.lib.results.headline`); draws are averaged within an item.
-        confidence: of the intervals.
-        samples: of the bootstrap.
-        seed: of the bootstrap.
+        test: how intervals are computed; its margins are not used.
         strategy: of the target; None takes the `best_strategy`.
     Returns:
         None when the factorial is incomplete.
@@ -133,7 +130,7 @@ def shapley_credit(
 
     def interval(weights: Mapping[Cell, Fraction]) -> Interval:
         values = sum((float(weight) * rows["/".join(cell)].to_numpy() for cell, weight in weights.items()), np.zeros(1))
-        return bootstrap_interval(Pairs(benchmark, group, values), confidence, samples, seed)
+        return bootstrap_interval(Pairs(benchmark, group, values), test.confidence, test.samples, test.seed)
 
     paths = (STARTS, TUNINGS, (REFERENCE_STRATEGY, strategy))
     reference, target = tuple(path[0] for path in paths), tuple(path[-1] for path in paths)
