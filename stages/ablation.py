@@ -90,8 +90,9 @@ class Workspace:
     def __init__(self, root: Path, params: Mapping[str, Any], stages: Mapping[str, Declaration]) -> None:
         self.root, self.params = root, params
         self.head = git(root, "rev-parse", "HEAD").strip()
-        outs = [out for stage in stages.values() for out in stage.outs]
-        tracked = set(git(root, "ls-files", "-z", "--", PARAMS, LOCK, *outs).split("\0")) - {""}
+        self.outs = [out for stage in stages.values() for out in stage.outs]
+        tracked = set(git(root, "ls-files", "-z", "--", PARAMS, LOCK, *self.outs).split("\0")) - {""}
+        self.untracked = self.strangers()
         for name in (PARAMS, LOCK):
             if name not in tracked:
                 raise BuildError(
@@ -107,6 +108,12 @@ class Workspace:
         if unknown := git(root, "ls-files", "--others", "--exclude-standard", "--", *inside, "dvc.yaml").split("\n")[0]:
             raise BuildError(f"{unknown}: unknown to Git, so no experiment could be built again: `git add` it")
         self.code = [path for path in (*inside, "dvc.yaml") if git(root, "ls-files", "--", path)]
+
+    def strangers(self) -> set[str]:
+        """Files in outs that Git neither knows nor ignores, such as a figure that HEAD has not."""
+        return set(git(self.root, "ls-files", "--others", "--exclude-standard", "-z", "--", *self.outs).split("\0")) - {
+            ""
+        }
 
     def experiments(self) -> dict[str, str]:
         """Name -> commit of each experiment of HEAD."""
@@ -169,8 +176,10 @@ class Workspace:
         """Make params.yaml, dvc.lock, metrics and artifacts those of HEAD; other files are left as they are."""
         for path in self.committed:
             self.put_back(path)
+        for path in self.strangers() - self.untracked:
+            (self.root / path).unlink()
         if self.dvc("checkout", "--force", "--quiet"):
-            raise BuildError("`dvc checkout` failed; the artifacts are those of the last experiment until it succeeds")
+            print("osler: HEAD's artifacts are not all in DVC's cache; `dvc repro` builds them", file=sys.stderr)
 
 
 def scores(root: Path, experiment: str) -> Scores:

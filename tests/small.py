@@ -85,11 +85,15 @@ DVC_YAML = """stages:
     - results/predictions/base
     - results/predictions/tuned
   report:
-    cmd: mkdir -p metrics && cp data/accuracy.json metrics/eval.json
+    cmd: mkdir -p metrics/figures && cp data/accuracy.json metrics/eval.json
+      && cp metrics/eval.json metrics/figures/`md5sum < metrics/eval.json | cut -c1-32`
     deps:
     - data/accuracy.json
     metrics:
     - metrics/eval.json:
+        cache: false
+    plots:
+    - metrics/figures:
         cache: false
 """
 

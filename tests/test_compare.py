@@ -130,3 +130,14 @@ def test_a_revision_whose_cache_is_gone_says_what_to_run(tmp_path: Path, project
         compare.main(["workspace", "workspace"])
     finally:
         shutil.move(tmp_path / "files", cache)
+
+
+def test_a_clone_without_data_says_what_to_run(
+    tmp_path: Path, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There DVC does not even know what the folders hold."""
+    project.run("git", "clone", "-q", ".", str(tmp_path / "clone"))
+    monkeypatch.setattr(compare, "ROOT", tmp_path / "clone")
+    for name, advice in (("HEAD", "run `dvc fetch"), ("workspace", "run `dvc pull` or `dvc repro`")):
+        with pytest.raises(SystemExit, match=f"osler: {name}: results/.*: not in DVC's cache; {advice}"):
+            compare.main([name])

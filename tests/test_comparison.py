@@ -109,15 +109,19 @@ def test_same_scores_are_a_difference_of_zero_at_p_1() -> None:
 
 
 def test_rows_in_which_nothing_differs_cost_the_others_nothing() -> None:
-    """Beside 50 models that did not change, a changed one has the p that it has alone; two changed ones twice the smaller."""
+    """Beside 50 models that did not change, one that gained 6 of 40 is real as it is alone; beside another changed one its p
+    doubles, and it is not."""
     still = [scores([1, 0] * 20, model=f"still-{number}") for number in range(50)]
     first, second = scores([0] * 40), scores([1] * 6 + [0] * 34)
     found = compared(pairs(pl.concat([*still, first]), pl.concat([*still, second]), NOTHING), NOTHING, RESAMPLING)
     (row,) = (row for row in found if row.verdict != "same")
     assert row.holm_p == row.p < 0.05
+    assert row.verdict == "real"
     also = [side.with_columns(model=pl.lit("other")) for side in (first, second)]
     both = compared(pairs(pl.concat([first, also[0]]), pl.concat([second, also[1]]), NOTHING), NOTHING, RESAMPLING)
     assert [one.holm_p for one in both] == [pytest.approx(2 * row.p)] * 2
+    assert [one.verdict for one in both] == ["not shown"] * 2
+    assert both[0].whole.difference.low > 0
 
 
 def test_many_rows_get_as_many_sign_flips_as_the_correction_takes() -> None:

@@ -51,10 +51,11 @@ class Revision:
             BuildError: it was not built, or neither cache nor remote has it.
         """
         from dvc.exceptions import DvcException
+        from dvc_data.index import DataIndexDirError
 
         try:
             found: bytes = self._files.read_bytes(path)
-        except (OSError, DvcException) as error:
+        except (OSError, DvcException, DataIndexDirError) as error:
             if self.name == WORKSPACE:
                 advice = "run `dvc pull` or `dvc repro`"
             else:
@@ -62,7 +63,8 @@ class Revision:
                     f"run `dvc fetch --all-commits`, `dvc exp pull <remote> {self.name}`"
                     f" if it is an experiment, or build it again: `git checkout {self.name} && dvc repro`"
                 )
-            reason = "not in DVC's cache" if isinstance(error, FileNotFoundError) else " ".join(str(error).split())
+            is_absent = isinstance(error, FileNotFoundError | DataIndexDirError)
+            reason = "not in DVC's cache" if is_absent else " ".join(str(error).split())
             raise BuildError(f"{self.name}: {path}: {reason}; {advice}") from None
         return found
 

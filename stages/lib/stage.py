@@ -1,4 +1,5 @@
-"""Bind a stage's `main` to the paths and params that dvc.yaml declares for it. The only file that knows DVC's insides.
+"""Bind a stage's `main` to the paths and params that dvc.yaml declares for it. The only file that knows DVC's insides,
+but for other revisions (revisions.py).
 
 A stage's command is `python -m stages.<name>`, without paths and numbers. DVC sets DVC_STAGE to the running stage, for
 example `screen@notes`; this module asks DVC for that stage's deps, outs and params and calls `main` by argument name:
