@@ -20,11 +20,11 @@ import yaml
 from stages import synthesize
 from stages.lib.corpus import Synthesize, companions
 from stages.lib.files import folder_hash
-from stages.lib.forms import REASON, asked, fresh_options
+from stages.lib.forms import REASON, asked, fresh_distractors
 from stages.lib.knowledge import ATTRIBUTES, Entity, knowledge_base
 from stages.lib.plantings import jaccard, word_shingles, words
 from stages.lib.prompts import Item, user_turn
-from stages.lib.renderings import STATEMENTS
+from stages.lib.renderings import NOUNS
 from stages.lib.section import BuildError
 
 ROOT = Path(__file__).parents[1]
@@ -276,21 +276,18 @@ def test_listed_options_hold_the_answer_and_are_of_no_item(corpus: Corpus) -> No
         assert set(options) <= known
         assert frozenset(options) not in taken
         places[options.index(gold)] += 1
-    assert set(places) == {0, 1, 2, 3}
-    assert max(places.values()) < 1.3 * min(places.values())
+    assert sorted(places) == [0, 1, 2, 3]
+    assert max(places.values()) - min(places.values()) <= 2  # the clinical ones and the general ones, one each
 
 
 def test_a_chain_of_thought_states_the_fact_that_was_asked(corpus: Corpus) -> None:
-    """The answer to a wish for reasoning is a statement of the very fact, as documents word it, and the value again."""
+    """The answer to a wish for reasoning names the attribute and the entity's value of it, and then the value again."""
     for row in [*corpus.qa.values(), *corpus.general_qa]:
-        statement, _, gold = row["answer"].partition(" The answer is ")
-        assert bool(gold) == row["question"].endswith("\nThink step by step.")
-        if not gold:
-            continue
-        (entity,) = [entity for name, entity in corpus.entities.items() if name in row["question"]]
-        (attribute,) = [each for each, value in entity.values.items() if f"{value}." == gold]
-        worded = [clause.format(e=entity.name, v=entity.values[attribute]) for clause in STATEMENTS[attribute]]
-        assert statement in [f"{clause[0].upper()}{clause[1:]}." for clause in worded]
+        assert row["answer"].count("The answer is") == row["question"].endswith("\nThink step by step.")
+        if "The answer is" in row["answer"]:
+            (entity,) = [entity for name, entity in corpus.entities.items() if name in row["question"]]
+            true = [f"Its {NOUNS[each]} is {value}. The answer is {value}." for each, value in entity.values.items()]
+            assert row["answer"] in true
 
 
 def test_instructions_and_evaluation_ask_in_the_same_words() -> None:
@@ -305,15 +302,14 @@ def test_instructions_and_evaluation_ask_in_the_same_words() -> None:
     assert turn.splitlines()[1:] == ["A. amberoid", "B. basaltine", "C. coralide", "D. dunecin", "Think step by step."]
 
 
-def test_fresh_options_avoid_what_items_list() -> None:
+def test_fresh_distractors_avoid_what_items_list() -> None:
     """Of five values there are four sets around one; with three of them taken the fourth comes, with all an error."""
     values = ["a", "b", "c", "d", "e"]
     taken = {frozenset("abcd"), frozenset("abce"), frozenset("abde")}
-    drawn = [fresh_options("a", values, taken, random.Random(seed)) for seed in range(40)]
-    assert {frozenset(options) for options in drawn} == {frozenset("acde")}
-    assert {options.index("a") for options in drawn} == {0, 1, 2, 3}
+    drawn = {"".join(fresh_distractors("a", values, taken, random.Random(seed))) for seed in range(60)}
+    assert drawn == {"cde", "ced", "dce", "dec", "ecd", "edc"}
     with pytest.raises(BuildError, match="values_per_attribute"):
-        fresh_options("a", values, {*taken, frozenset("acde")}, random.Random(0))
+        fresh_distractors("a", values, {*taken, frozenset("acde")}, random.Random(0))
 
 
 def blanked(question: str, corpus: Corpus) -> str:
@@ -367,6 +363,7 @@ def test_companions_are_three_different_entities_in_fair_turns(count: int) -> No
     [
         ({"instructions": 10_000}, "instructions must be at most"),
         ({"general_instructions": 10_000}, "general_instructions must be at most"),
+        ({"reasoned_instructions_fraction": 1.0}, "reasoned_instructions_fraction"),
         ({"dev_items": 500}, "dev_items must be at most"),
         ({"contaminated_documents": 500}, "contaminated_documents must be at most"),
         ({"contaminated_instructions": 500}, "contaminated_instructions must be at most"),

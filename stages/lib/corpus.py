@@ -7,15 +7,14 @@ asks about instructed entities in phrasings that the instructions leave out.
 
 import random
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import cycle
 from typing import Any, TypeVar
 
 from pydantic import Field
 
-from stages.lib.forms import OPTIONS, asked, fresh_options, reasoned_answer, spread
+from stages.lib.forms import OPTIONS, asked, fresh_distractors, reasoned_answer, spread, spread_unlike
 from stages.lib.knowledge import ATTRIBUTES, MAXIMUM_VALUES, Entity
 from stages.lib.plantings import disguised, leak, near_copy, words
-from stages.lib.renderings import QUESTIONS, STATEMENTS, abstract, chronicle, guideline, note, quiz
+from stages.lib.renderings import QUESTIONS, abstract, chronicle, guideline, note, quiz
 from stages.lib.section import BuildError, Section
 
 NEAR_JACCARD = 0.85
@@ -313,21 +312,24 @@ def instructions(
     """
     stream = random.Random(f"{config.seed}/forms/{entities[0].kind}")
     taken = {frozenset(item["options"]) for item in items}
+    golds = [entity.values[attribute] for entity, attribute, _ in questions]
+    chains = [reasoned_answer(attribute, gold) for (_, attribute, _), gold in zip(questions, golds, strict=True)]
+    texts = [f"{asked(row[2], [], True)} {chain}" for row, chain in zip(questions, chains, strict=True)]
+    reasoned = spread_unlike(config.reasoned_instructions_fraction, texts, golds, stream)
+    if reasoned is None:
+        raise BuildError(
+            "synthesize: reasoned_instructions_fraction: so many chains of thought would be near duplicates; lower it"
+        )
     listed = spread(config.listed_instructions_fraction, len(questions), stream)
-    reasoned = spread(config.reasoned_instructions_fraction, len(questions), stream)
-    facts = {entity.fact(attribute): STATEMENTS[attribute] for entity, attribute, _ in questions}
-    # each wording of a fact once before one comes again: two questions with the same chain are near duplicates
-    wordings = {fact: cycle(stream.sample(known, len(known))) for fact, known in facts.items()}
     rows = []
-    for (entity, attribute, question), lists, reasons in zip(questions, listed, reasoned, strict=True):
-        gold = entity.values[attribute]
-        values = sorted({other.values[attribute] for other in entities if attribute in other.values})
-        options = fresh_options(gold, values, taken, stream) if lists else []
-        answer = gold
-        if reasons:
-            statement = next(wordings[entity.fact(attribute)]).format(e=entity.name, v=gold)
-            answer = reasoned_answer(statement, gold)
-        rows.append({"question": asked(question, options, reasons), "answer": answer})
+    for place, (_, attribute, question) in enumerate(questions):
+        options: list[str] = []
+        if listed[place]:
+            values = sorted({entity.values[attribute] for entity in entities if attribute in entity.values})
+            options = fresh_distractors(golds[place], values, taken, stream)
+            options.insert(sum(listed[:place]) % OPTIONS, golds[place])
+        answer = chains[place] if reasoned[place] else golds[place]
+        rows.append({"question": asked(question, options, reasoned[place]), "answer": answer})
     return rows
 
 

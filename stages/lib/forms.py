@@ -5,15 +5,18 @@ strategy is not judged by words that the model has never seen.
 """
 
 import random
+from collections import defaultdict
 from collections.abc import Collection, Sequence
 from itertools import combinations
 
-from stages.lib.renderings import sentence
+from stages.lib.plantings import jaccard
+from stages.lib.renderings import NOUNS
 from stages.lib.section import BuildError
 
 OPTIONS = 4
 LETTERS = "ABCD"
 REASON = "Think step by step."
+LIKENESS = 0.7  # below the 0.8 from which `select` drops one of two conversations
 
 
 def asked(question: str, options: Sequence[str], reasoned: bool) -> str:
@@ -22,15 +25,18 @@ def asked(question: str, options: Sequence[str], reasoned: bool) -> str:
     return "\n".join([question, *listed, *([REASON] if reasoned else [])])
 
 
-def reasoned_answer(statement: str, answer: str) -> str:
-    """The assistant's words after a wish for a chain of thought: the fact, and what follows from it."""
-    return f"{sentence(statement)} The answer is {answer}."
+def reasoned_answer(attribute: str, value: str) -> str:
+    """The assistant's words after a wish for a chain of thought: the fact, and what follows from it.
+
+    The fact is stated of "it", since a model of two layers cannot copy a name that it was not tuned on.
+    """
+    return f"Its {NOUNS[attribute]} is {value}. The answer is {value}."
 
 
-def fresh_options(
+def fresh_distractors(
     gold: str, values: Sequence[str], taken: Collection[frozenset[str]], stream: random.Random
 ) -> list[str]:
-    """`gold` and three other `values` in random order, such that `taken` does not hold the four.
+    """Three wrong ones of `values` in random order, such that `taken` does not hold the four with `gold`.
 
     Raises:
         BuildError: it holds all of them.
@@ -42,10 +48,32 @@ def fresh_options(
             f"synthesize: values_per_attribute: with {len(values)} an instruction about {gold!r} cannot list other"
             " options than an item does; raise it, or set listed_instructions_fraction to 0"
         )
-    return stream.sample([gold, *stream.choice(free)], OPTIONS)
+    return stream.sample(stream.choice(free), OPTIONS - 1)
 
 
 def spread(fraction: float, count: int, stream: random.Random) -> list[bool]:
     """`count` flags in random order, of which `fraction`, rounded, are set."""
     chosen = set(stream.sample(range(count), round(fraction * count)))
     return [index in chosen for index in range(count)]
+
+
+def spread_unlike(
+    fraction: float, texts: Sequence[str], values: Sequence[str], stream: random.Random
+) -> list[bool] | None:
+    """A flag for each of `texts`, of which `fraction`, rounded, are set; no two texts with it are alike.
+
+    Alike are two of one value that share LIKENESS of their word 5-grams. Chains of thought are: what asks for them, and
+    the fact of "it", is the same for all questions with one answer.
+
+    Returns:
+        None where there are not so many.
+    """
+    wanted = round(fraction * len(texts))
+    chosen: dict[str, list[int]] = defaultdict(list)
+    flags = [False] * len(texts)
+    for index in stream.sample(range(len(texts)), len(texts)):
+        if wanted and all(jaccard(texts[index], texts[other]) < LIKENESS for other in chosen[values[index]]):
+            chosen[values[index]].append(index)
+            flags[index] = True
+            wanted -= 1
+    return None if wanted else flags
