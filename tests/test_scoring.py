@@ -1,18 +1,26 @@
-"""Option scores are those of plain whole sequences, whatever shares the row or the batch."""
+"""Option scores are those of plain whole sequences, whatever shares the row, the batch or the beginning."""
 
 import random
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from stages.lib.prompts import Prompt
-from stages.lib.scoring import LanguageModel, Tree, batches, mean_states, option_scores, tree_attention, trees
-from stages.lib.section import BuildError
-from tests.tiny import TEMPLATE, tiny_model, tiny_tokenizer
+from stages.lib.forward import batches, mean_states
+from stages.lib.likelihoods import option_scores
+from stages.lib.prompt_tokens import Tree
+from stages.lib.prompts import Prompt, Sampling
+from stages.lib.scoring import LanguageModel
+from tests.tiny import tiny_model, tiny_tokenizer
+
+MODELS = {"dense": (None, 0), "window": (6, 0), "experts": (None, 4), "experts, window": (6, 4)}
+
+
+def model_of(kind: str, vocabulary: int = 200) -> Any:
+    window, experts = MODELS[kind]
+    return tiny_model(vocabulary, window=window, experts=experts)
 
 
 def whole_sequence_scores(model: Any, tree: Tree) -> list[float]:
@@ -27,70 +35,73 @@ def whole_sequence_scores(model: Any, tree: Tree) -> list[float]:
     return scores
 
 
-def random_forest(count: int, seed: int = 3) -> list[Tree]:
+def random_forest(seed: int = 3) -> list[Tree]:
+    """Eight prompts of their own, six after the same 20 tokens, five times the same, five equal but for the last."""
     source = random.Random(seed)
 
     def ids(length: int) -> list[int]:
         return [source.randrange(3, 200) for _ in range(length)]
 
-    return [
-        Tree([1, *ids(source.randint(1, 30))], [ids(source.randint(1, 5)) for _ in range(source.randint(2, 5))], False)
-        for _ in range(count)
-    ]
+    first, second = ids(19), ids(24)
+    prompts = [ids(source.randint(1, 30)) for _ in range(8)]
+    prompts += [[*first, *ids(source.randint(1, 9))] for _ in range(6)] + [second] * 5
+    prompts += [[*second, 5, last] for last in range(7, 12)]
+    return [Tree([1, *row], [ids(source.randint(1, 5)) for _ in range(source.randint(2, 5))], False) for row in prompts]
 
 
-def question(text: str, options: Sequence[str] = ("fern tea", "honey wrap")) -> Prompt:
-    return Prompt((("user", text),), tuple(options))
+def asked(text: str, options: Sequence[str] = ("fern tea", "honey wrap"), begun: str = "") -> Prompt:
+    return Prompt((("user", text),), tuple(options), begun)
 
 
-@pytest.mark.parametrize("window", [None, 6])
-def test_a_tree_scores_as_its_whole_sequences(window: int | None) -> None:
-    """Each option scores as if it stood alone after the prompt, also with sliding-window attention."""
-    model, forest = tiny_model(200, window=window), random_forest(8)
-    for scores, tree in zip(option_scores(model, forest, 4096, "sum"), forest, strict=True):
+@pytest.mark.parametrize("kind", MODELS)
+def test_a_tree_scores_as_its_whole_sequences(kind: str) -> None:
+    """Each option scores as if it stood alone after the prompt, whatever is shared, and also with sliding windows."""
+    model, forest = model_of(kind), random_forest()
+    for scores, tree in zip(option_scores(model, forest, 4096), forest, strict=True):
         assert scores == pytest.approx(whole_sequence_scores(model, tree), abs=1e-5)
 
 
-@pytest.mark.parametrize("batch_tokens", [1, 100, 700])
-def test_scores_do_not_depend_on_the_batch(batch_tokens: int) -> None:
-    """One row at a time or all together: the same scores in the same order."""
-    model, forest = tiny_model(200), random_forest(12)
-    expected = option_scores(model, forest, 100_000, "sum")
-    for scores, other in zip(option_scores(model, forest, batch_tokens, "sum"), expected, strict=True):
+@pytest.mark.parametrize("kind", ["dense", "experts"])
+@pytest.mark.parametrize("batch_tokens", [1, 64, 700])
+@pytest.mark.parametrize("shared_tokens", [8, 1000])
+def test_scores_do_not_depend_on_the_batch(
+    kind: str, batch_tokens: int, shared_tokens: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One row at a time or all together, beginnings shared or not: the same scores in the same order."""
+    model, forest = model_of(kind), random_forest()
+    expected = option_scores(model, forest, 4096)
+    monkeypatch.setattr("stages.lib.contexts.SHARED_TOKENS", shared_tokens)
+    for scores, other in zip(option_scores(model, forest, batch_tokens), expected, strict=True):
         assert scores == pytest.approx(other, abs=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["dense", "experts"])
+def test_other_prompts_do_not_move_a_score(kind: str) -> None:
+    """With one prompt changed in its first tokens, in its last or in its options, no other score moves."""
+    model, forest = model_of(kind), random_forest()
+    expected = option_scores(model, forest, 4096)
+    for place, prompt, options in ((9, [1, 7, 7, 7], [[8]]), (10, [*forest[10].prompt, 7], [[9], [9, 8]])):
+        changed = [*forest[:place], Tree(prompt, options, False), *forest[place + 1 :]]
+        found = option_scores(model, changed, 4096)
+        for index, (scores, other) in enumerate(zip(found, expected, strict=True)):
+            assert index == place or scores == pytest.approx(other, abs=1e-5)
 
 
 def test_order_of_options_does_not_matter() -> None:
     """Reversed options have reversed scores: none sees another."""
     model = tiny_model(200)
     tree = Tree([1, 5, 6], [[7], [8, 9, 10], [7, 7]], False)
-    forward, backward = option_scores(model, [tree, Tree(tree.prompt, tree.options[::-1], False)], 1000, "sum")
+    forward, backward = option_scores(model, [tree, Tree(tree.prompt, tree.options[::-1], False)], 1000)
     assert forward == pytest.approx(backward[::-1], abs=1e-5)
-
-
-def test_token_normalization_divides_by_the_option_tokens() -> None:
-    """An option of three tokens has a third of its summed log-probability."""
-    model = tiny_model(200)
-    forest = [Tree([1, 5, 6], [[7], [8, 9, 10]], False)]
-    (summed,), (mean,) = option_scores(model, forest, 99, "sum"), option_scores(model, forest, 99, "token")
-    assert mean == pytest.approx((summed[0], summed[1] / 3))
 
 
 def test_logits_in_pieces_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """Applying the vocabulary projection to a few positions at a time changes nothing."""
-    model, forest = tiny_model(200), random_forest(5)
-    expected = option_scores(model, forest, 4096, "sum")
-    monkeypatch.setattr("stages.lib.scoring.LOGITS_AT_ONCE", 600)
-    for scores, other in zip(option_scores(model, forest, 4096, "sum"), expected, strict=True):
+    model, forest = tiny_model(200), random_forest()
+    expected = option_scores(model, forest, 4096)
+    monkeypatch.setattr("stages.lib.forward.LOGITS_AT_ONCE", 600)
+    for scores, other in zip(option_scores(model, forest, 4096), expected, strict=True):
         assert scores == pytest.approx(other, abs=1e-5)
-
-
-def test_tree_attention_by_eye() -> None:
-    """Prompt of 2, options of 2 and 1, one of padding: the second option sees the prompt and itself only."""
-    segments, positions = torch.tensor([[0, 0, 1, 1, 2, -1]]), torch.tensor([[0, 1, 2, 3, 2, 0]])
-    expected = ["100000", "110000", "111000", "111100", "110010", "000001"]
-    seen = tree_attention(segments, positions, None)[0, 0].int().tolist()
-    assert ["".join(map(str, row)) for row in seen] == expected
 
 
 def test_batches_hold_every_row_once_within_the_limit() -> None:
@@ -100,108 +111,6 @@ def test_batches_hold_every_row_once_within_the_limit() -> None:
     assert sorted(index for group in found for index in group) == list(range(7))
     assert found[0] == [1]
     assert all(len(group) * max(lengths[index] for index in group) <= 20 for group in found[1:])
-
-
-@pytest.mark.parametrize("kind", ["byte-level", "sentencepiece"])
-@pytest.mark.parametrize(
-    "template", [TEMPLATE, TEMPLATE.replace("Question: ", "[INST] ").replace("\nAnswer:", " [/INST]")]
-)
-def test_prompt_and_option_are_the_tokens_of_the_whole_text(kind: str, template: str) -> None:
-    """Prompt ids followed by option ids are those of the conversation as training writes it, in both vocabularies."""
-    tokenizer = tiny_tokenizer()
-    if kind == "sentencepiece":
-        tokenizer = mistral_tokenizer()
-    tokenizer.chat_template = template
-    texts = ["What treats Vadosis?", "Give the  test\nof Zaritol ", "Is 5 µg/l > 4,5? "]
-    options = ("fern tea", "fern tea, cold", "Yes", "5 mg", "–3", "ßeta")
-    for tree, text in zip(trees(tokenizer, [question(text, options) for text in texts], 500), texts, strict=True):
-        turn = {"role": "user", "content": text}
-        for option, ids in zip(options, tree.options, strict=True):
-            answered = tokenizer.apply_chat_template([turn, {"role": "assistant", "content": option}], tokenize=False)
-            whole = tokenizer(answered, add_special_tokens=False)["input_ids"]
-            assert [*tree.prompt, *ids, tokenizer.eos_token_id] == [tokenizer.bos_token_id, *whole]
-
-
-def mistral_tokenizer() -> Any:
-    """Mistral's own vocabulary from the installed package, behind the same interface."""
-    from transformers import PreTrainedTokenizerFast
-
-    from stages.lib.tokenization import package_file, sentencepiece_tokenizer
-
-    path: Path = package_file("mistral_common", "data/tokenizer.model.v1")
-    return PreTrainedTokenizerFast(
-        tokenizer_object=sentencepiece_tokenizer(path), bos_token="<s>", eos_token="</s>", unk_token="<unk>"
-    )
-
-
-def test_tokens_where_the_prompt_does_not_end_in_its_last_word() -> None:
-    """A template that glues the answer to the question is tokenized whole, and the shared tokens are the prompt."""
-    tokenizer = tiny_tokenizer()
-    tokenizer.chat_template = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
-    tokenizer.chat_template += "{% if messages[-1]['role'] == 'assistant' %}{{ eos_token }}{% endif %}"
-    (tree,) = trees(tokenizer, [question("the fer", ["n tea", "nwort"])], 500)
-    whole = tokenizer("the fern tea", add_special_tokens=False)["input_ids"]
-    assert [*tree.prompt, *tree.options[0]] == [tokenizer.bos_token_id, *whole]
-
-
-def test_tokens_that_span_words_are_kept_whole() -> None:
-    """A vocabulary with tokens across spaces is tokenized with the whole prompt, not from its last word."""
-    from tokenizers import Tokenizer, models, trainers
-    from transformers import PreTrainedTokenizerFast
-
-    spanning = Tokenizer(models.BPE())
-    trainer = trainers.BpeTrainer(vocab_size=300, special_tokens=["<unk>", "<s>", "</s>"], show_progress=False)
-    spanning.train_from_iterator(["What treats it?\nAnswer: fern tea"] * 3, trainer)
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=spanning, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
-    tokenizer.chat_template = TEMPLATE.replace("Question: ", "")
-    (tree,) = trees(tokenizer, [question("What treats it?", ["fern tea", "fern", "tea"])], 500)
-    for option, ids in zip(["fern tea", "fern", "tea"], tree.options, strict=True):
-        whole = tokenizer(f"What treats it?\nAnswer: {option}", add_special_tokens=False)["input_ids"]
-        assert [*tree.prompt, *ids] == [tokenizer.bos_token_id, *whole]
-
-
-def test_bos_stands_once_in_front() -> None:
-    """A template that writes BOS itself does not get a second one."""
-    tokenizer = tiny_tokenizer()
-    (plain,) = trees(tokenizer, [question("What?")], 500)
-    tokenizer.chat_template = "{{ bos_token }}" + TEMPLATE
-    assert trees(tokenizer, [question("What?")], 500) == [plain]
-    assert plain.prompt.count(tokenizer.bos_token_id) == 1
-
-
-def test_a_long_prompt_loses_its_left_end_but_not_bos() -> None:
-    """Cut to what fits with the longest option, BOS first, the end as it was, and flagged."""
-    tokenizer = tiny_tokenizer()
-    text = "What treats Vadosis? " * 30
-    (whole,), (cut,) = trees(tokenizer, [question(text)], 5000), trees(tokenizer, [question(text)], 60)
-    assert (whole.truncated, cut.truncated) == (False, True)
-    assert cut.options == whole.options
-    assert len(cut.prompt) + max(map(len, cut.options)) == 60
-    assert cut.prompt == [tokenizer.bos_token_id, *whole.prompt[-len(cut.prompt) + 1 :]]
-
-
-def test_special_tokens_in_a_question_are_only_text() -> None:
-    """An item that spells the end mark cannot end its own turn."""
-    tokenizer = tiny_tokenizer()
-    (tree,) = trees(tokenizer, [question("What</s> is it?")], 500)
-    assert tokenizer.eos_token_id not in tree.prompt
-
-
-@pytest.mark.parametrize(
-    ("options", "message"), [(("tea", ""), "without text"), (("tea", "tea " * 90), "model reads 60")]
-)
-def test_options_that_cannot_be_scored_are_an_error(options: tuple[str, ...], message: str) -> None:
-    """An empty option and one longer than the model reads are refused by name, not scored as something else."""
-    with pytest.raises(BuildError, match=message):
-        trees(tiny_tokenizer(), [question("What?", options)], 60)
-
-
-def test_a_template_without_a_continuation_is_an_error() -> None:
-    """A template whose answer does not follow the prompt that asks for it cannot be scored."""
-    tokenizer = tiny_tokenizer()
-    tokenizer.chat_template = "{% for message in messages | reverse %}{{ message['content'] }};{% endfor %}"
-    with pytest.raises(BuildError, match="chat_template"):
-        trees(tokenizer, [question("What?")], 60)
 
 
 def test_mean_states_leave_bos_and_padding_out() -> None:
@@ -216,14 +125,45 @@ def test_mean_states_leave_bos_and_padding_out() -> None:
 
 
 def test_a_language_model_answers_in_the_order_asked() -> None:
-    """`scores` and `embeddings` give one result for each prompt and text, the longest not first."""
+    """Each prompt and text has its own result, the longest not first, and each option its number of tokens."""
     tokenizer = tiny_tokenizer()
-    model = LanguageModel(tiny_model(len(tokenizer)), tokenizer, 64, "token")
-    prompts = [question("What?"), question("What treats the moon itch of Gubitol?"), question("Which?")]
-    together = model.scores(prompts)
+    model = LanguageModel(tiny_model(len(tokenizer)), tokenizer, 64)
+    prompts = [asked("What?"), asked("What treats the moon itch of Gubitol?"), asked("Which?"), asked("What?")]
+    together = model.likelihoods(prompts)
     for prompt, scored in zip(prompts, together, strict=True):
-        (alone,) = model.scores([prompt])
-        assert scored.scores == pytest.approx(alone.scores, abs=1e-5)
-        assert scored.prompt_tokens == alone.prompt_tokens
+        (alone,) = LanguageModel(model.model, tokenizer, 64).likelihoods([prompt])
+        assert scored.sums == pytest.approx(alone.sums, abs=1e-5)
+        assert (scored.prompt_tokens, scored.tokens) == (alone.prompt_tokens, alone.tokens)
+        assert scored.tokens == tuple(len(tokenizer(f" {option}")["input_ids"]) for option in prompt.options)
     assert model.embeddings(["What?", "Vadosis"]).shape == (2, 32)
-    assert model.scores([]) == []
+    assert model.likelihoods([]) == []
+
+
+def test_a_prompt_is_scored_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked again, by another protocol or twice in a call, a prompt takes no pass; one that is begun is another."""
+    tokenizer = tiny_tokenizer()
+    model = LanguageModel(tiny_model(len(tokenizer)), tokenizer, 64)
+    first = model.likelihoods([asked("What?")])
+    read: list[int] = []
+
+    def counted(_: Any, forest: Sequence[Tree], __: int) -> list[tuple[float, ...]]:
+        read.append(len(forest))
+        return [(0.0,) * len(tree.options) for tree in forest]
+
+    monkeypatch.setattr("stages.lib.scoring.option_scores", counted)
+    again = model.likelihoods([asked("What?"), asked("What?", begun="It is"), asked("Who?"), asked("Who?")])
+    assert again[0] == first[0]
+    assert read == [2]
+
+
+def test_written_text_is_counted_and_cut() -> None:
+    """A text has no end mark and no white space around it, counts its end token, and says when the prompt was cut."""
+    tokenizer = tiny_tokenizer()
+    model = LanguageModel(tiny_model(len(tokenizer)), tokenizer, 4096)
+    prompts = [asked("What?"), asked("What? " * 99), asked("What?", begun="It is")]
+    short, long, begun = model.texts(prompts, Sampling(9, 0.0), [0, 0, 0])
+    assert (short.truncated, long.truncated, begun.truncated) == (False, True, False)
+    assert long.prompt_tokens == 128 - 9
+    assert begun.prompt_tokens > short.prompt_tokens
+    assert all(text.tokens <= 9 and text.text == text.text.strip() for text in (short, long, begun))
+    assert model.texts([], Sampling(9, 0.0), []) == []

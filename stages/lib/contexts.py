@@ -2,7 +2,9 @@
 
 Solved questions before every question, the same question with its options in several orders, several samples of one
 chain of thought: such prompts share most of their tokens. Their common beginning is read in a pass of its own and its
-keys and values are repeated for each of them, so that only what differs is read again. MEASURED_HERE
+keys and values are repeated for each of them, so that only what differs is read again. With the default's model on one
+core, 399 questions after the same 5 solved ones (205 tokens) are scored in 0.38 s instead of 0.94; each after 2 of its
+own and in 4 orders of the options, in 0.93 s instead of 1.65. Alone (14 tokens) they take 0.10 s as before.
 
 A token attends by an explicit mask of its own, to earlier tokens of its segment and of its prompt: transformers 5.23
 drops packed document masks when it keeps a cache, and takes a four-dimensional one as it is. The mask holds the sliding
@@ -22,8 +24,7 @@ from transformers import DynamicCache
 from stages.lib.forward import padded
 from stages.lib.progress import progress
 
-SHARED_TOKENS = 16  # a shorter beginning is not worth a pass of its own
-SHARING_ROWS = 4
+SHARED_TOKENS = 8  # a shorter beginning is read with each prompt; 16 is a tenth slower on short questions, 4 no faster
 CACHED_PER_READ = 8  # tokens kept for each that may be read at once; of Mistral 7B one takes 128 KB
 
 
@@ -97,11 +98,10 @@ class Context:
         return chosen
 
 
-def shared_lengths(rows: Sequence[Sequence[int]]) -> list[int]:
+def shared_lengths(rows: Sequence[list[int]]) -> list[int]:
     """How many of each row's first tokens are read once for it and others; 0 where that does not pay.
 
-    Rows are in at most one group, chosen so that the fewest tokens are read. A group is at least SHARING_ROWS rows that
-    share at least SHARED_TOKENS.
+    A row is in at most one group of rows that share SHARED_TOKENS or more, and groups are those that save most tokens.
     """
     lengths = [0] * len(rows)
     order = sorted(range(len(rows)), key=lambda index: rows[index])
@@ -111,13 +111,13 @@ def shared_lengths(rows: Sequence[Sequence[int]]) -> list[int]:
     return lengths
 
 
-def _groups(rows: Sequence[Sequence[int]], members: list[int], known: int) -> tuple[int, list[tuple[int, list[int]]]]:
-    """Tokens saved by the best groups among sorted `members`, which share `known` tokens, and (length, members) of each."""
+def _groups(rows: Sequence[list[int]], members: list[int], known: int) -> tuple[int, list[tuple[int, list[int]]]]:
+    """Tokens saved by the best groups of sorted `members`, which share `known` tokens, and (length, members) of each."""
     first, last = rows[members[0]], rows[members[-1]]
     length = known
     while length < len(first) and first[length] == last[length]:  # sorted: what these two share, all share
         length += 1
-    together = length * (len(members) - 1) if length >= SHARED_TOKENS and len(members) >= SHARING_ROWS else 0
+    together = length * (len(members) - 1) if length >= SHARED_TOKENS else 0
     if length == len(last):
         return together, [(length, members)] if together else []
     branches = [list(branch) for _, branch in groupby(members, lambda index: rows[index][length : length + 1])]
@@ -129,7 +129,7 @@ def _groups(rows: Sequence[Sequence[int]], members: list[int], known: int) -> tu
 
 
 def shared_batches(
-    rows: Sequence[Sequence[int]], shared: Sequence[int], after: Sequence[int], kept: int, batch_tokens: int
+    rows: Sequence[list[int]], shared: Sequence[int], after: Sequence[int], kept: int, batch_tokens: int
 ) -> Iterator[list[int]]:
     """Indices of rows that are run together: those of one beginning side by side, longest first.
 
@@ -151,7 +151,7 @@ def shared_batches(
         fresh = not batch or beginnings[index] != beginnings[batch[-1]]
         longest, count = max(longest, rest[index]), count + fresh
         width = shared[batch[0]] if batch else 0
-        reads = max((len(batch) + 1) * longest, count * width)
+        reads = max((len(batch) + 1) * longest, count * width if count > 1 else 0)
         keeps = (len(batch) + 1) * (width + longest + kept)
         unlike = bool(width) != bool(shared[index])
         if batch and (unlike or reads > batch_tokens or keeps > CACHED_PER_READ * batch_tokens):
@@ -163,7 +163,7 @@ def shared_batches(
 
 
 def begun_batches(
-    model: Any, rows: Sequence[Sequence[int]], after: Sequence[int], kept: int, batch_tokens: int, what: str
+    model: Any, rows: Sequence[list[int]], after: Sequence[int], kept: int, batch_tokens: int, what: str
 ) -> Iterator[tuple[list[int], list[int], Context]]:
     """Batches of prompts whose common beginnings have been read. At least one token of each prompt has not.
 

@@ -56,9 +56,7 @@ def last_word(text: str) -> str:
     return text[max((words.rfind(space) for space in " \n\t"), default=0) :] if words else text
 
 
-def prompt_rows(
-    tokenizer: Any, prompts: Sequence[Prompt], maximum_positions: int, limit_tokens: int
-) -> list[Tree]:
+def prompt_rows(tokenizer: Any, prompts: Sequence[Prompt], maximum_positions: int, limit_tokens: int) -> list[Tree]:
     """Prompts as token ids that leave room for `limit_tokens` of generated ones; the trees have no options.
 
     Args:
@@ -76,7 +74,9 @@ def prompt_rows(
             "included; set evaluate.generation_limit_tokens or the strategy's own limit lower"
         )
     bos = tokenizer.bos_token_id
-    cut = [fitted(ids, room, bos) for ids in token_ids(tokenizer, prompt_texts(tokenizer, _unmarked(tokenizer, prompts)))]
+    cut = [
+        fitted(ids, room, bos) for ids in token_ids(tokenizer, prompt_texts(tokenizer, _unmarked(tokenizer, prompts)))
+    ]
     return [Tree(ids, [], truncated) for ids, truncated in cut]
 
 
@@ -88,8 +88,7 @@ def prompt_texts(tokenizer: Any, prompts: Sequence[Prompt]) -> list[str]:
     texts = tokenizer.apply_chat_template(conversations, tokenize=False, add_generation_prompt=True)
     lead = answer_lead(tokenizer)
     return [
-        f"{text}{lead}{prompt.begun}" if prompt.begun else text
-        for text, prompt in zip(texts, prompts, strict=True)
+        f"{text}{lead}{prompt.begun}" if prompt.begun else text for text, prompt in zip(texts, prompts, strict=True)
     ]
 
 

@@ -21,7 +21,7 @@ class LanguageModel:
     model: Any
     tokenizer: Any
     batch_tokens: int
-    _known: dict[Prompt, Scored] = field(default_factory=dict, init=False, repr=False)
+    _known: dict[Prompt, Scored] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def likelihoods(self, prompts: Sequence[Prompt]) -> list[Scored]:
         """Score the options of each prompt, each prompt once for as long as this object lives.
@@ -43,10 +43,10 @@ class LanguageModel:
         maximum, end = self.model.config.max_position_embeddings, self.tokenizer.eos_token_id
         rows = prompt_rows(self.tokenizer, prompts, maximum, sampling.limit_tokens)
         written = generated(self.model, [row.prompt for row in rows], sampling, seeds, end, self.batch_tokens)
-        texts = self.tokenizer.batch_decode(written, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        plain = {"skip_special_tokens": True, "clean_up_tokenization_spaces": False}
         return [
-            Written(text.strip(), len(ids), len(row.prompt), row.truncated)
-            for text, ids, row in zip(texts, written, rows, strict=True)
+            Written(self.tokenizer.decode(ids, **plain).strip(), len(ids), len(row.prompt), row.truncated)
+            for ids, row in zip(written, rows, strict=True)
         ]
 
     def embeddings(self, texts: Sequence[str]) -> NDArray[np.float32]:
