@@ -15,6 +15,12 @@ Speed is on --timed questions, without and with the same --shots solved ones bef
 once with each of its batch sizes and compared with the fastest (the peer's `auto` probes a GPU's memory). Both run in turn,
 again and again; a ratio is the mean of the logarithms of neighbors' ratios with a 95 % interval (t). Seconds are CPU seconds
 on one thread.
+
+Measured on two busy cores with the cpt-sft of profiles/real-small.yaml (4 layers of 128, vocabulary 32,000), lm-eval 0.4.13,
+torch 2.13.0: of 4,720 options of 1,280 prompts none is further apart than 9.7e-5 (mean 2.6e-6), and no answer differs.
+52.0 against 8.5 items a second without solved questions, 6.1 times [5.9, 6.3]; with five 52.1 against 1.4, 37.6 times
+[36.9, 38.4]. The peer is fastest with one row at a time, this side with 1,024 to 4,096 tokens; with 16,384, the default of
+the profiles, it reaches 33 and 17 items a second. A vocabulary this large favors whoever projects fewer tokens onto it.
 """
 
 import argparse

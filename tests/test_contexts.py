@@ -101,5 +101,5 @@ def test_a_beginning_is_read_once_for_all_batches(monkeypatch: pytest.MonkeyPatc
     assert read == [40]
     read.clear()
     batches = list(begun_batches(model, rows, [0] * 30, 0, 20, "reading"))
-    assert len(batches) == 3  # of ten rows, although the beginning is longer than what is read at once
+    assert len(batches) == 10  # of 3 rows, what the cache holds, although the beginning is longer than one pass
     assert read == [40]
