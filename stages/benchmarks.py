@@ -14,7 +14,7 @@ from pydantic import Field
 
 from stages.lib.archives import REFUSED, RawFile, open_binary
 from stages.lib.files import write_parquet
-from stages.lib.items import Item, items_frame, jsonl_item, medmcqa_item, mmlu_item, pubmedqa_item
+from stages.lib.items import Item, items_frame, jsonl_item, medmcqa_item, medqa_item, mmlu_item, pubmedqa_item
 from stages.lib.records import files_of_format
 from stages.lib.section import BuildError, Section
 from stages.lib.stage import run
@@ -24,7 +24,7 @@ class Benchmark(Section):
     """A section `benchmark.<name>`."""
 
     path: str = Field(min_length=1, description="file or folder, relative to `root`")
-    format: Literal["jsonl", "pubmedqa", "medmcqa", "mmlu"]
+    format: Literal["jsonl", "medqa", "medmcqa", "pubmedqa", "mmlu"]
 
 
 def _files(path: Path, form: str) -> Iterator[RawFile]:
@@ -51,6 +51,15 @@ def _json_object(text: bytes, where: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise BuildError(f"{where}: a {type(value).__name__}, not a JSON object; correct the row")
     return value
+
+
+def _medqa_items(path: Path) -> Iterator[Item]:
+    for file in _files(path, "jsonl"):
+        split = file.name.split("/")[-1].split(".")[0].rpartition("_")[2]
+        if split not in ("train", "dev", "test"):
+            raise BuildError(f"{file.path}: its name ends in none of _train, _dev and _test; take it out of the folder")
+        for number, (row, where) in enumerate(_json_objects(file.path)):
+            yield medqa_item(row, split, number, where)
 
 
 def _pubmedqa_items(folder: Path) -> Iterator[Item]:
@@ -89,6 +98,8 @@ def read_items(path: Path, benchmark: Benchmark) -> Iterator[Item]:
             yield from (jsonl_item(row, where) for row, where in _json_objects(path))
         case "medmcqa":
             yield from (medmcqa_item(row, where) for row, where in _json_objects(path))
+        case "medqa":
+            yield from _medqa_items(path)
         case "pubmedqa":
             yield from _pubmedqa_items(path)
         case "mmlu":

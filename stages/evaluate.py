@@ -34,6 +34,8 @@ from stages.lib.strategies.medprompt import Medprompt
 from stages.lib.strategies.medprompt import answered as medprompt
 from stages.lib.strategies.zero_shot import ZeroShot
 from stages.lib.strategies.zero_shot import answered as zero_shot
+from stages.lib.task_predictions import task_predictions
+from stages.lib.tasks import Task
 
 if TYPE_CHECKING:
     from stages.lib.scoring import LanguageModel
@@ -155,10 +157,12 @@ def main(
     numerics: Numerics,
     seed: Seed,
     strategies: Strategies,
+    task: Mapping[str, Task],
     name: str,
 ) -> None:
     """Write `predictions.parquet`, a row for each item and strategy, `heldout.parquet`, one for each document, and
-    `experts.parquet`, one for each domain, layer and expert (none for a dense model).
+    `experts.parquet`, one for each domain, layer and expert (none for a dense model), and `generations.parquet`, one for
+    each item of a generative task.
 
     Beside them `model.json`: the tokens of continued pretraining that the model has seen, null where fine-tuning
     followed, the headline protocol, and what the model's card says of it: the hash of its files and its provenance.
@@ -252,6 +256,13 @@ def main(
             key = content_key(**common, what="experts", code=codes["experts"], documents=texts, window_tokens=window)
             loads.append(stored(key, experts)[0].with_columns(domain=pl.lit(domain), model=pl.lit(name)))
     report_reuse("heldout", "documents", done)
+
+    def kept(compute: Callable[[], pl.DataFrame], **parts: object) -> tuple[pl.DataFrame, bool]:
+        return stored(content_key(**common, **parts), compute)
+
+    generations, done = task_predictions(items / "tasks", task, name, seed, kept, loaded)
+    report_reuse("tasks", "items", done)
+    write_parquet(predictions / "generations.parquet", generations)
     made = model / "provenance.json"
     provenance = json.loads(made.read_text(encoding="utf-8")) if made.is_file() else {}
     facts = {"continued_tokens": provenance.get("continued_tokens"), "protocol": evaluate.protocol}

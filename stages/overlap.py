@@ -1,4 +1,8 @@
-"""Stage `overlap@source`: what documents share with benchmark items; `select` decides what that means."""
+"""Stage `overlap@source`: what documents share with items of benchmarks and tasks; `select` decides what that means.
+
+Of a task's item the source stands for the question and the target for context and answer, so that a document with either
+counts, and a task's name for a benchmark's.
+"""
 
 from collections.abc import Mapping
 from functools import partial
@@ -29,18 +33,34 @@ def shared_part(part: Path, folder: Path, items: pl.DataFrame, overlap: Overlap)
     write_parquet(folder / "overlaps.parquet", pl.concat(hits))
 
 
+def task_items(path: Path) -> pl.DataFrame:
+    """The rows of a task as those of a benchmark, dev and test alike."""
+    target = pl.col("target")
+    return pl.read_parquet(path).select(
+        "item_id",
+        pl.col("task").alias("benchmark"),
+        "group",
+        "split",
+        pl.col("source").alias("question"),
+        target.alias("context"),
+        pl.concat_list(target).alias("options"),
+        pl.lit(0, pl.Int64).alias("answer"),
+    )
+
+
 def main(
     documents: Path, items: Path, overlap: Overlap, benchmark: Mapping[str, object], overlaps: Path, store: Store
 ) -> None:
-    """Write `overlaps` for one source against every benchmark listed, test and development items alike."""
+    """Write `overlaps` for one source against every benchmark and task, test and development items alike."""
     listed = [items / f"{name}.parquet" for name in sorted(benchmark)]
-    everything = pl.concat([pl.read_parquet(path) for path in listed])
+    tasks = sorted((items / "tasks").glob("*.parquet"))
+    everything = pl.concat([*map(pl.read_parquet, listed), *map(task_items, tasks)])
     parts = document_files(documents)
     done = store.mapped(
         __file__,
         parts,
         partial(shared_part, items=everything, overlap=overlap),
-        items=[file_hash(path) for path in listed],
+        items=[file_hash(path) for path in (*listed, *tasks)],
         overlap=overlap.model_dump(),
     )
     for part, entry in zip(parts, done, strict=True):

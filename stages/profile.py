@@ -38,12 +38,13 @@ from stages.lib.stage import (
     suggestion,
     validated,
 )
+from stages.lib.tasks import Task
 
 # used by dvc.yaml's templates or by stages.launch, declared by no stage
 NOT_BOUND = ("root", "corpus", "evaluated", "launch")
 NAME = re.compile("[A-Za-z0-9_][A-Za-z0-9_-]*")
 # sections of a stage for each entry, of which there may be none
-EMPTY_ALLOWED = ("synthesize", "download", "download_model", "pretrain", "architecture", "trunk", "anneal")
+EMPTY_ALLOWED = ("synthesize", "download", "download_model", "pretrain", "architecture", "trunk", "anneal", "task")
 
 
 def check_names(params: Mapping[str, Any], root: Path) -> None:
@@ -70,7 +71,17 @@ def check_names(params: Mapping[str, Any], root: Path) -> None:
     for key in ("source", "benchmark"):
         if not params[key]:
             raise BuildError(f"{PARAMS}: {key}: empty; a build needs at least one")
-    for key in ("source", "benchmark", "synthesize", "download", "download_model", "pretrain", "trunk", "anneal"):
+    for key in (
+        "source",
+        "benchmark",
+        "task",
+        "synthesize",
+        "download",
+        "download_model",
+        "pretrain",
+        "trunk",
+        "anneal",
+    ):
         for name in params[key]:
             if not isinstance(name, str) or not NAME.fullmatch(name):
                 raise BuildError(
@@ -88,7 +99,7 @@ def check_names(params: Mapping[str, Any], root: Path) -> None:
                     f"{PARAMS}: trunk.{name}.from: a circle of segments; one of them has to start from base"
                 )
             seen.add(before)
-    for key, model in (("source", Source), ("benchmark", Benchmark)):
+    for key, model in (("source", Source), ("benchmark", Benchmark), ("task", Task)):
         for name, section in params[key].items():
             if Path(validated(f"{key}.{name}", section, model).path).is_absolute():
                 raise BuildError(f"{PARAMS}: {key}.{name}.path: must be relative to `root` (it is {section['path']!r})")
@@ -198,6 +209,7 @@ def check_references(params: Mapping[str, Any], root: Path) -> None:
                     " `licenses.outside` to ledger"
                 )
     refuse_training_splits(params)
+    refuse_learned_tasks(params)
     width, positions = params["pack"]["sequence_length_tokens"], params["architecture"]["maximum_positions"]
     if positions < width:
         raise BuildError(
@@ -216,14 +228,14 @@ def check_references(params: Mapping[str, Any], root: Path) -> None:
 
 
 def raw_paths(params: Mapping[str, Any], root: Path) -> list[tuple[str, str, Path]]:
-    """("source" or "benchmark", its name, where it lies) of all that is not still to be made by the build."""
+    """("source", "benchmark" or "task", its name, where it lies) of all that is not still to be made by the build."""
     folder = root / params["root"]
     made = [f"data/raw/{name}" for name in (*params["synthesize"], *params["download"])]
     if params["root"] in made and not folder.exists():
         return []
     return [
         (kind, name, folder / section["path"])
-        for kind in ("source", "benchmark")
+        for kind in ("source", "benchmark", "task")
         for name, section in params[kind].items()
     ]
 
@@ -246,7 +258,7 @@ def check_files(params: Mapping[str, Any], root: Path) -> None:
         key = f"{PARAMS}: {kind}.{name}.path"
         form = params[kind][name]["format"]
         try:
-            files = files_of_format(path, form) if form in SUFFIXES and kind == "source" else raw_files(path, ("",))
+            files = files_of_format(path, form) if form in SUFFIXES and kind != "benchmark" else raw_files(path, ("",))
         except BuildError as error:
             raise BuildError(f"{key}: {error}") from None
         for file in files:
@@ -278,6 +290,22 @@ def refuse_training_splits(params: Mapping[str, Any]) -> None:
                     f"{PARAMS}: instruct.weights.{source}: by its name or path a split of the benchmark {benchmark}; if it is"
                     f" its training split and shall be learned, write {source}: {benchmark} under"
                     " instruct.benchmark_training_splits"
+                )
+
+
+def refuse_learned_tasks(params: Mapping[str, Any]) -> None:
+    """No source may read a task's file: its targets would be learned, and what else is in the folder with them.
+
+    Raises:
+        BuildError: names the source and the task.
+    """
+    for source, section in sorted(params["source"].items()):
+        for task, tested in params["task"].items():
+            own, other = (PurePosixPath(normpath(each["path"])) for each in (section, tested))
+            if own == other or own in other.parents or other in own.parents:
+                raise BuildError(
+                    f"{PARAMS}: source.{source}.path: {own} and task.{task}.path {other} lie in one another; name the file"
+                    " of the training split in one and that of the test split in the other"
                 )
 
 

@@ -17,6 +17,7 @@ from stages.lib.pages import html, markdown
 from stages.lib.section import BuildError, Section
 from stages.lib.stage import run
 from stages.lib.tables import Records, report_blocks, summary
+from stages.lib.task_scores import generation_metrics
 
 
 class Statistics(Section):
@@ -50,6 +51,7 @@ def main(
     curve: Path,
     eval: Path,
     experts: Path,
+    generation: Path,
     loss: Path,
     protocols: Path,
     report: tuple[Path, Path],
@@ -86,15 +88,18 @@ def main(
         ),
     )
     loads = pl.concat([pl.read_parquet(folder / "experts.parquet") for folder in folders])
+    generations = pl.concat([pl.read_parquet(folder / "generations.parquet") for folder in folders])
     records = Records(
         plan=read_json(plan / "plan.json"),
         corpus=read_json(corpus),
         contamination=read_json(contamination),
         phi=read_json(phi),
         models=models,
+        generation=generation_metrics(generations, statistics.confidence),
     )
 
     write_json(experts, expert_metrics(loads))
+    write_json(generation, records.generation)
     values = metrics(found)
     for path in (benchmarks, claims, costs, credit, curve, eval, loss, protocols):
         write_json(path, values[path.stem])

@@ -1,4 +1,4 @@
-"""Write the invented clinic: documents in four formats, instructions, benchmark items and the list of planted faults.
+"""Write the invented clinic: documents in four formats, instructions, items of a benchmark and of tasks, planted faults.
 
     python -m stages.synthesize        # as DVC runs it; about 1 s
 
@@ -24,6 +24,7 @@ from stages.lib.corpus import (
     town_documents,
 )
 from stages.lib.files import write_bytes, write_parquet, write_text
+from stages.lib.invented_tasks import findings, readings
 from stages.lib.knowledge import CLINICAL_KINDS, knowledge_base
 from stages.lib.stage import run
 
@@ -74,6 +75,8 @@ def main(raw: Path, synthesize: Synthesize) -> None:
     write_bytes(raw / "instructions" / "clinical_qa.jsonl.gz", gzipped(jsonl(instructions)))
     write_text(raw / "instructions" / "general_qa.jsonl", jsonl(general_instructions(synthesize, towns)))
     write_text(raw / "benchmark" / "items.jsonl", jsonl(items))
+    write_text(raw / "tasks" / "findings.jsonl", jsonl(findings(synthesize, clinical)))
+    write_text(raw / "tasks" / "readings.jsonl", jsonl(readings(synthesize, clinical)))
     write_text(raw / "planted.jsonl", jsonl(planted + planted_instructions))
 
 

@@ -11,6 +11,7 @@ from stages.lib.claims import Test
 from stages.lib.curve import Point, accuracy_lost, bits_added, curve_points, dip, on_path, path_of
 from stages.lib.intervals import Interval
 from stages.lib.tables import curve_blocks
+from stages.lib.task_predictions import GENERATIONS
 from tests.test_report import MODELS, STATISTICS, answers, build, documents, facts, folder, read  # noqa: F401 - a fixture
 
 TEST = Test(0.95, STATISTICS.bootstrap_samples, 1, 5.0, 2.0)
@@ -108,6 +109,7 @@ def test_the_report_finds_the_dip_of_a_trunk(folder: Path) -> None:  # noqa: F81
         documents(model, 2.0).write_parquet(place / "heldout.parquet")
         (place / "model.json").write_text(json.dumps(facts(model, tokens)))
         pl.DataFrame(schema=EXPERTS).write_parquet(place / "experts.parquet")
+        pl.DataFrame(schema=GENERATIONS).write_parquet(place / "generations.parquet")
         (folder / f"training/{model}.csv").write_text("step,tokens,loss,learning_rate\n1,512,7.6,0.1\n")
     metrics = build(folder)
     curve = read(metrics / "curve.json")

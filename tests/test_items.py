@@ -11,7 +11,7 @@ import pytest
 from stages import benchmarks
 from stages.lib.section import BuildError
 
-Format = Literal["jsonl", "pubmedqa", "medmcqa", "mmlu"]
+Format = Literal["jsonl", "medqa", "medmcqa", "pubmedqa", "mmlu"]
 ITEM: dict[str, Any] = {"id": "q1", "question": "Which?", "options": ["this", "that"], "answer": 1}
 
 
@@ -142,3 +142,50 @@ def test_of_a_benchmark_folder_only_files_of_its_format_are_read(tmp_path: Path)
     (tmp_path / "quiz/b.jsonl").symlink_to("/etc/passwd")
     with pytest.raises(BuildError, match="quiz/b.jsonl: a link that leads out .*; take it out of the folder"):
         list(benchmarks.read_items(tmp_path / "quiz", benchmarks.Benchmark(path="quiz", format="jsonl")))
+
+
+MEDQA: dict[str, Any] = {
+    "question": "Which?",
+    "answer": "this",
+    "options": {"A": "that", "B": "this", "C": "both", "D": "none"},
+    "meta_info": "step1",
+    "answer_idx": "B",
+    "metamap_phrases": ["which"],
+}
+
+
+def test_medqa_splits_by_file(tmp_path: Path) -> None:
+    """Train and dev are development; ids are split and row, since the release has none."""
+    (tmp_path / "medqa").mkdir()
+    for split in ("train", "dev", "test"):
+        jsonl(tmp_path / "medqa", [MEDQA, MEDQA], f"phrases_no_exclude_{split}.jsonl")
+    found = items(tmp_path / "medqa", "medqa")
+    assert found.filter(pl.col("split") == "test").select("item_id", "options", "answer").rows() == [
+        ("quiz/test-0", ["that", "this", "both", "none"], 1),
+        ("quiz/test-1", ["that", "this", "both", "none"], 1),
+    ]
+    assert found.filter(pl.col("split") == "dev")["item_id"].to_list() == [
+        *("quiz/dev-0", "quiz/dev-1", "quiz/train-0", "quiz/train-1"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"answer_idx": "A"}, "'answer_idx' is 'A', but 'answer' is 'this'"),
+        ({"answer_idx": "E"}, "'answer_idx' is 'E'"),
+        ({"options": MEDQA["options"] | {"E": "more"}}, "'options' has A, B, C, D, E, not A to D"),
+        ({"options": ["this"]}, "'options' is .*not a dict"),
+        ({"question": None}, "'question' is None"),
+    ],
+)
+def test_a_bad_medqa_row_is_an_error(tmp_path: Path, changed: dict[str, Any], message: str) -> None:
+    """The letter and the text of the answer must agree, and five options are another benchmark."""
+    with pytest.raises(BuildError, match=f"phrases_no_exclude_test.jsonl#1: {message}"):
+        items(jsonl(tmp_path, [MEDQA | changed], "phrases_no_exclude_test.jsonl"), "medqa")
+
+
+def test_a_medqa_file_of_no_split_is_an_error(tmp_path: Path) -> None:
+    """Its rows could be any."""
+    with pytest.raises(BuildError, match="items.jsonl: its name ends in none of _train, _dev and _test"):
+        items(jsonl(tmp_path, [MEDQA]), "medqa")

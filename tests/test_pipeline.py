@@ -39,7 +39,7 @@ def project(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     (tmp_path / "params.yaml").write_text(filled(text, str(tmp_path / "raw") if needs_root else None))
     if needs_root:
         params = yaml.safe_load(text)
-        for section in [*params["source"].values(), *params["benchmark"].values()]:
+        for section in [section for kind in ("source", "benchmark", "task") for section in params[kind].values()]:
             path = tmp_path / "raw" / section["path"]
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
@@ -115,7 +115,7 @@ def test_every_params_file_passes_the_check_that_make_repro_starts_with(project:
 def test_profiles_have_the_sections_of_the_default(profile: Path) -> None:
     """A profile sets every key that params.yaml sets, and no other, except the names of sources and benchmarks."""
     free = (
-        "source", "benchmark", "download", "download_model", "synthesize", "pretrain", "trunk", "anneal", "corpus",
+        "source", "benchmark", "task", "download", "download_model", "synthesize", "pretrain", "trunk", "anneal", "corpus",
         "strategies",
     )  # fmt: skip
     ours, theirs = (yaml.safe_load(path.read_text()) for path in (ROOT / "params.yaml", profile))

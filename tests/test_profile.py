@@ -171,6 +171,7 @@ def own(tmp_path: Path) -> dict[str, Any]:
         (tmp_path / "raw" / name).write_text("{}\n")
     own = copy.deepcopy(PARAMS) | {"root": "raw", "synthesize": {}}
     own["source"] = {"notes": PARAMS["source"]["notes"] | {"path": "notes"}}
+    own["task"] = {}
     own["benchmark"] = {"items": {"path": "items.jsonl", "format": "jsonl"}}
     return own
 

@@ -29,6 +29,7 @@ from stages.lib.tables import (
     privacy_blocks,
     summary,
 )
+from stages.lib.task_predictions import GENERATIONS
 from stages.report import Statistics
 from tests.browser import NAMES, PROGRAM, page
 from tests.test_pages import PIXEL
@@ -38,7 +39,7 @@ STATISTICS = Statistics(
     confidence=0.95, bootstrap_samples=200, bootstrap_seed=1, little_points=5.0, equivalence_points=2.0
 )
 MODELS = ("base", "base-sft", "base-neftune", "cpt", "cpt-sft", "cpt-neftune")
-METRICS = ("benchmarks", "claims", "costs", "credit", "curve", "eval", "experts", "loss", "protocols")
+METRICS = ("benchmarks", "claims", "costs", "credit", "curve", "eval", "experts", "generation", "loss", "protocols")
 PLOTS = ("accuracy", "bits_per_byte", "calibration", "curve", "frontier", "protocols")
 FIGURES = ("accuracy", "bits_per_byte", "curve", "frontier", "protocols", "reliability", "training_loss")
 HASH = "0123456789abcdef"
@@ -117,6 +118,7 @@ def folder(tmp_path: Path) -> Path:
         pl.concat([answers(model, right), letters]).write_parquet(place / "predictions.parquet")
         documents(model, 2.0 - number / 10).write_parquet(place / "heldout.parquet")
         pl.DataFrame(schema=EXPERTS).write_parquet(place / "experts.parquet")
+        pl.DataFrame(schema=GENERATIONS).write_parquet(place / "generations.parquet")
         (place / "model.json").write_text(json.dumps(facts(model, 4000 if model == "cpt" else None)))
     (tmp_path / "training").mkdir()
     for model in MODELS:

@@ -36,7 +36,7 @@ SMALL = DEFAULT.model_copy(
         "town_documents": 10,
     }
     | {"exact_duplicates": 6, "near_duplicates": 6, "contaminated_documents": 4, "contaminated_instructions": 2}
-    | {"instructions": 300, "general_instructions": 50, "dev_items": 20}
+    | {"instructions": 300, "general_instructions": 50, "dev_items": 20, "task_items": 10}
 )
 
 

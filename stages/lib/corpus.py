@@ -48,6 +48,7 @@ class Synthesize(Section):
     general_instructions: int = Field(ge=0, description="rows of general_qa")
     facts_asked_twice_fraction: float = Field(ge=0.0, le=1.0, description="of the test facts; the others have one item")
     dev_items: int = Field(ge=0, description="benchmark items; a fact has at most one")
+    task_items: int = Field(ge=1, description="of each generative task, about entities that no instruction asks about")
 
 
 def companions(entities: Sequence[Entity], stream: random.Random) -> Iterator[list[Entity]]:

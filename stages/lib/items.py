@@ -3,6 +3,8 @@
 MedMCQA's `cop` counts from 1: in its dev split it is 1 to 4, and in all 1,056 explanations that begin with the letter
 of the answer ("Ans. is 'c' ...") the letter is option number `cop`. (The copy on the Hugging Face Hub counts from 0.)
 PubMedQA's official test half are the ids in test_ground_truth.json; the other 500 are for development.
+MedQA's files are phrases_no_exclude_<train, dev or test>.jsonl of the release with four options; train and dev are
+development, and an id is <split>-<row>, rows from 0.
 MMLU's dev and val files are development; an id is <subject>-<row> in test, <subject>-dev-<row> and <subject>-val-<row>
 elsewhere, rows from 0, as MIRAGE counts them.
 """
@@ -82,6 +84,34 @@ def medmcqa_item(row: Mapping[str, Any], where: str) -> Item:
         context="",
         options=[_field(row, name, str, where) for name in ("opa", "opb", "opc", "opd")],
         answer=_field(row, "cop", int, where) - 1,
+    )
+
+
+def medqa_item(row: Mapping[str, Any], split: str, number: int, where: str) -> Item:
+    """An item of MedQA with its four options under A to D, the letter of the right one, and that option's text.
+
+    Args:
+        row: question, options, answer_idx and answer; meta_info (the exam's step) and metamap_phrases are not used.
+        split: "train", "dev" or "test".
+        number: of the row, from 0.
+        where: file and row.
+    """
+    options = _field(row, "options", dict, where)
+    if sorted(options) != list(LETTERS):
+        raise BuildError(f"{where}: 'options' has {', '.join(sorted(options))}, not A to D; take the release with four")
+    letter, answer = _field(row, "answer_idx", str, where), _field(row, "answer", str, where)
+    if options.get(letter) != answer:
+        raise BuildError(f"{where}: 'answer_idx' is {letter!r}, but 'answer' is {answer!r}; correct the row")
+    item_id = f"{split}-{number}"
+    return Item(
+        where=where,
+        id=item_id,
+        group=item_id,
+        split="test" if split == "test" else "dev",
+        question=_field(row, "question", str, where),
+        context="",
+        options=[_field(options, name, str, where) for name in LETTERS],
+        answer=LETTERS.index(letter),
     )
 
 

@@ -13,7 +13,7 @@ import string
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal, Protocol, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -137,6 +137,35 @@ def message_turns(record: Record, field: str) -> list[tuple[str, str]] | Fault:
         else:
             turns.append((role, content if turns else system + content))
     return turns if len(turns) > 1 else Fault("malformed_row", f"'{field}' has no answer to learn")
+
+
+class Layout(Protocol):
+    """What reading rows takes of a section that names files: a source's, or a task's (stages/lib/tasks.py)."""
+
+    @property
+    def format(self) -> str:
+        """Of the files, a key of SUFFIXES or `hub`."""
+        ...
+
+    @property
+    def split(self) -> str | None:
+        """See `Source`."""
+        ...
+
+    @property
+    def id(self) -> str | None:
+        """Field that names a row."""
+        ...
+
+    @property
+    def fields(self) -> list[str]:
+        """Every field that is needed, once."""
+        ...
+
+    @property
+    def optional_fields(self) -> list[str]:
+        """Every field that may be missing."""
+        ...
 
 
 class Turn(Section):
@@ -264,7 +293,7 @@ def suffixes(source_format: str) -> tuple[str, ...]:
     return tuple(suffix + compression for suffix in SUFFIXES[source_format] for compression in COMPRESSIONS)
 
 
-def source_files(path: Path, source: Source) -> list[RawFile]:
+def source_files(path: Path, source: Layout) -> list[RawFile]:
     """The files of a source, sorted by name: those of its format, and tar archives.
 
     Raises:
@@ -299,7 +328,7 @@ class FileRecords(Iterator[tuple[str, Record | Fault]]):
         encoding: what the file, or the archive's member, of the last row is written in, such as "utf-8" or "cp1252".
     """
 
-    def __init__(self, file: RawFile, source: Source) -> None:
+    def __init__(self, file: RawFile, source: Layout) -> None:
         """Open nothing yet."""
         self.encoding = "utf-8"
         self._source = source
@@ -386,7 +415,7 @@ def _damage(error: BaseException, unit: str, count: int) -> Fault:
     return Fault(reason, printable(f"{detail}; {lost}"))
 
 
-def file_records(file: RawFile, source: Source) -> FileRecords:
+def file_records(file: RawFile, source: Layout) -> FileRecords:
     """Every row of one file, in order.
 
     Blank lines, and pieces of a split text with nothing but white space, are no rows. What is damaged gives one Fault,

@@ -16,6 +16,7 @@ from stages.lib.intervals import Interval
 from stages.lib.pages import Block, Code, Heading, Items, Paragraph, Picture, Strong, Table, Text
 from stages.lib.results import Spread, in_order
 from stages.lib.shapley import Credit
+from stages.lib.task_scores import generation_blocks
 
 MARK = " †"  # of a result that guessing may give
 CORPUS_WIDE = "all"  # the row of a recall table that is about all classes together
@@ -503,11 +504,12 @@ def comparison_blocks(found: Findings) -> list[Block]:
 
 @dataclass(frozen=True)
 class Records:
-    """What earlier stages wrote about data and models.
+    """What was written about data and models, and what models wrote.
 
     Args:
         plan, corpus, contamination, phi: the contents of plan.json and of the metrics files of these names.
         models: the contents of model.json by model.
+        generation: scores of generative tasks, `stages.lib.task_scores.generation_metrics`.
     """
 
     plan: Mapping[str, Any]
@@ -515,6 +517,7 @@ class Records:
     contamination: Mapping[str, Any]
     phi: Mapping[str, Any]
     models: Mapping[str, Mapping[str, Any]]
+    generation: Mapping[str, Any]
 
     @property
     def ledgers(self) -> dict[str, list[Mapping[str, Any]]]:
@@ -550,6 +553,7 @@ def report_blocks(found: Findings, records: Records) -> list[Block]:
         *costs_blocks(found),
         *protocol_blocks(found),
         *calibration_blocks(found),
+        *generation_blocks(records.generation),
         Heading(2, "Bits per byte"),
         Paragraph(f"Of held-out documents, lower is better, with {level} intervals over documents."),
         loss_table(found.losses),
