@@ -88,18 +88,18 @@ def main(
         ),
     )
     loads = pl.concat([pl.read_parquet(folder / "experts.parquet") for folder in folders])
-    texts = pl.concat([pl.read_parquet(folder / "generations.parquet") for folder in folders])
+    generations = pl.concat([pl.read_parquet(folder / "generations.parquet") for folder in folders])
     records = Records(
         plan=read_json(plan / "plan.json"),
         corpus=read_json(corpus),
         contamination=read_json(contamination),
         phi=read_json(phi),
-        generation=generation_metrics(texts, statistics.confidence),
         models=models,
+        generation=generation_metrics(generations, statistics.confidence),
     )
 
-    write_json(generation, records.generation)
     write_json(experts, expert_metrics(loads))
+    write_json(generation, records.generation)
     values = metrics(found)
     for path in (benchmarks, claims, costs, credit, curve, eval, loss, protocols):
         write_json(path, values[path.stem])

@@ -255,7 +255,7 @@ def test_dvc_sees_a_column_a_headline_and_no_nan(folder: Path) -> None:
 
     metrics = build(folder)
     found = {name: count for name in METRICS if (count := columns(read(metrics / f"{name}.json")))}
-    assert found == {"claims": 8, "curve": 5, "eval": 12, "loss": 12, "protocols": 1}
+    assert found == {"claims": 8, "curve": 5, "eval": 12, "loss": 12}
 
 
 def test_plots_are_tables(folder: Path) -> None:

@@ -14,11 +14,12 @@ from pydantic import ValidationError
 
 from stages import tasks
 from stages.lib.intervals import Interval
+from stages.lib.pages import markdown
 from stages.lib.prompts import Prompt, Sampling, Scored, Written
 from stages.lib.section import BuildError
 from stages.lib.store import content_key
 from stages.lib.task_predictions import GENERATIONS, asked, scored, task_predictions
-from stages.lib.task_scores import clustered, generation_metrics, generation_parts, jackknife_interval, scores_of
+from stages.lib.task_scores import clustered, generation_blocks, generation_metrics, jackknife_interval, scores_of
 from stages.lib.task_texts import written
 from stages.lib.tasks import TASKS, Task
 from stages.overlap import task_items
@@ -284,9 +285,9 @@ def test_a_headline_for_each_task_and_model_and_the_rest_in_a_list() -> None:
     assert [entry["model"] for entry in found["detail"]] == ["base", "cpt"]
     assert found["detail"][0]["scores"]["length_ratio"] == {"estimate": 0.666667, "low": None, "high": None}
     json.dumps(found, allow_nan=False)
-    assert "| `cpt` | 80.0 [0.0, 100.0] |" in "\n".join(generation_parts(found))
+    assert "| `cpt` | 80.0 [0.0, 100.0] |" in markdown(generation_blocks(found))
     assert generation_metrics(pl.DataFrame(schema=GENERATIONS), 0.95) == {}
-    assert generation_parts({}) == []
+    assert generation_blocks({}) == []
 
 
 def test_a_document_with_a_source_or_a_target_overlaps(tmp_path: Path) -> None:

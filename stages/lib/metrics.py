@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from stages.lib.curve import SCORES, path_of
-from stages.lib.findings import COMPARED, Findings
+from stages.lib.findings import Findings
 from stages.lib.intervals import Interval
 from stages.lib.results import expert_entropies, in_order
 
@@ -100,7 +100,7 @@ def claim_metrics(found: Findings) -> dict[str, dict[str, object]]:
 
 
 def protocol_metrics(found: Findings) -> dict[str, object]:
-    """What the way of reading an answer changes, all in lists."""
+    """What the way of reading an answer changes under the strategy `COMPARED`, all in lists."""
     return {
         "accuracy": [
             {"protocol": protocol, "model": model, "headline": protocol == found.protocol} | named("accuracy", share)
@@ -242,5 +242,5 @@ def metrics(found: Findings) -> Mapping[str, object]:
         "curve": curve_metrics(found),
         "eval": headline_metrics(found),
         "loss": loss_metrics(found),
-        "protocols": {"strategy": COMPARED} | protocol_metrics(found),
+        "protocols": protocol_metrics(found),
     }

@@ -504,20 +504,20 @@ def comparison_blocks(found: Findings) -> list[Block]:
 
 @dataclass(frozen=True)
 class Records:
-    """What earlier stages wrote about data and models.
+    """What was written about data and models, and what models wrote.
 
     Args:
         plan, corpus, contamination, phi: the contents of plan.json and of the metrics files of these names.
-        generation: see `generation_metrics`.
         models: the contents of model.json by model.
+        generation: scores of generative tasks, `stages.lib.task_scores.generation_metrics`.
     """
 
     plan: Mapping[str, Any]
     corpus: Mapping[str, Any]
     contamination: Mapping[str, Any]
     phi: Mapping[str, Any]
-    generation: Mapping[str, Any]
     models: Mapping[str, Mapping[str, Any]]
+    generation: Mapping[str, Any]
 
     @property
     def ledgers(self) -> dict[str, list[Mapping[str, Any]]]:

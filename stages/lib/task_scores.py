@@ -168,17 +168,18 @@ def generation_blocks(metrics: Mapping[str, Any]) -> list[Block]:
     for task in dict.fromkeys(entry["task"] for entry in detail):
         own = [entry for entry in detail if entry["task"] == task]
         names = list(dict.fromkeys(name for entry in own for name in entry["scores"]))
-        is_read = any(entry["unread"] is not None for entry in own)
+        unread = ["unread"] if any(entry["unread"] is not None for entry in own) else []
         rows: list[list[Text]] = [
-            [Code(entry["model"]), *(_shown(entry["scores"].get(name)) for name in names)]
-            + [_percent(entry["unread"])] * is_read
+            [
+                Code(entry["model"]),
+                *(_shown(entry["scores"].get(name)) for name in names),
+                *(_percent(entry["unread"]) for _ in unread),
+            ]
             for entry in own
         ]
-        header = ["model", *(name.replace("_", " ") for name in names), *["unread"] * is_read]
-        blocks += [
-            Paragraph(f"{task}: {own[0]['items']:,} items in {own[0]['groups']:,} groups."),
-            Table(header, rows),
-        ]
+        sizes = f"{own[0]['items']:,} items in {own[0]['groups']:,} groups."
+        header = ["model", *(name.replace("_", " ") for name in names), *unread]
+        blocks += [Heading(3, task), Paragraph(sizes), Table(header, rows)]
         if cut := sum(entry["truncated"] for entry in own):
             blocks.append(Paragraph(f"{cut:,} prompts were cut on the left to fit the model."))
     lead = (
