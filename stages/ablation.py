@@ -80,6 +80,12 @@ def there(path: Path) -> bytes | None:
     return path.read_bytes() if path.is_file() else None
 
 
+def current_branch(root: Path) -> str:
+    """The ref that HEAD stands for; empty where it is detached."""
+    done = subprocess.run(["git", "symbolic-ref", "-q", "HEAD"], cwd=root, capture_output=True, text=True, check=False)
+    return done.stdout.strip()
+
+
 class Workspace:
     """The project in `root`, in which experiments run and which is afterwards what it was.
 
@@ -90,6 +96,7 @@ class Workspace:
     def __init__(self, root: Path, params: Mapping[str, Any], stages: Mapping[str, Declaration]) -> None:
         self.root, self.params = root, params
         self.head = git(root, "rev-parse", "HEAD").strip()
+        self.branch = current_branch(root)
         self.outs = [out for stage in stages.values() for out in stage.outs]
         tracked = set(git(root, "ls-files", "-z", "--", PARAMS, LOCK, *self.outs).split("\0")) - {""}
         self.untracked = self.strangers()
@@ -173,7 +180,13 @@ class Workspace:
             write_bytes(self.root / path, content)
 
     def restore(self) -> None:
-        """Make params.yaml, dvc.lock, metrics and artifacts those of HEAD; other files are left as they are."""
+        """Make params.yaml, dvc.lock, metrics and artifacts those of HEAD; other files are left as they are.
+
+        DVC detaches HEAD and stages changes while an experiment runs, and if it is killed, that stays.
+        """
+        if self.branch and current_branch(self.root) != self.branch:
+            git(self.root, "symbolic-ref", "HEAD", self.branch)
+        git(self.root, "reset", "--quiet", "HEAD", "--", *self.committed)
         for path in self.committed:
             self.put_back(path)
         for path in self.strangers() - self.untracked:

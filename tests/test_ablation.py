@@ -1,6 +1,7 @@
 """python -m stages.ablation: what is run, what is summed up, and that the workspace is what it was."""
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -162,15 +163,20 @@ def test_a_failing_combination_does_not_keep_the_others_and_a_second_run_does_no
     assert list(workspace.done(combinations({"neftune.alpha": [5], "seed": [1, 3]})).values()) == ["alpha-5-seed-1"]
 
 
-def test_a_stop_leaves_the_workspace_as_it_was(project: Project) -> None:
-    """SIGINT while a stage runs: it ends with its trainer, and params, lock and metrics are those of before."""
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_a_stop_leaves_the_workspace_as_it_was(project: Project, is_killed: bool) -> None:
+    """SIGINT while a stage runs, or DVC and the stage killed: params, lock, metrics and branch are those of before."""
     command = (*COMMAND, "pause_seconds=600", "seed=3")
     with subprocess.Popen(command, cwd=project.folder, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True) as running:
         assert running.stdout
         assert "building" in (line.strip() for line in running.stdout)
-        running.send_signal(signal.SIGINT)
+        if is_killed:
+            child = subprocess.run(["pgrep", "-P", str(running.pid)], capture_output=True, text=True, check=True).stdout
+            os.killpg(int(child), signal.SIGKILL)
+        else:
+            running.send_signal(signal.SIGINT)
         assert "building" not in running.communicate(timeout=120)[0]
-    assert running.returncode == 128 + signal.SIGINT
+    assert running.returncode == (1 if is_killed else 128 + signal.SIGINT)
     assert project.run("git", "symbolic-ref", "HEAD").strip() == "refs/heads/main"
     assert "seed-3" not in project.run("dvc", "exp", "list", "--name-only")
 
