@@ -65,8 +65,14 @@ class Corpus:
             | {f"guidelines/{row['id']}": f"{row['title']}. {row['text']}" for row in guidelines}
         )
         self.towns: dict[str, str] = {f"towns/{index}": text for index, text in enumerate(towns)}
-        self.qa: dict[str, dict[str, str]] = {f"clinical_qa/{row['id']}": row for row in qa}
-        self.general_qa = rows((raw / "instructions/general_qa.jsonl").read_text())
+        general_qa = rows((raw / "instructions/general_qa.jsonl").read_text())
+        self.conversations: dict[str, list[dict[str, str]]] = {
+            f"{source}/{row['id']}": row["turns"]
+            for source, own in (("clinical_qa", qa), ("general_qa", general_qa))
+            for row in own
+        }
+        self.qa = questions_of(self.conversations, "clinical_qa/")
+        self.general_qa = list(questions_of(self.conversations, "general_qa/").values())
         self.items = rows((raw / "benchmark/items.jsonl").read_text())
         self.planted = rows((raw / "planted.jsonl").read_text())
         self.planted_ids = {f"{row['source']}/{row['id']}" for row in self.planted}
@@ -74,6 +80,18 @@ class Corpus:
         fraction = config.entities_in_instructions_fraction
         everything = knowledge_base(counts, config.values_per_attribute, fraction, config.seed)
         self.entities: dict[str, Entity] = {entity.name: entity for entity in everything}
+
+
+def questions_of(conversations: dict[str, list[dict[str, str]]], source: str) -> dict[str, dict[str, str]]:
+    """Each question with its answer, under the name of its conversation, and a number where that has several."""
+    found = {}
+    for name, turns in conversations.items():
+        said = [turn["content"] for turn in turns]
+        pairs = list(zip(said[::2], said[1::2], strict=True))
+        for place, (question, answer) in enumerate(pairs):
+            if name.startswith(source):
+                found[name if len(pairs) == 1 else f"{name}#{place}"] = {"question": question, "answer": answer}
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -150,8 +168,7 @@ def test_planted_copies_are_what_they_are_called(corpus: Corpus) -> None:
 def test_only_planted_documents_are_alike(corpus: Corpus) -> None:
     """Every pair of documents or instructions with Jaccard of 0.7 or more is a planted copy and its original."""
     texts = corpus.clinical | corpus.towns
-    texts |= {name: f"{row['question']} {row['answer']}" for name, row in corpus.qa.items()}
-    texts |= {f"general_qa/{row['id']}": f"{row['question']} {row['answer']}" for row in corpus.general_qa}
+    texts |= {name: " ".join(turn["content"] for turn in turns) for name, turns in corpus.conversations.items()}
     planted = [(f"{row['source']}/{row['id']}", row["of"]) for row in corpus.planted if row["kind"] != "contaminated"]
     assert similar(texts, 0.7) == {(min(pair), max(pair)) for pair in planted}
 
@@ -160,8 +177,7 @@ def test_benchmark_questions_stand_only_where_they_were_planted(corpus: Corpus) 
     """A planted row holds its item's question, then the correct option; no other text holds any item's question."""
     items = {item["id"]: item for item in corpus.items}
     texts = {**corpus.clinical, **corpus.towns}
-    texts |= {name: f"{row['question']} {row['answer']}" for name, row in corpus.qa.items()}
-    texts |= {f"general_qa/{row['id']}": f"{row['question']} {row['answer']}" for row in corpus.general_qa}
+    texts |= {name: " ".join(turn["content"] for turn in turns) for name, turns in corpus.conversations.items()}
     plain = {name: " ".join(words(text)) for name, text in texts.items()}
     contaminated = {
         f"{row['source']}/{row['id']}": row["of"] for row in corpus.planted if row["kind"] == "contaminated"
@@ -258,6 +274,23 @@ def test_forms_have_their_shares_and_come_together_as_chance_has_it(corpus: Corp
         assert sum(reasoned) == DEFAULT.reasoned_instructions_fraction * len(rows)
         both = sum(one and other for one, other in zip(listed, reasoned, strict=True))
         assert both == pytest.approx(sum(listed) * sum(reasoned) / len(rows), rel=0.35)
+
+
+def test_joined_questions_are_of_one_form_and_half_of_all(corpus: Corpus) -> None:
+    """Conversations have one to three questions, all with the same form; user and assistant take turns."""
+    for source, count in (("clinical_qa/", DEFAULT.instructions), ("general_qa/", DEFAULT.general_instructions)):
+        own = {name: turns for name, turns in corpus.conversations.items() if name.startswith(source)}
+        several = [turns for turns in own.values() if len(turns) > 2]
+        assert {len(turns) // 2 for turns in several} == {2, 3}
+        alone_by_chance = 4  # the last of each form
+        assert (
+            abs(sum(len(turns) // 2 for turns in several) - DEFAULT.joined_instructions_fraction * count)
+            <= alone_by_chance
+        )
+        for turns in own.values():
+            assert [turn["role"] for turn in turns] == ["user", "assistant"] * (len(turns) // 2)
+            forms = [FORM.fullmatch(turn["content"]) for turn in turns[::2]]
+            assert len({(bool(form["listed"]), bool(form["reasoned"])) for form in forms if form}) == 1
 
 
 def test_listed_options_hold_the_answer_and_are_of_no_item(corpus: Corpus) -> None:
