@@ -316,7 +316,8 @@ def joined(rows: Sequence[Record], config: Synthesize, stream: random.Random) ->
         config: the share of joined ones.
         stream: of random numbers.
     """
-    alone, together = [], defaultdict(list)
+    alone: list[Record] = []
+    together: dict[tuple[bool, bool], list[Record]] = defaultdict(list)
     for row, joins in zip(rows, spread(config.joined_instructions_fraction, len(rows), stream), strict=True):
         (together[row["form"]] if joins and row["form"] else alone).append(row)
     for form, members in sorted(together.items()):
