@@ -1,7 +1,9 @@
 """How an instruction asks and is answered: the question alone, with listed options, with a chain of thought, or with both.
 
 These are the forms in which evaluation asks (`user_turn` of stages/lib/prompts.py; a test compares them), so that a
-strategy is not judged by words that the model has never seen.
+strategy is not judged by words that the model has never seen. With a fifth of the instructions in either form the default's
+cpt-sft answers as well as without them when just asked, and after a chain of thought 89 % of items in place of 41 (seed 1;
+LOG.md). No instruction is answered by a letter: the default model stays at chance however it is asked to.
 """
 
 import random
@@ -28,7 +30,8 @@ def asked(question: str, options: Sequence[str], reasoned: bool) -> str:
 def reasoned_answer(attribute: str, value: str) -> str:
     """The assistant's words after a wish for a chain of thought: the fact, and what follows from it.
 
-    The fact is stated of "it", since a model of two layers cannot copy a name that it was not tuned on.
+    The fact is stated of "it", since the default model cannot copy a name: asked for documents' own wordings it writes the
+    name of an entity it was tuned on, and 7 % of its chains are true instead of 55 %.
     """
     return f"Its {NOUNS[attribute]} is {value}. The answer is {value}."
 
