@@ -1,9 +1,10 @@
 """How an instruction asks and is answered: the question alone, with listed options, with a chain of thought, or with both.
 
 These are the forms in which evaluation asks (`user_turn` of stages/lib/prompts.py; a test compares them), so that a
-strategy is not judged by words that the model has never seen. With a tenth of the instructions in either form the default's
-cpt-sft answers as well as without them when just asked, and after a chain of thought 85 % of items in place of 41 (seed 1;
-LOG.md); the price is few-shot prompts, 85 in place of 89. No instruction is answered by a letter: the default model stays at chance however it is asked to.
+strategy is not judged by words that the model has never seen. With a tenth of the instructions in either form the
+default's cpt-sft answers a bare question as well as before, and 85 % of items after a chain of thought in place of 41
+(seed 1; LOG.md). The price is few-shot prompts: 85 % in place of 89. No instruction is answered by a letter, which this
+model does not learn.
 """
 
 import random
