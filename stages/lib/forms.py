@@ -1,7 +1,10 @@
 """How an instruction asks and is answered: the question alone, with listed options, with a chain of thought, or with both.
 
 These are the forms in which evaluation asks (`user_turn` of stages/lib/prompts.py; a test compares them), so that a
-strategy is not judged by words that the model has never seen.
+strategy is not judged by words that the model has never seen. With a tenth of the instructions in either form the
+default's cpt-sft answers a bare question as well as before, and 85 % of items after a chain of thought in place of 41
+(seed 1; LOG.md). The price is few-shot prompts: 85 % in place of 89. No instruction is answered by a letter, which this
+model does not learn.
 """
 
 import random
@@ -28,7 +31,8 @@ def asked(question: str, options: Sequence[str], reasoned: bool) -> str:
 def reasoned_answer(attribute: str, value: str) -> str:
     """The assistant's words after a wish for a chain of thought: the fact, and what follows from it.
 
-    The fact is stated of "it", since a model of two layers cannot copy a name that it was not tuned on.
+    The fact is stated of "it", since the default model cannot copy a name: asked for documents' own wordings it writes the
+    name of an entity it was tuned on, and 7 % of its chains are true instead of 55 %.
     """
     return f"Its {NOUNS[attribute]} is {value}. The answer is {value}."
 
