@@ -190,10 +190,10 @@ def test_a_strategys_setting_recomputes_that_strategy_alone(project: Project) ->
     project.edit("params.yaml", "    ensemble: 4", "    ensemble: 3")
     output = project.run("dvc", "repro")
     assert ran(output) == EVALUATIONS | {"report"}
-    assert len(re.findall(r"medprompt: computed \d+ items", output)) == len(MODELS)
-    for reused in ("zero_shot", "few_shot", "heldout"):
-        assert f"{reused}: computed" not in output
-        assert len(re.findall(rf"{reused}: reused \d+", output)) == len(MODELS)
+    assert re.findall(r"(\w+) \(full_answer\): computed \d+ items", output) == ["medprompt"] * len(MODELS)
+    for reused, protocols in (("zero_shot", 5), ("few_shot", 1), ("heldout", 1), ("tasks", 1)):
+        assert not re.findall(rf"^{reused}\b.*: computed", output, re.MULTILINE)
+        assert len(re.findall(rf"^{reused}\b.*: reused \d+", output, re.MULTILINE)) == protocols * len(MODELS)
 
 
 def test_a_comment_reruns_only_the_fingerprints(project: Project) -> None:
