@@ -72,7 +72,8 @@ def build(root: Path, name: str) -> Build:
     made = [json.loads(revision.content(f"{folder}/model.json")) for folder in folders]
     if any("protocol" not in one for one in made):
         raise BuildError(f"{name}: {folders[0]}/model.json: no protocol; an older Osler wrote it: build it again")
-    items = pl.concat([revision.table(path, [*ITEM, *CONTENT]) for path in revision.paths("items")])
+    benchmarks = [path for path in revision.paths("items") if "/tasks/" not in path]  # generative tasks lie below
+    items = pl.concat([revision.table(path, [*ITEM, *CONTENT]) for path in benchmarks])
     touched = pl.concat([revision.table(path, ITEM) for path in revision.paths("touched")])
     return Build(name, answers, tuple(sorted({one["protocol"] for one in made})), items, touched)
 

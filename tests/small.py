@@ -39,6 +39,8 @@ items = pl.DataFrame(
 )
 Path("data/items").mkdir(parents=True, exist_ok=True)
 items.write_parquet("data/items/small.parquet")
+Path("data/items/tasks").mkdir(exist_ok=True)
+pl.DataFrame({"item_id": ["talk/0"], "task": "talk"}).write_parquet("data/items/tasks/talk.parquet")
 touched = pl.DataFrame({"benchmark": "small", "item_id": ids[:4], "documents": 1})
 touched.head(params["touched"]).write_parquet("data/touched.parquet")
 accuracy = {}
@@ -81,6 +83,7 @@ DVC_YAML = """stages:
     outs:
     - data/accuracy.json
     - data/items/small.parquet
+    - data/items/tasks/talk.parquet
     - data/touched.parquet
     - results/predictions/base
     - results/predictions/tuned
