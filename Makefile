@@ -47,7 +47,8 @@ profile: setup ## make profiles/NAME.yaml the params, with ROOT as its data fold
 	@python -m stages.profile $(NAME) $(if $(ROOT),--root $(ROOT))
 
 export: setup ## the model MODEL with its card as a Hugging Face folder TO
-	@python -m stages.export $(MODEL) $(TO)
+	@test -n '$(MODEL)' -a -n '$(TO)' || { echo 'osler: make export MODEL=cpt-neftune TO=/some/folder'; exit 1; }
+	@python -m stages.export '$(MODEL)' '$(TO)'
 
 campaign: setup ## three seeds of the default, printed, and 10,000 fuzzed files (a quarter of an hour)
 	python -m pytest -s -m campaign

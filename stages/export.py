@@ -65,6 +65,8 @@ def main() -> None:
         written = write_export(model, cards / f"{arguments.model}.md", arguments.folder)
     except BuildError as error:
         sys.exit(f"osler: {error}")
+    except OSError as error:
+        sys.exit(f"osler: {arguments.folder}: cannot be written: {error.strerror}; name another folder")
     print(f"{arguments.folder}: {', '.join(written)}")
 
 

@@ -244,9 +244,37 @@ def check_references(params: Mapping[str, Any], root: Path) -> None:
                 raise BuildError(
                     f"{PARAMS}: {key}.{name}.tokens: {section['tokens']}, less than a step of cpt.batch_tokens"
                 )
+    check_evaluation(params)
     for kind, name, path in raw_paths(params, root):
         if not os.path.lexists(path):
             raise BuildError(f"{PARAMS}: {kind}.{name}.path: {path} does not exist")
+
+
+def check_evaluation(params: Mapping[str, Any]) -> None:
+    """Strategies, protocols and tasks must fit each other and the model.
+
+    Raises:
+        BuildError: names the key.
+    """
+    strategies, evaluate, positions = (
+        params["strategies"], params["evaluate"], params["architecture"]["maximum_positions"],
+    )  # fmt: skip
+    if strategies["zero_shot"] is None and evaluate["compared"]:
+        raise BuildError(f"{PARAMS}: evaluate.compared: zero_shot answers in these, and strategies.zero_shot is null")
+    limits = {
+        f"strategies.{name}.limit_tokens": section["limit_tokens"]
+        for name, section in strategies.items()
+        if section and "limit_tokens" in section
+    }
+    limits |= {"evaluate.generation_limit_tokens": evaluate["generation_limit_tokens"]}
+    limits |= {f"task.{name}.limit_tokens": section["limit_tokens"] for name, section in params["task"].items()}
+    for key, tokens in limits.items():
+        if tokens >= positions:
+            raise BuildError(
+                f"{PARAMS}: {key}: {tokens} leave no room for a prompt in architecture.maximum_positions {positions}"
+            )
+    if both := sorted(set(params["task"]) & set(params["benchmark"])):
+        raise BuildError(f"{PARAMS}: task.{both[0]}: is a benchmark too; give one another name")
 
 
 def raw_paths(params: Mapping[str, Any], root: Path) -> list[tuple[str, str, Path]]:

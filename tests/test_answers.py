@@ -203,3 +203,38 @@ def _reasoning(row: dict[str, str]) -> str:
     """The output up to its field, without the marks of JSON."""
     text = re.split(r'"\s*,?\s*"answer_choice"', outputs()[row["benchmark"], row["item"]][0])[0]
     return text.removeprefix('{"step_by_step_thinking": "').replace("\\n", "\n").replace('\\"', '"')
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I do not think the answer is B.",
+        "It is false that the answer is B.",
+        "A common wrong answer is A.",
+        "Some say the answer is B.",
+        "So the thumb is wrong",
+        "Therefore Thumb can be ruled out.",
+        "Therefore, thumb should be avoided.",
+        "A. Thumb is contraindicated.",
+        "Thumb\nIndex finger",
+        "The answer is Thumb, possibly Index finger",
+    ],
+)
+def test_a_denied_or_doubted_option_is_no_answer(text: str) -> None:
+    """To say that an option is wrong, avoided or somebody else's answer does not give it."""
+    assert extracted(text, ["Thumb", "Index finger", "Middle finger", "Ring finger"]) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "letter"),
+    [
+        ("The thumb is not involved, so the answer is B.", "B"),
+        ("\\boxed{B}", "B"),
+        ('{"correct_answer": "C"}', "C"),
+        ("B\n\nQuestion: next one\nAnswer: C", "B"),
+        ("Thumb\n\nQuestion: Which toe?\nAnswer: Ring finger", "A"),
+    ],
+)
+def test_what_denies_something_else_or_follows_the_answer_leaves_it(text: str, letter: str) -> None:
+    """A denial in another clause, a box, and a next question that the model asks itself."""
+    assert extracted(text, ["Thumb", "Index finger", "Middle finger", "Ring finger"]) == "ABCD".index(letter)

@@ -405,6 +405,16 @@ def test_answers_that_could_not_be_read_are_counted(folder: Path) -> None:
     assert "| model | zero_shot, letter |\n| --- | ---: |\n| `cpt` | 3 of 40 |" in text
 
 
+def test_a_strategy_asked_fewer_items_is_named(folder: Path) -> None:
+    """Its accuracy stands beside those on all items, so the page says on how many it rests."""
+    for model in MODELS:
+        path = folder / "predictions" / model / "predictions.parquet"
+        rows = pl.read_parquet(path)
+        rows.filter((pl.col("strategy") == "zero_shot") | (pl.col("item_id") < "b/30")).write_parquet(path)
+    text = (build(folder) / "report.md").read_text()
+    assert "b: 40 items in 20 groups. On fewer items: medprompt, 30 of b." in text
+
+
 def test_the_spread_over_draws_stands_below_their_mean(folder: Path) -> None:
     """Draws with 10 and 20 of 40 right: 37.5 in the table, 25.0 to 50.0 below it."""
     place = folder / "predictions/base/predictions.parquet"

@@ -288,6 +288,9 @@ def test_a_headline_for_each_task_and_model_and_the_rest_in_a_list() -> None:
     assert "| `cpt` | 80.0 [0.0, 100.0] |" in markdown(generation_blocks(found))
     assert generation_metrics(pl.DataFrame(schema=GENERATIONS), 0.95) == {}
     assert generation_blocks({}) == []
+    scores = {"length_ratio": {"estimate": 1.5, "low": 1.0, "high": None}}
+    entry = {"task": "t", "model": "cpt", "items": 1, "groups": 1, "scores": scores, "unread": 0.0, "truncated": 0}
+    assert "| `cpt` | 1.5 |" in markdown(generation_blocks({"detail": [entry]}))  # a ratio, no percentage
 
 
 def test_a_document_with_a_source_or_a_target_overlaps(tmp_path: Path) -> None:

@@ -25,7 +25,11 @@ from stages.lib.prompts import LETTERS
 NO_OPTION = -1  # an answer, but to several options or to one that is not there
 PLAIN_WORDS = {"yes", "no", "maybe", "true", "false", "all", "both", "none"}  # they stand in any sentence
 
-FIELD = re.compile(r'"(?:final_)?answer(?:_choice|_letter|_option)?"\s*:\s*"((?:[^"\\]|\\.)*)("?)', re.IGNORECASE)
+FIELD = re.compile(
+    r'"(?:final_|correct_)?answer(?:_choice|_letter|_option)?"\s*:\s*"((?:[^"\\]|\\.)*)("?)', re.IGNORECASE
+)
+BOXED = re.compile(r"\\boxed\{([^{}]*)\}")
+RUN_ON = re.compile(r"\n\s*(?:Question|User|Human):")  # the model asks itself the next one
 EMPHASIS = re.compile(r"[*`\"“”]|(?<!\w)'|(?<=[\w.])'(?!\w)")
 STATEMENT = re.compile(
     r"\b(?:answer(?: choice| option)?(?: to (?:the|this) question)?|(?:correct|best|right|most \w+) (?:choice|option))"
@@ -44,7 +48,10 @@ LETTERS_ONLY = re.compile(
 WHOLE = re.compile(
     r"(none|all|both)\b(?: of)?(?: (?:the|these|those|them|above|options|choices|given|provided|listed))*(?= ?[.,;(]|$)"
 )
-JOINED = re.compile(r"[\s)]*(?:[,;/&]|\bor\b|\band\b)\s*", re.IGNORECASE)
+JOINED = re.compile(
+    r"[\s)]*(?:[,;/&]|\bor\b|\band\b|\bactually\b)\s*(?:(?:possibly|perhaps|maybe|actually|also|rather)\s+)?",
+    re.IGNORECASE,
+)
 MARK = re.compile(r"(?:option|choice) \(?([A-Z])\b|\(?([A-Z])(?:[).:]|$|/)")
 BOUNDARY = re.compile(
     r"\s*$|\s*\n|\s*[.,;:!?)](?!\w)|\s*\(|\s(?:because|since|as|due to|which|based on|-)\s", re.IGNORECASE
@@ -53,7 +60,16 @@ SENTENCE_END = re.compile(r"(?<![\s(][A-Z])(?<!^[A-Z])[.!?](?=\s|$)|\n")
 CONCLUDING = re.compile(r"\b(?:therefore|thus|hence|so|in conclusion|in summary|consequently)\b", re.IGNORECASE)
 CLOSING = re.compile(r"\b(?:is|are|be)(?: (?:most|likely|probably))* \(?([A-Z])[).:]+ ")
 CONDITION = re.compile(r"\b(?:if|whether|unless)\b", re.IGNORECASE)
-DENIAL = re.compile(r"\b(?:not?|none|neither|nor|never|cannot|except|incorrect|unlike|without)\b|n't\b", re.IGNORECASE)
+DENIAL = re.compile(
+    r"\b(?:not?|none|neither|nor|never|cannot|except|incorrect|unlike|without|wrong|false|contraindicated|inappropriate"
+    r"|avoid\w*|exclud\w*|rul(?:e|ed|es|ing) out)\b|n't\b",
+    re.IGNORECASE,
+)
+DOUBT = re.compile(
+    r"\b(?:not|doubt|false|wrong|incorrect|(?:some|many)(?: people| may| might)? (?:say|think))\b|n't\b", re.IGNORECASE
+)
+CLAUSE = re.compile(r"[,;]|\b(?:so|therefore|thus|hence|but|and|because|since)\b", re.IGNORECASE)
+VERB = re.compile(r"\s*(?:is|are|can be|should be|must be|would be|has been|was)\b")
 
 
 def extracted(text: str, options: Sequence[str]) -> int | None:
@@ -66,6 +82,8 @@ def extracted(text: str, options: Sequence[str]) -> int | None:
         The option's place, or None when the text names none or several.
     """
     words = [comparable(option) for option in options]
+    first, *_ = RUN_ON.split(text)
+    text = BOXED.sub(r"\1", first if first.strip() else text)
     found = field(text, words)
     shown = plain(text)
     for rule in (statement, naming, opening, conclusion):
@@ -97,12 +115,13 @@ def field(text: str, options: Sequence[str]) -> int | None:
 
 
 def statement(text: str, options: Sequence[str]) -> int | None:
-    """What stands after the last statement of an answer that names any; "if" makes it none, and a list of options."""
+    """What stands after the last statement of an answer that names any; "if", a doubt and a list of options make it none."""
     found = None
     for match in STATEMENT.finditer(text):
         before, after = sentences(text[: match.start()])[-1], text[match.end() :]
         listing = ":" in match[0] and len(marks(after, options)) > 1
-        if not CONDITION.search(before) and not listing:
+        doubted = DOUBT.search(CLAUSE.split(before)[-1])
+        if not CONDITION.search(before) and not listing and not doubted:
             named = NO_OPTION if after.startswith("either ") else beginning(after, options)
             found = found if named is None else named
     return found
@@ -130,7 +149,9 @@ def opening(text: str, options: Sequence[str]) -> int | None:
             letter = None
     if marks(further, options) if letter else len(marks(text, options)) > 1:
         return None
-    first = sentences(text)[0]
+    first, *others = sentences(text)
+    if comparable(first) in options and {comparable(other) for other in others} & set(options) - {comparable(first)}:
+        return NO_OPTION
     if letter or comparable(first) in options or comparable(first.partition(",")[0]) in PLAIN_WORDS:
         return beginning(text, options)
     return beginning(first, options) if WHOLE.fullmatch(comparable(first)) or letters_of(first) else None
@@ -204,6 +225,11 @@ def joins_another(rest: str, options: Sequence[str], own: int) -> bool:
     return False
 
 
+def denied(rest: str) -> bool:
+    """Whether what follows an option says that it is not, as `is contraindicated`."""
+    return bool(VERB.match(rest) and DENIAL.search(rest))
+
+
 def beginning(text: str, options: Sequence[str]) -> int | None:
     """What an answer begins with.
 
@@ -235,7 +261,7 @@ def beginning(text: str, options: Sequence[str]) -> int | None:
         index = max(headed, key=lambda index: len(options[index]))
         rest = sentences(text[len(options[index]) :])[0]
         joint = JOINED.match(rest)
-        return NO_OPTION if joint and joins_another(rest, options, index) else index
+        return NO_OPTION if denied(rest) or (joint and joins_another(rest, options, index)) else index
     if letter:
         return lettered(letter, text[letter.end() :], options)
     return None
@@ -248,7 +274,8 @@ def lettered(letter: "re.Match[str]", rest: str, options: Sequence[str]) -> int 
     own = options[place] if place != NO_OPTION else ""
     if own and spells(rest, own):
         following = sentences(rest[len(own) :])[0]
-        return NO_OPTION if JOINED.match(following) and joins_another(following, options, place) else place
+        several = JOINED.match(following) and joins_another(following, options, place)
+        return NO_OPTION if several or denied(following) else place
     if letter[2] is None and not (letter[1].isupper() and BOUNDARY.match(f" {rest}" if rest[:1].isalpha() else rest)):
         return None  # "a drug", "A patient with"
     if place == NO_OPTION:

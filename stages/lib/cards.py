@@ -152,8 +152,8 @@ def card(name: str, found: Findings, records: Records) -> str:
         Heading(2, "Contamination"),
         Paragraph(
             f"{records.contamination['documents_dropped']:,} documents with benchmark items were dropped before training;"
-            + (f" {touched:,} items that were asked still share a run of words with a kept document." if touched else
-            " no item that was asked shares a run of words with a kept document.")
+            + (f" {touched:,} benchmark items that were asked still share a run of words with a kept document." if touched else
+            " no benchmark item that was asked shares a run of words with a kept document.")
         ),
         Heading(2, "Privacy"),
         *privacy_blocks(records.phi),

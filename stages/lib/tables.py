@@ -97,6 +97,12 @@ def accuracy_blocks(found: Findings) -> list[Block]:
     }
     several = f"; mean over {len(sizes)} benchmarks" if len(sizes) > 1 else ""
     asked = "; ".join(f"{name}: {items:,} items in {groups:,} groups" for name, (items, groups) in sizes.items())
+    fewer = {
+        f"{strategy}, {items:,} of {name}"
+        for (name, strategy, _), cell in found.cells.items()
+        if (items := cell.items) < sizes[name][0]
+    }
+    asked += f". On fewer items: {'; '.join(sorted(fewer))}" if fewer else ""
     blocks: list[Block] = [
         Heading(2, "Accuracy"),
         Paragraph(
@@ -216,9 +222,10 @@ def contamination_blocks(found: Findings, contamination: Mapping[str, Any]) -> l
         keys = ("documents_shared", "documents_contaminated", "items_contaminated", "items_touched")
         rows = [[row["benchmark"], row["source"], *(f"{row[key]:,}" for key in keys)] for row in shared]
         names = ["documents that share words", "contaminated", "items in those", "items still touched"]
-        blocks.append(Table(["benchmark", "source", *names], rows, text_columns=2))
+        blocks.append(Table(["benchmark or task", "source", *names], rows, text_columns=2))
     if not found.touched:
-        return [*blocks, Paragraph("No document that was kept shares a run of words with an item that was asked.")]
+        sentence = "No document that was kept shares a run of words with a benchmark item that was asked."
+        return [*blocks, Paragraph(sentence)]
     for name, count in sorted(found.touched.items()):
         items = max(cell.items for (own, *_), cell in found.cells.items() if own == name)
         own = {
@@ -392,7 +399,11 @@ def protocol_blocks(found: Findings) -> list[Block]:
             grid(others, [name for name in protocols if name != headline]),
         ]
     if found.biases:
-        distances = {cell: f"{100 * own.total_variation:.1f} ({p_value(own.p)})" for cell, own in found.biases.items()}
+        distances = {
+            cell: f"{100 * own.total_variation:.1f} ({p_value(own.p)})"
+            for cell, own in found.biases.items()
+            if any(own.predicted)
+        }
         blocks += [
             Heading(3, "Position bias"),
             Paragraph(
@@ -546,6 +557,8 @@ def report_blocks(found: Findings, records: Records) -> list[Block]:
                 "equivalent: p of two one-sided tests that the difference lies within"
                 f" +-{max((own.get('equivalence_points', 0) for own in found.claims.values()), default=0):g} points.",
                 "detectable: the effect, in points, that these items would show 4 times in 5.",
+                "A gain is supported when its whole interval is above 0, on each when that of each contrast is; little,"
+                " when it is below the margin. Contradicted is the opposite, all else undecided (stages/lib/claims.py).",
             ]
         ),
         claims_table(found.claims),

@@ -15,4 +15,6 @@ class StrategySettings(Section):
     """What the section of every strategy says: whom it asks, and how many questions."""
 
     limit_items: int | None = Field(gt=0, description="items per benchmark; null is all")
-    models: list[str] | None = Field(description="folders of models/ that it is asked of; null is all of `evaluated`")
+    models: list[str] | None = Field(
+        min_length=1, description="folders of models/ that it is asked of; null is all of `evaluated`"
+    )

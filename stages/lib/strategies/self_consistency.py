@@ -19,7 +19,7 @@ class SelfConsistency(ReasoningSettings, StrategySettings):
     """Settings of `strategies.self_consistency`."""
 
     samples: int = Field(gt=0, description="chains per question")
-    temperature: float = Field(gt=0, description="divides the logits of the tokens that are drawn")
+    temperature: float = Field(gt=0, le=10, description="divides the logits of the tokens that are drawn")
 
 
 def answered(
