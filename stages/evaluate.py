@@ -8,7 +8,6 @@ before any item is asked (embeddings, chains of thought) is an entry of its own,
 are reused, torch is not even imported. The store is only a shortcut: deleting it changes no byte of the output.
 """
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -22,7 +21,7 @@ from pydantic import Field
 
 from stages.lib.exemplars import EXEMPLARS, exemplar_pool, leaked
 from stages.lib.files import folder_hash, write_json, write_parquet
-from stages.lib.fingerprint import closure, fingerprint, package_versions, running_source
+from stages.lib.fingerprint import closure, fingerprint, package_versions
 from stages.lib.numerics import Numerics
 from stages.lib.prompts import Item, items_of, limited
 from stages.lib.protocols import AnswerProtocol, ProtocolName
@@ -124,30 +123,6 @@ def stored(key: str, compute: Callable[[], pl.DataFrame]) -> tuple[pl.DataFrame,
     frame = compute()
     write_parquet(path, frame)
     return frame, True
-
-
-def load_model(folder: Path, evaluate: Evaluate, numerics: Numerics) -> "LanguageModel":
-    """The model and tokenizer of `folder`, ready to score."""
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils.logging import disable_progress_bar
-
-    from stages.lib.scoring import LanguageModel
-
-    disable_progress_bar()
-    numerics.apply()
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    if tokenizer.chat_template is None or tokenizer.bos_token_id is None:
-        raise BuildError(f"{folder}: the tokenizer needs a chat template and a BOS token; set tokenizer.chat_template")
-    model = AutoModelForCausalLM.from_pretrained(
-        folder,
-        dtype=getattr(torch, numerics.dtype),
-        attn_implementation="sdpa",
-        use_safetensors=True,
-        local_files_only=True,
-    )
-    model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
-    return LanguageModel(model, tokenizer, evaluate.batch_tokens)
 
 
 def protocols(evaluate: Evaluate, strategy: str) -> list[AnswerProtocol]:
@@ -268,12 +243,17 @@ def main(
         print(
             f"{len(unfit)} dev items are test items too and no exemplars: {', '.join(item.item_id for item in unfit)}"
         )
-    loaded = Lazy(lambda: load_model(model, evaluate, numerics))
+
+    def load() -> "LanguageModel":
+        from stages.lib.scoring import language_model
+
+        return language_model(model, evaluate.batch_tokens, numerics)
+
+    loaded = Lazy(load)
     common = {
         "model": folder_hash(model),
         "numerics": numerics.model_dump(),
         "batch_tokens": evaluate.batch_tokens,
-        "loading": hashlib.sha256(running_source(Path(__file__).read_text(encoding="utf-8")).encode()).hexdigest(),
         "scoring": fingerprint(ROOT / "stages/lib/scoring.py", ROOT, with_packages=False),
         "packages": package_versions(closure(Path(__file__), ROOT)[1]),  # once: it takes 0.4 s
     }

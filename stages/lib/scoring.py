@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,10 @@ from numpy.typing import NDArray
 from stages.lib.forward import mean_states
 from stages.lib.generation import generated
 from stages.lib.likelihoods import option_scores
+from stages.lib.numerics import Numerics
 from stages.lib.prompt_tokens import prompt_rows, token_ids, trees
 from stages.lib.prompts import Prompt, Sampling, Scored, Written
+from stages.lib.section import BuildError
 
 
 @dataclass(frozen=True)
@@ -54,3 +57,29 @@ class LanguageModel:
         limit = self.model.config.max_position_embeddings
         rows = [[self.tokenizer.bos_token_id, *ids][:limit] for ids in token_ids(self.tokenizer, texts)]
         return mean_states(self.model, rows, self.batch_tokens)
+
+
+def language_model(folder: Path, batch_tokens: int, numerics: Numerics) -> LanguageModel:
+    """The model and tokenizer of `folder`, ready to be asked.
+
+    Raises:
+        BuildError: the tokenizer has no chat template or no BOS token.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    numerics.apply()
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    if tokenizer.chat_template is None or tokenizer.bos_token_id is None:
+        raise BuildError(f"{folder}: the tokenizer needs a chat template and a BOS token; set tokenizer.chat_template")
+    model = AutoModelForCausalLM.from_pretrained(
+        folder,
+        dtype=getattr(torch, numerics.dtype),
+        attn_implementation="sdpa",
+        use_safetensors=True,
+        local_files_only=True,
+    )
+    model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+    return LanguageModel(model, tokenizer, batch_tokens)
