@@ -5,10 +5,9 @@ First each question of the pool is answered with a chain of thought, and only th
 of them, each with its chain as the assistant's turn, and is itself answered after a chain, once for each member of the
 ensemble, which differ in the order of its options. Costs `ensemble` times a few-shot chain of thought.
 
-The options are listed whatever the protocol, as in the paper: an order that is not shown cannot be shuffled. Before,
-members under an unlisted protocol differed in their exemplars instead, two strategies under one name. What the answer
-is read by stays the protocol's, so a comparison with zero-shot under an unlisted protocol contains the listing; that is
-part of the strategy.
+The options are listed whatever the protocol, as in the paper: an order that is not shown cannot be shuffled. What the
+answer is read by stays the protocol's, so a comparison with zero-shot under an unlisted protocol contains the listing;
+that is part of the strategy.
 
 Deviations: exemplars are few where few chains reach the answer (a model that guesses keeps a share of chance, and its
 chains then say little); embeddings are the model's own instead of an external model's; chains are the likeliest, not
