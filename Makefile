@@ -30,7 +30,7 @@ repro: setup ## build what changed: the default takes under 5 minutes on two cor
 ablation: setup ## experiments over SET='neftune.alpha=0,5 seed=1,2,3', one after another, and their summary
 	@python -m stages.ablation $(SET)
 
-test: setup ## all tests (about 12 minutes on two cores)
+test: setup ## all tests (about 15 minutes on two cores)
 	python -m pytest -m 'not campaign' --numprocesses 2 --dist loadfile
 
 check: setup ## format, lint, types and all tests
