@@ -30,7 +30,7 @@ class Project:
         """Run a command there; its output. It must succeed, or with `fails` must not."""
         done = subprocess.run(
             command, cwd=self.folder, env=ENVIRONMENT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            timeout=600,
+            timeout=1200,
         )  # fmt: skip
         assert (done.returncode != 0) == fails, done.stdout[-4000:]
         return done.stdout
