@@ -466,5 +466,5 @@ def test_every_strategy_module_is_known_and_set_in_every_profile() -> None:
         assert Path(str(known.module.__file__)) == modules[name]
     for path in (ROOT / "params.yaml", *sorted((ROOT / "profiles").glob("*.yaml"))):
         settings = Strategies.model_validate(yaml.safe_load(path.read_text())["strategies"])
-        assert set(settings.asked_of("cpt-sft")) == set(STRATEGIES), path
+        assert set(settings.asked_of("cpt-neftune")) == set(STRATEGIES), path
         assert {"zero_shot", "few_shot", "medprompt"} <= set(settings.asked_of("base")), path
