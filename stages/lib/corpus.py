@@ -309,7 +309,7 @@ def joined(rows: Sequence[Record], config: Synthesize, stream: random.Random) ->
     """Conversations in random order: some of the questions alone, the others two or three together, all of one form.
 
     Without them a model takes solved questions before the one to answer (few-shot prompting) for its own context to copy
-    from: on the default few-shot accuracy of cpt-sft is 62 % without joined questions, and 92 % with half of them.
+    from: on the default few-shot accuracy of cpt-sft is 62 % without joined questions, and 90 % with half of them.
 
     Args:
         rows: turns, form (None: stays alone) and more.
