@@ -13,17 +13,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, field_validator
-
 from stages.lib.architecture import Architecture
 from stages.lib.files import file_hash, folder_hash, write_json
 from stages.lib.fingerprint import package_versions
-from stages.lib.section import BuildError, Section
-from stages.lib.snapshot import Repository, Revision, fetch
+from stages.lib.section import BuildError
+from stages.lib.snapshot import ModelFiles
 from stages.lib.stage import run
 from stages.lib.store import link
 
-ROOT = Path(__file__).resolve().parents[1]
 KEPT = ("config.json", "generation_config.json", "model.safetensors.index.json")  # beside the weights
 SIZES = {
     "hidden_size": "hidden_size",
@@ -41,19 +38,8 @@ EXPERTS = {
 }
 
 
-class DownloadModel(Section):
+class DownloadModel(ModelFiles):
     """A section `download_model.<name>`."""
-
-    repository: Repository
-    revision: Revision
-    files: tuple[str, ...] = Field(min_length=1, description="which files to take, as patterns: 'model*.safetensors'")
-
-    @field_validator("files")
-    @classmethod
-    def _safetensors(cls, files: tuple[str, ...]) -> tuple[str, ...]:
-        if wrong := [name for name in files if not name.endswith((".safetensors", ".json"))]:
-            raise ValueError(f"{', '.join(wrong)}: only .safetensors and .json are taken; other weights may run code")
-        return files
 
 
 def differences(architecture: Architecture, config: Mapping[str, Any]) -> Iterator[str]:
@@ -78,11 +64,8 @@ def main(
     """
     wanted = download_model
     key = f"download_model.{name}"
-    fetched = ROOT / "scratch/models" / wanted.repository.replace("/", "--") / wanted.revision
-    fetch("model", wanted.repository, wanted.revision, wanted.files, fetched, key)
+    fetched = wanted.fetched(key)
     weights = sorted(path.name for path in fetched.glob("*.safetensors"))
-    if not weights or not (fetched / "config.json").is_file():
-        raise BuildError(f"params.yaml: {key}.files: no *.safetensors or no config.json among the files taken")
     config = json.loads((fetched / "config.json").read_text(encoding="utf-8"))
     if wrong := list(differences(architecture, config)):
         raise BuildError(f"params.yaml: architecture: does not fit {wanted.repository}: it says {'; '.join(wrong)}")

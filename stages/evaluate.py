@@ -4,7 +4,8 @@ One process does it all, since importing torch and transformers takes 5 s and a 
 in a content-addressed store below `scratch/`, one entry for each strategy and benchmark and for each domain. An
 entry's key is everything it depends on: the model's files, the items, the settings, the seed, and the code of that
 strategy, so that a changed strategy is computed and the others are reused. What a strategy makes of its exemplars
-before any item is asked (embeddings, chains of thought) is an entry of its own, without the items in its key. When all
+before any item is asked (embeddings, chains of thought) is an entry of its own, without the items in its key; its key holds
+the encoder that embeds, where the build has one. When all
 are reused, torch is not even imported. The store is only a shortcut: deleting it changes no byte of the output.
 """
 
@@ -14,13 +15,13 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import polars as pl
 from pydantic import Field
 
 from stages.lib.exemplars import EXEMPLARS, exemplar_pool, leaked
-from stages.lib.files import folder_hash, write_json, write_parquet
+from stages.lib.files import folder_hash, read_json, write_json, write_parquet
 from stages.lib.fingerprint import closure, fingerprint, package_versions
 from stages.lib.numerics import Numerics
 from stages.lib.prompts import Item, items_of, limited
@@ -51,8 +52,10 @@ from stages.lib.task_predictions import task_predictions
 from stages.lib.tasks import Task
 
 if TYPE_CHECKING:
+    from stages.lib.encoder import Encoder
     from stages.lib.scoring import LanguageModel
 
+T = TypeVar("T")
 ROOT = Path(__file__).resolve().parents[1]
 STORE = Path("scratch/predictions")  # below the folder the build runs in
 DOMAINS = ("clinical", "general")
@@ -135,14 +138,14 @@ def protocols(evaluate: Evaluate, strategy: str) -> list[AnswerProtocol]:
     ]
 
 
-class Lazy:
-    """Loads the model when something must be computed, and only then."""
+class Lazy(Generic[T]):
+    """Loads a model when something must be computed, and only then."""
 
-    def __init__(self, load: Callable[[], "LanguageModel"]) -> None:
+    def __init__(self, load: Callable[[], T]) -> None:
         self._load = load
-        self._model: LanguageModel | None = None
+        self._model: T | None = None
 
-    def __call__(self) -> "LanguageModel":
+    def __call__(self) -> T:
         self._model = self._model or self._load()
         return self._model
 
@@ -168,8 +171,9 @@ def answers(
     protocol: AnswerProtocol,
     quizzes: Mapping[str, Quiz],
     seed: int,
-    loaded: Lazy,
+    loaded: "Lazy[LanguageModel]",
     common: Mapping[str, object],
+    embedder: str | None,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """What a strategy predicts under a protocol, and the exemplars it has prepared, from the store where they are.
 
@@ -181,6 +185,7 @@ def answers(
         seed: of what is drawn.
         loaded: the model.
         common: parts of every key.
+        embedder: the hash of the encoder that finds near questions; None where the model itself does.
     """
     known = STRATEGIES[strategy]
     parts = dict(common)
@@ -198,6 +203,7 @@ def answers(
             given["pool"] = quiz.pool
             parts["pool"] = [asdict(item) for item in quiz.pool]
         if known.prepared:
+            parts["embedder"] = embedder
             prepare = partial(known.prepared, **given)
             key = content_key(what=f"exemplars of {strategy}", **parts)
             exemplars, computed = stored(key, lambda prepare=prepare: prepare(loaded()))  # type: ignore[misc]
@@ -216,6 +222,7 @@ def answers(
 
 def main(
     model: Path,
+    encoders: Path,
     heldout: Path,
     items: Path,
     predictions: Path,
@@ -232,7 +239,8 @@ def main(
     document, and `experts.parquet`, one for each domain, layer and expert (none for a dense model).
 
     Beside them `model.json`: the tokens of continued pretraining that the model has seen, null where fine-tuning
-    followed, the headline protocol, and what the model's card says of it: the hash of its files and its provenance.
+    followed, the headline protocol, what the model's card says of it: the hash of its files and its provenance, and the
+    encoders that were used.
     """
     frames = [pl.read_parquet(items / f"{listed}.parquet") for listed in sorted(benchmark)]
     everything: list[Item] = items_of(pl.concat(frames))
@@ -244,10 +252,18 @@ def main(
             f"{len(unfit)} dev items are test items too and no exemplars: {', '.join(item.item_id for item in unfit)}"
         )
 
+    used = {name: folder_hash(encoders / name) for name in ("embeddings", "bertscore") if (encoders / name).is_dir()}
+
+    def encoder(name: str) -> "Encoder":
+        from stages.lib.encoder import Encoder
+
+        return Encoder(encoders / name, evaluate.batch_tokens, numerics)
+
     def load() -> "LanguageModel":
         from stages.lib.scoring import language_model
 
-        return language_model(model, evaluate.batch_tokens, numerics)
+        embedder = encoder("embeddings") if "embeddings" in used else None
+        return language_model(model, evaluate.batch_tokens, numerics, embedder)
 
     loaded = Lazy(load)
     common = {
@@ -266,7 +282,7 @@ def main(
     prepared: list[pl.DataFrame] = []
     for strategy, settings in strategies.asked_of(name).items():
         for protocol in protocols(evaluate, strategy):
-            frames = list(answers(strategy, settings, protocol, quizzes, seed, loaded, common))
+            frames = list(answers(strategy, settings, protocol, quizzes, seed, loaded, common, used.get("embeddings")))
             if bad := frames[0].filter(pl.col("scores").list.eval(~pl.element().is_finite()).list.any()).height:
                 raise BuildError(
                     f"{model}: {bad} of {frames[0].height} items have scores that are not finite; the model diverged"
@@ -317,12 +333,14 @@ def main(
     def kept(compute: Callable[[], pl.DataFrame], **parts: object) -> tuple[pl.DataFrame, bool]:
         return stored(content_key(**common, **parts), compute)
 
-    generations, done = task_predictions(items / "tasks", task, name, seed, kept, loaded)
+    bertscore = (used["bertscore"], Lazy(lambda: encoder("bertscore"))) if "bertscore" in used else None
+    generations, done = task_predictions(items / "tasks", task, name, seed, kept, loaded, bertscore)
     report_reuse("tasks", "items", done)
     write_parquet(predictions / "generations.parquet", generations)
     made = model / "provenance.json"
     provenance = json.loads(made.read_text(encoding="utf-8")) if made.is_file() else {}
     facts = {"continued_tokens": provenance.get("continued_tokens"), "protocol": evaluate.protocol}
+    facts["encoders"] = {name: read_json(encoders / name / "encoder.json") for name in used}
     write_json(predictions / "model.json", facts | {"files": common["model"], "provenance": provenance})
     order = ["doc_id", "domain", "source", "model", "bits", "bytes", "tokens"]
     write_parquet(predictions / "heldout.parquet", pl.concat(measured).select(order))

@@ -42,6 +42,7 @@ from stages.lib.tasks import Task
 
 # used by dvc.yaml's templates or by stages.launch, declared by no stage
 NOT_BOUND = ("root", "corpus", "evaluated", "launch")
+NO_MODELS = {"models/tokenizer", "models/encoders"}
 NAME = re.compile("[A-Za-z0-9_][A-Za-z0-9_-]*")
 # sections of a stage for each entry, of which there may be none
 EMPTY_ALLOWED = ("synthesize", "download", "download_model", "pretrain", "architecture", "trunk", "anneal", "task")
@@ -145,11 +146,13 @@ def check_outs(stages: Collection[Declaration]) -> None:
     if twice := sorted(out for out, times in made.items() if times > 1):
         names = ", ".join(stage.name for stage in stages if twice[0] in stage.outs)
         raise BuildError(f"{PARAMS}: {names}: all would make {twice[0]}; give one another name")
-    models = ", ".join(sorted(PurePosixPath(out).name for out in set(made) - {"models/tokenizer"} if "models/" in out))
+    models = ", ".join(sorted(PurePosixPath(out).name for out in set(made) - NO_MODELS if "models/" in out))
     for stage in stages:
         kind, _, name = stage.name.partition("@")
         for dep in stage.deps:
-            if not dep.startswith("models/") or (dep in made and (kind, name) != ("evaluate", "tokenizer")):
+            if not dep.startswith("models/") or (
+                dep in made and not (kind == "evaluate" and f"models/{name}" in NO_MODELS)
+            ):
                 continue
             if kind in ("evaluate", "trunk", "anneal"):
                 key = "evaluated" if kind == "evaluate" else f"{kind}.{name}.from"

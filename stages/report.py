@@ -1,8 +1,6 @@
 """Turn predictions into what people read: metrics, the verdicts on the claims, tables, figures and model cards. Takes 10 s."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 from pydantic import Field
@@ -10,7 +8,7 @@ from pydantic import Field
 from stages.lib.cards import card
 from stages.lib.claims import Test
 from stages.lib.figures import figures_of, png
-from stages.lib.files import write_bytes, write_json, write_text
+from stages.lib.files import read_json, write_bytes, write_json, write_text
 from stages.lib.findings import findings
 from stages.lib.metrics import benchmark_metrics, expert_metrics, headline_metrics, metrics, plot_tables
 from stages.lib.pages import html, markdown
@@ -28,11 +26,6 @@ class Statistics(Section):
     bootstrap_seed: int = Field(ge=0)
     little_points: float = Field(gt=0, description="percentage points; what claim 1 calls a little gain is below it")
     equivalence_points: float = Field(gt=0, description="percentage points; a difference surely within +- this is none")
-
-
-def read_json(path: Path) -> Any:
-    """The contents of a JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def main(

@@ -115,6 +115,7 @@ def test_effects_are_paired_within_the_seed() -> None:
     assert whole.effect.low == pytest.approx(0.02)
     assert whole.effect.high == pytest.approx(0.02)
     assert whole.accuracy.high == pytest.approx(0.22 + 0.24841, abs=1e-4)
+    assert whole.accuracy.low == 0
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Stages download and download_model, against a Hub that serves one dataset and one model on this machine."""
+"""Stages download, download_model and encoders, against a Hub that serves one dataset and one model on this machine."""
 
 import json
 import shutil
@@ -16,10 +16,11 @@ from transformers import AutoTokenizer
 
 from stages.download import Download
 from stages.download_model import DownloadModel
-from stages.lib.files import file_hash, folder_hash
+from stages.lib.encoder import Encoder
+from stages.lib.files import file_hash, folder_hash, read_json, write_json
 from stages.lib.models import loaded_model
 from tests.project import ENVIRONMENT
-from tests.tiny import tiny_model, tiny_tokenizer
+from tests.tiny import NUMERICS, tiny_encoder, tiny_model, tiny_tokenizer
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 FILES = {"data/train.jsonl": b'{"text": "a"}\n', "README.md": b"# cards\n", "pictures.bin": b"\0"}
@@ -142,9 +143,9 @@ ARCHITECTURE = {
 def downloaded_model(address: str, tokenizer: Path, **architecture: object) -> str:
     """What the stage prints; it fills the folder `base` beside the tokenizer's."""
     script = (
-        "import json, sys; from pathlib import Path; from stages import download_model as stage\n"
+        "import json, sys; from pathlib import Path; from stages import download_model as stage; from stages.lib import snapshot\n"
         "from stages.lib.architecture import Architecture\n"
-        "folder = Path(sys.argv[1]); stage.ROOT = folder.parent\n"
+        "folder = Path(sys.argv[1]); snapshot.ROOT = folder.parent\n"
         "section = stage.DownloadModel(repository='owner/model', revision=sys.argv[2], files=('*.json', '*.safetensors'))\n"
         "sizes = Architecture.model_validate_json(sys.argv[3])\n"
         "stage.main(section, sizes, 'base', folder, folder.parent / 'base')"
@@ -195,3 +196,83 @@ def test_weights_that_may_run_code_are_no_files_to_take() -> None:
     """Only safetensors and JSON."""
     with pytest.raises(ValidationError, match="other weights may run code"):
         DownloadModel(repository="owner/model", revision=COMMIT, files=("*.bin",))
+
+
+@pytest.fixture
+def encoder(tmp_path: Path) -> None:
+    """The Hub serves a tiny BERT with its pooling, and weights in another format."""
+    tiny_encoder(tmp_path / "served")
+    write_json(tmp_path / "served/1_Pooling/config.json", {"pooling_mode_cls_token": True})
+    paths = [path for path in (tmp_path / "served").rglob("*") if path.is_file()]
+    MODEL.clear()
+    MODEL.update({path.relative_to(tmp_path / "served").as_posix(): path.read_bytes() for path in paths})
+    MODEL["pytorch_model.bin"] = b"pickle"
+
+
+FILES_OF_ENCODER = ("*.json", "model.safetensors")
+
+
+def downloaded_encoders(address: str, folder: Path, **sections: object) -> str:
+    """What the stage prints; it fills the folder `encoders` in `folder`."""
+    script = (
+        "import sys; from pathlib import Path; from stages import encoders; from stages.lib import snapshot\n"
+        "folder = Path(sys.argv[1]); snapshot.ROOT = folder\n"
+        "encoders.main(encoders.Encoders.model_validate_json(sys.argv[2]), folder / 'encoders')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(folder), json.dumps({"embeddings": None, "bertscore": None} | sections)],
+        cwd=Path(__file__).parents[1],
+        env=ENVIRONMENT | {"HF_ENDPOINT": address, "HF_HOME": str(folder / "home")},
+        capture_output=True,
+        text=True,
+    )
+    return done.stdout + done.stderr
+
+
+@pytest.mark.usefixtures("encoder")
+def test_encoders_come_with_what_they_are(address: str, tmp_path: Path) -> None:
+    """Both sections of one repository: a folder each that can be asked, with pooling and layer, and without pickle."""
+    source = {"repository": "owner/model", "revision": COMMIT, "files": FILES_OF_ENCODER}
+    printed = downloaded_encoders(address, tmp_path, embeddings=source, bertscore=source | {"layer": 1})
+    kept = [name for name in MODEL if name.endswith((".json", ".safetensors"))]
+    lines = [
+        f"encoder.{name}: {len(kept)} files of owner/model at {COMMIT[:12]}" for name in ("embeddings", "bertscore")
+    ]
+    assert printed.splitlines() == lines
+    assert read_json(tmp_path / "encoders/encoders.json") == ["bertscore", "embeddings"]
+    for name, layer in (("embeddings", None), ("bertscore", 1)):
+        folder = tmp_path / "encoders" / name
+        facts = read_json(folder / "encoder.json")
+        assert (facts["pooling"], facts["layer"], facts["revision"]) == ("cls", layer, COMMIT)
+        assert sorted(facts["files"]) == sorted(kept)
+        assert Encoder(folder, 64, NUMERICS).bert_scores(["fern tea"], ["fern tea"]) == [pytest.approx(1)]
+
+
+def test_without_encoders_there_is_a_folder_that_says_so(tmp_path: Path) -> None:
+    """The network is not asked."""
+    assert downloaded_encoders("http://127.0.0.1:9", tmp_path) == ""
+    assert [path.name for path in (tmp_path / "encoders").iterdir()] == ["encoders.json"]
+
+
+@pytest.mark.usefixtures("encoder")
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"layer": 3}, "encoder.bertscore.layer: 3, and owner/model has 2"),
+        (
+            {"files": ["config.json", "*.safetensors"]},
+            "encoder.bertscore.files: no tokenizer.json among the files taken",
+        ),
+        (
+            {"files": ["config.json"]},
+            "encoder.bertscore.files: no *.safetensors or no config.json among the files taken",
+        ),
+        ({"files": ["*.bin"]}, "only .safetensors and .json are taken"),
+    ],
+)
+def test_an_encoder_that_could_not_be_asked_is_refused(
+    address: str, tmp_path: Path, changed: dict[str, object], message: str
+) -> None:
+    """Before anything is evaluated."""
+    source = {"repository": "owner/model", "revision": COMMIT, "files": FILES_OF_ENCODER, "layer": None}
+    assert message in downloaded_encoders(address, tmp_path, bertscore=source | changed)

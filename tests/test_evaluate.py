@@ -10,14 +10,17 @@ import pytest
 
 from stages import evaluate
 from stages.evaluate import Evaluate, Strategies
+from stages.lib.encoder import Encoder
 from stages.lib.exemplars import EXEMPLARS
+from stages.lib.files import read_json, write_json
 from stages.lib.fingerprint import fingerprint
 from stages.lib.section import BuildError
 from stages.lib.strategies.cot import ChainOfThought
 from stages.lib.strategies.few_shot import FewShot
 from stages.lib.strategies.medprompt import Medprompt
 from stages.lib.strategies.zero_shot import ZeroShot
-from tests.tiny import NUMERICS, TEXTS, tiny_model, tiny_tokenizer
+from stages.lib.tasks import TASKS, Task
+from tests.tiny import NUMERICS, TEXTS, tiny_encoder, tiny_model, tiny_tokenizer
 
 SETTINGS = Evaluate(
     protocol="full_answer",
@@ -69,7 +72,7 @@ def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     tokenizer = tiny_tokenizer()
     tiny_model(len(tokenizer)).save_pretrained(tmp_path / "model")
     tokenizer.save_pretrained(tmp_path / "model")
-    for name in ("items", "heldout"):
+    for name in ("items", "heldout", "encoders"):
         (tmp_path / name).mkdir()
     items("b", test=7, dev=4).write_parquet(tmp_path / "items/b.parquet")
     for domain in ("clinical", "general"):
@@ -79,6 +82,7 @@ def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     def run(**changes: object) -> str:
         arguments = {
             "model": tmp_path / "model",
+            "encoders": tmp_path / "encoders",
             "heldout": tmp_path / "heldout",
             "items": tmp_path / "items",
             "predictions": tmp_path / "out",
@@ -146,7 +150,8 @@ def test_a_second_run_computes_nothing_and_writes_the_same_bytes(build: Run, tmp
     ]
     assert pl.read_parquet(tmp_path / "out/experts.parquet").is_empty()
     facts = json.loads(first["model.json"])
-    assert facts == {"continued_tokens": None, "protocol": "full_answer", "files": facts["files"], "provenance": {}}
+    rest = {"files": facts["files"], "provenance": {}, "encoders": {}}
+    assert facts == {"continued_tokens": None, "protocol": "full_answer"} | rest
     assert build() == lines()
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == first
     (tmp_path / "scratch").rename(tmp_path / "away")
@@ -287,3 +292,57 @@ def test_the_experts_of_a_mixture_are_measured_once(build: Run, tmp_path: Path) 
     assert loads["model"].unique().to_list() == ["base"]
     assert build() == lines()
     assert pl.read_parquet(tmp_path / "out/experts.parquet").equals(loads)
+
+
+def test_an_encoder_embeds_in_place_of_the_model(build: Run, tmp_path: Path) -> None:
+    """Only what looks at near questions is computed again, also for another encoder."""
+    build()
+    own = pl.read_parquet(tmp_path / "out/exemplars.parquet")["embedding"].to_list()
+    for layer in (None, 1):
+        folder = tmp_path / "encoders/embeddings"
+        tiny_encoder(folder)
+        write_json(folder / "encoder.json", {"pooling": "mean", "layer": layer})
+        assert build() == lines("medprompt")
+    dev = pl.read_parquet(tmp_path / "items/b.parquet").filter(pl.col("split") == "dev").sort("item_id")["question"]
+    found = pl.read_parquet(tmp_path / "out/exemplars.parquet")["embedding"].to_list()
+    assert found == Encoder(folder, SETTINGS.batch_tokens, NUMERICS).embeddings(dev.to_list()).tolist() != own
+    assert read_json(tmp_path / "out/model.json")["encoders"] == {"embeddings": {"pooling": "mean", "layer": 1}}
+
+
+def test_bertscore_of_tasks_with_texts(build: Run, tmp_path: Path) -> None:
+    """A score for each item of a metric that compares texts; from the store while encoder, texts and targets are the same."""
+    (tmp_path / "items/tasks").mkdir()
+    values: dict[str, Any] = {
+        "path": "t.jsonl",
+        "format": "jsonl",
+        "split": None,
+        "id": None,
+        "group": None,
+        "split_field": None,
+    }
+    values |= {"source": "{a}", "target": "{b}", "instruction": "", "limit_tokens": 4, "limit_items": None}
+    tasks = {
+        name: Task.model_validate(values | {"metric": metric, "labels": None, "separator": None})
+        for name, metric in (("notes", "text"), ("words", "label"))
+    }
+    for name in tasks:
+        row = {"task": name, "split": "test", "instruction": "", "target": "fern tea"}
+        rows = [row | {"item_id": f"{name}/{n}", "group": f"{n}", "source": text} for n, text in enumerate(TEXTS)]
+        pl.DataFrame(rows, schema=TASKS).write_parquet(tmp_path / f"items/tasks/{name}.parquet")
+    changes = {"task": tasks, "benchmark": {"b": None}}
+    build(**changes)
+    without = pl.read_parquet(tmp_path / "out/generations.parquet")
+    assert without["bertscore_f1"].null_count() == 6
+    folder = tmp_path / "encoders/bertscore"
+    tiny_encoder(folder)
+    write_json(folder / "encoder.json", {"pooling": "mean", "layer": 1})
+    assert build(**changes) == lines() + "tasks: reused 6 items\n"
+    found = pl.read_parquet(tmp_path / "out/generations.parquet")
+    notes = found.filter(task="notes")
+    pairs = (notes["text"].to_list(), notes["target"].to_list())
+    encoder = Encoder(folder, SETTINGS.batch_tokens, NUMERICS)
+    assert found["bertscore_f1"].to_list() == [*encoder.bert_scores(*pairs), None, None, None]
+    assert found.drop("bertscore_f1").equals(without.drop("bertscore_f1"))
+    stored = {path: path.stat().st_mtime_ns for path in Path("scratch").rglob("*.parquet")}
+    build(**changes)
+    assert {path: path.stat().st_mtime_ns for path in Path("scratch").rglob("*.parquet")} == stored

@@ -16,12 +16,13 @@ import yaml
 from stages import report, show
 from stages.evaluate import EXPERTS
 from stages.lib.intervals import Interval
-from stages.lib.pages import markdown
+from stages.lib.pages import Items, markdown
 from stages.lib.results import accuracies, bits_per_byte, chance_levels, in_order, mean_accuracies
 from stages.lib.section import BuildError
 from stages.lib.tables import (
     accuracy_table,
     chance_sentence,
+    encoder_lines,
     license_table,
     p_value,
     percent,
@@ -526,3 +527,16 @@ def test_the_browser_sees_what_is_wrong(tmp_path: Path, broken: str) -> None:
             tab.value("document.documentElement.scrollWidth") > 400,
         )
     assert any(found)
+
+
+def test_encoders_are_named_where_numbers_are_compared() -> None:
+    """Repository, commit and layer; nothing where there is none."""
+    made = {"repository": "org/near", "revision": "0123456789abcdef", "layer": None}
+    lines = encoder_lines(
+        {"base": {"encoders": {}}, "cpt": {"encoders": {"bertscore": made | {"layer": 9}, "embeddings": made}}}
+    )
+    assert markdown([Items(lines)]).splitlines() == [
+        "* The nearest solved questions are those of `org/near@0123456789ab`.",
+        "* BERTScore is F1 under `org/near@0123456789ab`, layer 9.",
+    ]
+    assert encoder_lines({"base": {}}) == []

@@ -231,6 +231,17 @@ def test_entity_f1_is_over_all_entities_or_a_mean_over_items() -> None:
     assert found["length_ratio"].estimate == pytest.approx(3 / 5)
 
 
+def test_bertscore_is_a_score_of_texts_where_it_was_computed() -> None:
+    """The mean over items, after ROUGE, in the report's table too."""
+    rows = generations(PAIRS[:2], task(metric="text"))
+    assert "bertscore_f1" not in scores_of(rows, "text", 0.95)
+    rows = rows.with_columns(bertscore_f1=pl.Series([0.8, 0.5]))
+    found = scores_of(rows, "text", 0.95)
+    assert list(found)[:4] == ["rouge_l", "rouge_2", "rouge_1", "bertscore_f1"]
+    assert found["bertscore_f1"].estimate == pytest.approx(0.65)
+    assert "| bertscore f1 |" in markdown(generation_blocks(generation_metrics(rows, 0.95)))
+
+
 def test_an_unread_label_is_wrong_and_counted() -> None:
     """Two of four right, one unread; F1 of gout is 2 x 1 / (2 + 2), of cold 2 x 1 / (1 + 2)."""
     section = task(metric="label", labels=["gout", "cold"])

@@ -1,5 +1,6 @@
 """A tokenizer and a Mistral of 40,000 random weights, made in a second, for tests of what is done with a model."""
 
+from pathlib import Path
 from typing import Any
 
 from stages.lib.launching import Launch
@@ -51,6 +52,29 @@ def tiny_model(vocabulary: int, positions: int = 128, window: int | None = None,
         **mixture,
     )
     return (MixtralForCausalLM if experts else MistralForCausalLM)(config).eval()
+
+
+def tiny_encoder(folder: Path) -> None:
+    """A BERT of random weights in `folder`, that reads 30 tokens at a time, with a tokenizer of the words of TEXTS."""
+    import torch
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.normalizers import Lowercase
+    from tokenizers.pre_tokenizers import Whitespace
+    from tokenizers.processors import TemplateProcessing
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+    words = sorted({word.strip(".,:?").lower() for text in TEXTS for word in text.split()})
+    vocabulary = {word: index for index, word in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *words])}
+    tokenizer = Tokenizer(WordLevel(vocabulary, "[UNK]"))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = Lowercase(), Whitespace()
+    tokenizer.post_processor = TemplateProcessing("[CLS] $A [SEP]", None, [("[CLS]", 2), ("[SEP]", 3)])
+    names = {"unk_token": "[UNK]", "pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=32, **names).save_pretrained(folder)
+    torch.manual_seed(6)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
+    config = BertConfig(vocab_size=len(vocabulary), max_position_embeddings=32, initializer_range=0.5, **sizes)
+    BertModel(config).save_pretrained(folder)
 
 
 NUMERICS = Numerics(threads=1, dtype="float32", attention="sdpa", compile=False, liger=False)

@@ -10,7 +10,7 @@ import itertools
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from stages.lib.section import BuildError
@@ -127,6 +127,13 @@ def mean_over_seeds(values: Sequence[float], confidence: float) -> Mean:
     return Mean(len(values), interval.estimate, interval.low, interval.high)
 
 
+def bounded(accuracy: Mean) -> Mean:
+    """`accuracy` with an interval that ends at 0 and 1."""
+    if accuracy.low is None or accuracy.high is None:
+        return accuracy
+    return replace(accuracy, low=max(0.0, accuracy.low), high=min(1.0, accuracy.high))
+
+
 def summary(runs: Mapping[Combination, Scores], confidence: float) -> list[Cell]:
     """A cell for each setting, strategy and model that has a score, settings in the order of `runs`.
 
@@ -149,6 +156,6 @@ def summary(runs: Mapping[Combination, Scores], confidence: float) -> list[Cell]
             others = scores[first].get((strategy, model), {})
             shared = [own[seed] - others[seed] for seed in own if seed in others] if setting != first else []
             effect = mean_over_seeds(shared, confidence) if shared else None
-            accuracy = mean_over_seeds(list(own.values()), confidence)
+            accuracy = bounded(mean_over_seeds(list(own.values()), confidence))
             result.append(Cell(setting, strategy, model, accuracy, effect))
     return result

@@ -1,20 +1,25 @@
 """Which option a generated text answers with: by its letter, by its words, or not at all.
 
 Never a guess: a text that names several options, one that is not there ("None of the above", "E") or none has no
-answer, which the evaluation counts as wrong and reports as unparsed. Rules in order; the first that finds an answer
-decides, also that it is no option:
+answer, which the evaluation counts as wrong and reports as unparsed. Where a model asks itself a next question, only what
+it wrote before counts; the box of a boxed answer is opened. Rules in order; the first that finds an answer decides, also
+that it is no option:
 
 1. `field`: the string in a JSON field such as `"answer_choice"`, whether or not the rest is JSON.
-2. `statement`: what follows the last "the answer is", "correct choice:" and the like.
+2. `statement`: what follows the last "the answer is", "correct choice:" and the like, unless its clause doubts it ("some
+   say", "not", "if").
 3. `naming`: "B is the correct answer".
 4. `opening`: the text begins with the answer: a letter, a letter and its option, an option's words, "Yes, since ...".
 5. `conclusion`: the last sentence says "... is B. Thumb"; or says "therefore" or the like, has the words of one option and
    denies nothing.
 
+An option that is denied ("Heparin is contraindicated") is no answer.
+
 Of 5,772 outputs of a commercial model (MedMCQA, MMLU, PubMedQA; tests/test_answers.py) the field answers 5,433 and gives
 no option in 292, statements answer 3; 44 say nothing or several things, 27 of them empty. With the field cut off,
-statements answer 2,748 as the field does, and refuse 48 that name several options or another than listed; the other
-rules answer 12, 15 and 641, two of them unlike the field, where the words themselves say so. 0.4 ms a text.
+statements answer 2,650 as the field does, and refuse 54 that name several options or another than listed; the other
+rules answer 12, 15 and 636, two of them unlike the field, where the words themselves say so. Doubt and denial cost 6 of
+these statements. 0.4 ms a text.
 """
 
 import re

@@ -39,6 +39,11 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def read_json(path: Path) -> Any:
+    """The contents of a JSON file."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
 def write_parquet(path: Path, frame: pl.DataFrame) -> None:
     """Write `frame` with zstd; the bytes depend on its rows and on the polars version only."""
     _replace(path, lambda temporary: frame.write_parquet(temporary, compression="zstd", statistics=False))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.lib.encoder import Encoder
 from stages.lib.forward import mean_states
 from stages.lib.generation import generated
 from stages.lib.likelihoods import option_scores
@@ -19,11 +20,12 @@ from stages.lib.section import BuildError
 
 @dataclass(frozen=True)
 class LanguageModel:
-    """A causal language model that scores, writes and embeds, at most `batch_tokens` at a time."""
+    """A causal language model that scores, writes and embeds, at most `batch_tokens` at a time; `encoder` embeds in its place."""
 
     model: Any
     tokenizer: Any
     batch_tokens: int
+    encoder: Encoder | None = None
     _known: dict[Prompt, Scored] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def likelihoods(self, prompts: Sequence[Prompt]) -> list[Scored]:
@@ -53,14 +55,18 @@ class LanguageModel:
         ]
 
     def embeddings(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Mean last hidden state of each text, cut on the right where it is longer than the model reads."""
+        """Mean last hidden state of each text, cut on the right where it is longer than the model reads; or the encoder's."""
+        if self.encoder:
+            return self.encoder.embeddings(texts)
         limit = self.model.config.max_position_embeddings
         rows = [[self.tokenizer.bos_token_id, *ids][:limit] for ids in token_ids(self.tokenizer, texts)]
         return mean_states(self.model, rows, self.batch_tokens)
 
 
-def language_model(folder: Path, batch_tokens: int, numerics: Numerics) -> LanguageModel:
-    """The model and tokenizer of `folder`, ready to be asked.
+def language_model(
+    folder: Path, batch_tokens: int, numerics: Numerics, encoder: Encoder | None = None
+) -> LanguageModel:
+    """The model and tokenizer of `folder`, ready to be asked, with another model that embeds where there is one.
 
     Raises:
         BuildError: the tokenizer has no chat template or no BOS token.
@@ -82,4 +88,4 @@ def language_model(folder: Path, batch_tokens: int, numerics: Numerics) -> Langu
         local_files_only=True,
     )
     model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
-    return LanguageModel(model, tokenizer, batch_tokens)
+    return LanguageModel(model, tokenizer, batch_tokens, encoder)

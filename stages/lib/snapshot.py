@@ -10,14 +10,44 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from stages.lib.section import BuildError
+from stages.lib.section import BuildError, Section
 
+ROOT = Path(__file__).resolve().parents[2]
 Repository = Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$", description="on the Hub, owner/name")]
 Revision = Annotated[
     str, Field(pattern=r"^[0-9a-f]{40}$", description="commit: a branch would give other bytes tomorrow")
 ]
+
+
+class ModelFiles(Section):
+    """What to take of a model's repository, in a params section."""
+
+    repository: Repository
+    revision: Revision
+    files: tuple[str, ...] = Field(min_length=1, description="which files to take, as patterns: 'model*.safetensors'")
+
+    @field_validator("files")
+    @classmethod
+    def _safetensors(cls, files: tuple[str, ...]) -> tuple[str, ...]:
+        if wrong := [name for name in files if not name.endswith((".safetensors", ".json"))]:
+            raise ValueError(f"{', '.join(wrong)}: only .safetensors and .json are taken; other weights may run code")
+        return files
+
+    def fetched(self, key: str) -> Path:
+        """The folder below scratch/ with the files, which are fetched where they are not there yet.
+
+        Args:
+            key: the params section, for messages.
+        Raises:
+            BuildError: they cannot be fetched, or hold no safetensors or no config.json.
+        """
+        folder = ROOT / "scratch/models" / self.repository.replace("/", "--") / self.revision
+        fetch("model", self.repository, self.revision, self.files, folder, key)
+        if not any(folder.glob("*.safetensors")) or not (folder / "config.json").is_file():
+            raise BuildError(f"params.yaml: {key}.files: no *.safetensors or no config.json among the files taken")
+        return folder
 
 
 def fetch(

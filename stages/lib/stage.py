@@ -7,7 +7,8 @@ example `screen@notes`; this module asks DVC for that stage's deps, outs and par
 * an artifact's name is the path component after data/, results/, metrics/ or build/, without suffix
   (`data/documents/clinical/notes` is `documents`, `metrics/eval.json` is `eval`); several of one name arrive as a sorted
   tuple; a path outside those folders is `raw`
-* `models/tokenizer` is `tokenizer` and anything else under models/ `model` as a dep; as an out both are `trained_model`
+* `models/encoders` is `encoders`; `models/tokenizer` is `tokenizer` and anything else under models/ `model` as a dep; as an
+  out both are `trained_model`
 * a params section arrives as the model that its argument is annotated with, named after the first component of the key
   (`source.notes` is `source`); a single value is named after the last (`tokenizer.sample_limit_bytes`)
 * `name` is the part after @, and `store` the stage's finished shards (stages/lib/store.py), for a `main` that asks for
@@ -63,6 +64,8 @@ def artifact_name(path: str, is_out: bool) -> str | None:
     parts = PurePosixPath(path).parts
     if path.endswith(".fp"):
         return "fingerprints" if is_out else None
+    if parts[:2] == ("models", "encoders"):
+        return "encoders"
     if parts[0] == "models":
         return "trained_model" if is_out else "tokenizer" if parts[1] == "tokenizer" else "model"
     if parts[0] in FOLDERS and len(parts) > 1:

@@ -483,7 +483,7 @@ def glance_blocks(found: Findings) -> list[Block]:
     ]
 
 
-def comparison_blocks(found: Findings) -> list[Block]:
+def comparison_blocks(found: Findings, models: Mapping[str, Mapping[str, Any]]) -> list[Block]:
     """What may be said of two numbers of the report."""
     seeds = "1 seed is behind these numbers, and another seed can move them by more."
     lines: list[Text] = [
@@ -509,8 +509,24 @@ def comparison_blocks(found: Findings) -> list[Block]:
         f"{found.truncated:,} predictions rest on a prompt cut on the left to fit the model."
         if found.truncated
         else "No prompt was cut to fit a model.",
+        *encoder_lines(models),
     ]
     return [Heading(2, "How these numbers may be compared"), Items(lines)]
+
+
+def encoder_lines(models: Mapping[str, Mapping[str, Any]]) -> list[Text]:
+    """Which models of the Hub the evaluation asked besides, a line each; the scores that rest on one compare under it only."""
+    used = {name: facts for own in models.values() for name, facts in own.get("encoders", {}).items()}
+    tasks = {"embeddings": "The nearest solved questions are those of", "bertscore": "BERTScore is F1 under"}
+    return [
+        (
+            f"{lead} ",
+            Code(f"{used[name]['repository']}@{used[name]['revision'][:12]}"),
+            f", layer {used[name]['layer']}." if used[name]["layer"] else ".",
+        )
+        for name, lead in tasks.items()
+        if name in used
+    ]
 
 
 @dataclass(frozen=True)
@@ -585,7 +601,7 @@ def report_blocks(found: Findings, records: Records) -> list[Block]:
         *contamination_blocks(found, records.contamination),
         Heading(2, "Privacy"),
         *privacy_blocks(records.phi),
-        *comparison_blocks(found),
+        *comparison_blocks(found, records.models),
     ]
 
 

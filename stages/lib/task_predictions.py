@@ -1,11 +1,12 @@
 """Generations: a row for each item of a generative task, with what a model wrote and how it scores.
 
-Texts come from evaluate's store, scores are computed each time: microseconds a row, but for ROUGE.
+Texts come from evaluate's store, and BERTScore; other scores are computed each time: microseconds a row, but for ROUGE.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -14,6 +15,9 @@ from stages.lib.prompts import Model, seeded_rank
 from stages.lib.task_texts import WRITTEN, written
 from stages.lib.tasks import Task
 from stages.lib.text_scores import entities_of, label_of, length_ratio, normalized, rouge_scores, token_f1
+
+if TYPE_CHECKING:
+    from stages.lib.encoder import Encoder
 
 ROOT = Path(__file__).resolve().parents[2]
 GENERATIONS = pl.Schema(
@@ -29,9 +33,10 @@ GENERATIONS = pl.Schema(
         "score": pl.Float64(),  # the metric's own, 0 to 1: ROUGE-L, right or wrong, F1 of the entities
         "token_f1": pl.Float64(),
         "length_ratio": pl.Float64(),
-        "rouge_1": pl.Float64(),  # metric text, as the next two
+        "rouge_1": pl.Float64(),  # metric text, as the next three
         "rouge_2": pl.Float64(),
         "rouge_l": pl.Float64(),
+        "bertscore_f1": pl.Float64(),  # null where the build has no encoder for it
         "answer": pl.String(),  # metric label: normalized, null when none could be read
         "gold": pl.String(),  # metric label: normalized
         "named": pl.Int64(),  # metric entities: how many the text has, as the next two
@@ -79,8 +84,19 @@ def scored(rows: pl.DataFrame, task: Task) -> pl.DataFrame:
     return rows.with_columns(pl.Series(name, values, dtype=GENERATIONS[name]) for name, values in columns.items())
 
 
+def bertscored(encoder: "Callable[[], Encoder]", texts: Sequence[str], targets: Sequence[str]) -> pl.DataFrame:
+    """A column `bertscore_f1`."""
+    return pl.DataFrame({"bertscore_f1": encoder().bert_scores(texts, targets)}, schema={"bertscore_f1": pl.Float64()})
+
+
 def task_predictions(
-    folder: Path, tasks: Mapping[str, Task], name: str, seed: int, kept: Kept, model: Callable[[], Model]
+    folder: Path,
+    tasks: Mapping[str, Task],
+    name: str,
+    seed: int,
+    kept: Kept,
+    model: Callable[[], Model],
+    bertscore: "tuple[str, Callable[[], Encoder]] | None" = None,
 ) -> tuple[pl.DataFrame, list[tuple[int, bool]]]:
     """All tasks' items with what `name` writes for them and how it scores.
 
@@ -91,6 +107,7 @@ def task_predictions(
         seed: of which items are asked where there is a limit.
         kept: the store.
         model: loads it.
+        bertscore: the hash of the encoder that BERTScore asks, and what loads it; None where there is none.
     Returns:
         Rows of GENERATIONS by task and item; for each task the number of rows and whether they had to be computed.
     """
@@ -104,6 +121,10 @@ def task_predictions(
         done.append((rows.height, computed))
         here = {"metric": pl.lit(task.metric), "model": pl.lit(name), "seed": pl.lit(seed, pl.Int64)}
         whole = scored(pl.concat([rows, texts], how="horizontal"), task).with_columns(**here)
+        if bertscore and task.metric == "text":
+            (read_by, encoder), pairs = bertscore, (whole["text"].to_list(), whole["target"].to_list())
+            found, _ = kept(partial(bertscored, encoder, *pairs), what="bertscore", encoder=read_by, pairs=pairs)
+            whole = whole.hstack(found)
         columns = [column for column in GENERATIONS if column in whole.columns]
         frames.append(whole.select(columns))
     return pl.concat(frames, how="diagonal"), done

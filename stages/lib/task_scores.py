@@ -65,7 +65,7 @@ def jackknife_interval(rows: pl.DataFrame, statistic: Callable[[pl.DataFrame], f
 def scores_of(rows: pl.DataFrame, metric: str, confidence: float) -> dict[str, Interval]:
     """The scores of one model on one task, the headline first; all but `length_ratio` are 0 to 1.
 
-    * `rouge_l`, `rouge_2`, `rouge_1`, `token_f1`: means over items.
+    * `rouge_l`, `rouge_2`, `rouge_1`, `token_f1`: means over items; so `bertscore_f1`, where it was computed.
     * `accuracy`, `macro_f1` (over labels): a text from which no label can be read is wrong.
     * `entity_f1`: of all items' entities together (micro); `item_entity_f1`: the mean over items (macro).
     * `length_ratio`: words of all texts over words of all targets, unit 1; 0 where nothing was written.
@@ -83,6 +83,8 @@ def scores_of(rows: pl.DataFrame, metric: str, confidence: float) -> dict[str, I
     found: dict[str, Interval]
     if metric == "text":
         found = {name: mean(name) for name in ("rouge_l", "rouge_2", "rouge_1")}
+        if not rows["bertscore_f1"].null_count():
+            found["bertscore_f1"] = mean("bertscore_f1")
     elif metric == "label":
         right = [score == 1 for score in rows["score"]]
         found = {

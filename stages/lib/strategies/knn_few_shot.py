@@ -1,8 +1,8 @@
-"""Few-shot with the solved questions nearest to the one that is asked, by the model's own embeddings.
+"""Few-shot with the solved questions nearest to the one that is asked.
 
 An embedding is the mean of the last hidden states over a question (without its context: an abstract would drown it),
-from the model that answers, so nothing else is needed. A pass over question and pool costs as much as zero-shot reads;
-these tokens are not in `prompt_tokens`. No seed is involved.
+from the model that answers, so nothing else is needed; or that of the build's encoder, where it has one. A pass over
+question and pool costs as much as zero-shot reads; these tokens are not in `prompt_tokens`. No seed is involved.
 """
 
 from collections.abc import Sequence

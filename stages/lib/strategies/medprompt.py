@@ -10,8 +10,8 @@ answer is read by stays the protocol's, so a comparison with zero-shot under an 
 that is part of the strategy.
 
 Deviations: exemplars are few where few chains reach the answer (a model that guesses keeps a share of chance, and its
-chains then say little); embeddings are the model's own instead of an external model's; chains are the likeliest, not
-sampled, so members differ in their orders alone.
+chains then say little); embeddings are the model's own instead of an external model's, unless the build has one; chains
+are the likeliest, not sampled, so members differ in their orders alone.
 
 Source: Nori et al., arXiv 2311.16452.
 """
