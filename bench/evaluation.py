@@ -4,7 +4,7 @@
 
 Runs in the peer's interpreter, which has this project's packages too (bench/requirements-evaluation.txt). Both are given
 the same model in memory and the same texts, `HFLM.loglikelihood` pairs of context and continuation, and go from text to
-sums; neither's start, tasks or statistics are counted. BOS is written in the contexts, since the tokenizer adds none.
+sums; neither's start, tasks or statistics are counted. BOS is written in the contexts, and not added by either.
 
 Parity is on --items questions of MedMCQA, MMLU and PubMedQA, and on a tenth of them with --shots solved ones before: every
 option whose sums differ by more than 1e-4 is listed, and every item that is answered differently by sums (`full_answer`,
@@ -96,7 +96,10 @@ def pairs(tokenizer: Any, prompts: Sequence[Prompt]) -> list[tuple[str, list[str
     lead = answer_lead(tokenizer)
     texts = prompt_texts(tokenizer, prompts)
     return [
-        (f"{tokenizer.bos_token}{text}", [f"{lead}{option}" for option in prompt.options])
+        (
+            f"{tokenizer.bos_token}{text.removeprefix(tokenizer.bos_token)}",
+            [f"{lead}{option}" for option in prompt.options],
+        )
         for text, prompt in zip(texts, prompts, strict=True)
     ]
 

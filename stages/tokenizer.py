@@ -1,6 +1,7 @@
 """Stage `tokenizer`: train a byte-pair encoding on the samples, or convert the base model's own tokenizer file.
 
-Writes a standard Hugging Face tokenizer folder with the chat template that instructions and prompts are rendered with.
+Writes a standard Hugging Face tokenizer folder with the chat template that instructions and prompts are rendered with. It puts
+<s> before a text, as models that read documents so expect from whoever loads them; the build itself writes its marks.
 """
 
 from pathlib import Path
@@ -21,6 +22,7 @@ from stages.lib.tokenization import (
 
 def main(samples: Path, trained_model: Path, tokenizer: TokenizerSettings) -> None:
     """Write the tokenizer folder `trained_model`."""
+    from tokenizers.processors import TemplateProcessing
     from transformers import PreTrainedTokenizerFast
 
     if tokenizer.kind == "bpe":
@@ -34,6 +36,7 @@ def main(samples: Path, trained_model: Path, tokenizer: TokenizerSettings) -> No
         assert tokenizer.package  # the settings have checked both
         assert tokenizer.file
         fast = sentencepiece_tokenizer(package_file(tokenizer.package, tokenizer.file))
+    fast.post_processor = TemplateProcessing(f"{BOS} $A", f"{BOS} $A {BOS} $B:1", [(BOS, fast.token_to_id(BOS))])
     wrapped = PreTrainedTokenizerFast(
         tokenizer_object=fast,
         bos_token=BOS,

@@ -199,6 +199,7 @@ def gigatoken_encoder(tokenizer) -> Encoder:  # type: ignore[no-untyped-def] # a
     bos, eos = marks(tokenizer)
     description = json.loads(tokenizer.to_str())
     description["added_tokens"] = [token for token in description["added_tokens"] if not token["special"]]
+    description["post_processor"] = None
     fast = Tokenizer.from_json(json.dumps(description))
 
     def encode(texts: list[str]) -> Encoded:
