@@ -248,6 +248,19 @@ def test_encoders_come_with_what_they_are(address: str, tmp_path: Path) -> None:
         assert Encoder(folder, 64, NUMERICS).bert_scores(["fern tea"], ["fern tea"]) == [pytest.approx(1)]
 
 
+@pytest.mark.usefixtures("encoder")
+def test_files_that_are_no_longer_asked_for_are_left_out(address: str, tmp_path: Path) -> None:
+    """What was fetched before, with other patterns, is no part of the folder, and its pooling does not count."""
+    source = {"repository": "owner/model", "revision": COMMIT, "files": FILES_OF_ENCODER}
+    downloaded_encoders(address, tmp_path, embeddings=source)
+    shutil.rmtree(tmp_path / "encoders")
+    names = ["config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"]
+    downloaded_encoders(address, tmp_path, embeddings=source | {"files": names})
+    folder = tmp_path / "encoders/embeddings"
+    assert sorted(path.name for path in folder.iterdir()) == sorted([*names, "encoder.json"])
+    assert read_json(folder / "encoder.json")["pooling"] == "mean"
+
+
 def test_without_encoders_there_is_a_folder_that_says_so(tmp_path: Path) -> None:
     """The network is not asked."""
     assert downloaded_encoders("http://127.0.0.1:9", tmp_path) == ""

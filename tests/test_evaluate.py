@@ -346,3 +346,11 @@ def test_bertscore_of_tasks_with_texts(build: Run, tmp_path: Path) -> None:
     stored = {path: path.stat().st_mtime_ns for path in Path("scratch").rglob("*.parquet")}
     build(**changes)
     assert {path: path.stat().st_mtime_ns for path in Path("scratch").rglob("*.parquet")} == stored
+    write_json(folder / "encoder.json", {"pooling": "mean", "layer": None})
+    build(**changes)
+    other = pl.read_parquet(tmp_path / "out/generations.parquet")["bertscore_f1"].to_list()
+    assert (
+        other[:3]
+        == Encoder(folder, SETTINGS.batch_tokens, NUMERICS).bert_scores(*pairs)
+        != found["bertscore_f1"].to_list()[:3]
+    )
