@@ -3,10 +3,14 @@
     python -m bench.training --peer-python PEERS/bin/python --out results/bench/training.json
 
 One model, one set of documents, one thread. `ours` is stages.lib.training.train as a stage calls it; `bare` the shortest
-correct loop over the same batches: the model, cross-entropy, clip, AdamW; `noise` is ours with alpha 5; `trl` is TRL's
-SFTTrainer with its best-fit packing (bench/trl_training.py, in the peer's interpreter, whose torch may be another).
-The first three run in turn, again and again, and a ratio is the mean of the logarithms of neighbors' ratios with a 95 %
-interval (t). Rates are tokens over CPU seconds, so they compare between runs of one machine only.
+correct loop over the same batches: the model, cross-entropy, clip, AdamW; `trl` is TRL's SFTTrainer with its best-fit
+packing (bench/trl_training.py, in the peer's interpreter, whose torch may be another). The first two run in turn, again and
+again, and a ratio is the mean of the logarithms of neighbors' ratios with a 95 % interval (t).
+
+NEFTune's part is found within one run of the loop, whose steps come in pairs on the same rows, one with noise and one
+without, the noisy one first in every other pair: neighbors of half a second, so that little of what else the machine does
+falls between them. The pass without noise, which every hundredth step of a run with noise makes for the log, is told apart
+and added. Rates are tokens over CPU seconds, so they compare between runs of one machine only.
 """
 
 import argparse
@@ -15,11 +19,13 @@ import math
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy import stats
 from torch.nn.functional import cross_entropy
 
@@ -30,7 +36,7 @@ from stages.lib.launching import Launch
 from stages.lib.numerics import Numerics
 from stages.lib.recipe import Recipe, learning_rate
 from stages.lib.shards import PackedRows
-from stages.lib.training import IGNORED, Run, train
+from stages.lib.training import IGNORED, NOISE_FREE_STEPS, Batch, Run, train
 
 VOCABULARY, WIDTH, ROWS = 4096, 512, 2  # tokens in the vocabulary and in a row, rows a step
 SIZES: dict[str, Any] = {
@@ -75,25 +81,80 @@ def fresh_model() -> Any:
     return MistralForCausalLM(MistralConfig(**SIZES))
 
 
-def run_of(rows: PackedRows, alpha: float) -> Run:
+def run_of(rows: PackedRows) -> Run:
     """The rows in their order."""
     count = rows.tokens_RT.shape[0]
     order = np.column_stack([np.zeros(count, np.int64), np.arange(count)])
-    return Run("bench", {"x": rows}, order, RECIPE, 1, alpha)
+    return Run("bench", {"x": rows}, order, RECIPE, 1, alpha=0.0)
 
 
-def ours(rows: PackedRows, alpha: float) -> float:
+def ours(rows: PackedRows) -> float:
     """CPU seconds of the loop of stages.lib.training, engine and all."""
     model = fresh_model()
     with tempfile.TemporaryDirectory() as folder:
         started = time.process_time()
-        train(model, run_of(rows, alpha), NUMERICS, Checkpoint(Path(folder), "bench", False), LAUNCH)
+        train(model, run_of(rows), NUMERICS, Checkpoint(Path(folder), "bench", False), LAUNCH)
         return time.process_time() - started
+
+
+@dataclass(frozen=True)
+class Paired(Run):
+    """A run of pairs of steps on the same rows, of which one has noise; `started` gets the CPU time at each step's start."""
+
+    started: list[float] = field(default_factory=list)
+
+    def micro_batches(self, step: int, rank: int, processes: int, limit: int | None, hidden: int) -> list[Batch]:
+        self.started.append(time.process_time())
+        own = Run("own", self.sources, self.order_N2, self.recipe, self.seed, self.alpha if noisy(step) else 0.0)
+        return own.micro_batches(step, rank, processes, limit, hidden)
+
+
+def noisy(step: int) -> bool:
+    """Whether a step of a paired run has noise: the first of a pair and the second, in turn."""
+    return step % 4 in (0, 3)
+
+
+def twice(order_N2: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The order with the rows of each step repeated in a step of their own."""
+    return np.repeat(order_N2.reshape(-1, ROWS, 2), 2, axis=0).reshape(-1, 2)
+
+
+def paired(rows: PackedRows) -> dict[str, dict[str, float]]:
+    """What NEFTune adds to a step, in shares of its CPU time, from twice as many steps as the rows make."""
+    plain = run_of(rows)
+    run = Paired("pairs", plain.sources, twice(plain.order_N2), RECIPE, 1, 5.0)
+    with tempfile.TemporaryDirectory() as folder:
+        state, _ = train(fresh_model(), run, NUMERICS, Checkpoint(Path(folder), "pairs", False), LAUNCH)
+    passes = [entry.step - 1 for entry in state.log if entry.noise_free_loss is not None]
+    return shares(np.diff(run.started), passes)
+
+
+def shares(seconds: NDArray[np.float64], passes: Sequence[int]) -> dict[str, dict[str, float]]:
+    """The share of the noise, from pairs in which no pass was made; of the passes, one in NOISE_FREE_STEPS; and of both.
+
+    Args:
+        seconds: of each step.
+        passes: the steps that made one besides.
+    """
+    pairs = [(first, first + 1) if noisy(first) else (first + 1, first) for first in range(0, len(seconds) - 1, 2)]
+    whole = [pair for pair in pairs if not set(pair) & set(passes)]
+    noise = mean_of([math.log(seconds[one] / seconds[other]) for one, other in whole])
+    step = float(np.mean([seconds[other] for _, other in whole]))
+    made = [place for place in passes if place < len(seconds)]
+    passed = mean_of([(seconds[place] - step) / step / NOISE_FREE_STEPS for place in made])
+    both = {"share": noise["share"] + passed["share"], "half": math.hypot(noise["half"], passed["half"])}
+    return {"noise": noise, "passes": passed, "both": both, "pairs": {"number": len(whole)}}
+
+
+def mean_of(values: Sequence[float]) -> dict[str, float]:
+    """The mean, and half of its 95 % interval (t)."""
+    error = float(np.std(values, ddof=1)) / math.sqrt(len(values))
+    return {"share": float(np.mean(values)), "half": float(stats.t.ppf(0.975, len(values) - 1)) * error}
 
 
 def bare(rows: PackedRows) -> float:
     """CPU seconds of the shortest loop that is right, over the same batches."""
-    model, run = fresh_model().train(), run_of(rows, 0.0)
+    model, run = fresh_model().train(), run_of(rows)
     started = time.process_time()
     optimizer = torch.optim.AdamW(model.parameters(), betas=RECIPE.betas, weight_decay=RECIPE.weight_decay, fused=True)
     for step in range(run.steps()):
@@ -112,9 +173,8 @@ def bare(rows: PackedRows) -> float:
 
 def ratio(seconds: Sequence[float], of: Sequence[float]) -> dict[str, float]:
     """How many times as fast the first is as the second, with a 95 % interval, from pairs measured side by side."""
-    logs = np.log(np.array(of) / np.array(seconds))
-    mean, error = float(logs.mean()), float(logs.std(ddof=1) / math.sqrt(len(logs)))
-    half = float(stats.t.ppf(0.975, len(logs) - 1)) * error
+    logs = mean_of(np.log(np.array(of) / np.array(seconds)).tolist())
+    mean, half = logs["share"], logs["half"]
     return {"ratio": math.exp(mean), "low": math.exp(mean - half), "high": math.exp(mean + half)}
 
 
@@ -137,23 +197,28 @@ def peer(rows: PackedRows, interpreter: str, folder: Path) -> dict[str, Any]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=100)  # of which NEFTune has one noise-free pass, as always
+    parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--repetitions", type=int, default=8)
+    parser.add_argument("--pairs", type=int, default=800, help="of steps with and without noise, a second each")
     parser.add_argument("--peer-python")
     parser.add_argument("--out", type=Path, default=Path("results/bench/training.json"))
     options = parser.parse_args(arguments)
+    if options.pairs < 2 * NOISE_FREE_STEPS:
+        parser.error(
+            f"--pairs {options.pairs}: too few for the passes of the log, of which two are needed; {2 * NOISE_FREE_STEPS} or more"
+        )
     NUMERICS.apply()
     rows = documents_rows(options.steps)
     tokens = rows.tokens_RT.shape[0] * rows.tokens_RT.shape[1]
-    ours(documents_rows(2), 0.0)  # imports and first allocations
-    seconds: dict[str, list[float]] = {"ours": [], "bare": [], "noise": []}
+    ours(documents_rows(2))  # imports and first allocations
+    seconds: dict[str, list[float]] = {"ours": [], "bare": []}
     for repetition in range(options.repetitions):
         for name in list(seconds)[:: 1 if repetition % 2 else -1]:
-            seconds[name].append(bare(rows) if name == "bare" else ours(rows, 5.0 if name == "noise" else 0.0))
+            seconds[name].append(bare(rows) if name == "bare" else ours(rows))
     found: dict[str, Any] = {
         "tokens_per_cpu_second": {name: tokens / float(np.median(values)) for name, values in seconds.items()},
         "ours_over_bare": ratio(seconds["ours"], seconds["bare"]),
-        "noise_over_ours": ratio(seconds["noise"], seconds["ours"]),
+        "neftune": paired(documents_rows(options.pairs)),
         "torch": torch.__version__,
     }
     if options.peer_python:
