@@ -31,13 +31,13 @@ ablation: setup ## experiments over SET='neftune.alpha=0,5 seed=1,2,3', one afte
 	@python -m stages.ablation $(SET)
 
 test: setup ## all tests (about 15 minutes on two cores)
-	python -m pytest -m 'not campaign' --numprocesses 2 --dist loadfile
+	python -m pytest -m 'not campaign' --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 check: setup ## format, lint, types and all tests
 	ruff format --check .
 	ruff check .
 	mypy
-	python -m pytest -m 'not campaign' --numprocesses 2 --dist loadfile
+	python -m pytest -m 'not campaign' --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 format: setup ## put the code into its format
 	ruff format .

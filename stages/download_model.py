@@ -7,14 +7,13 @@ what the training costs. What was fetched stays in scratch/models, hard-linked i
 on where it was, and a changed template downloads nothing again.
 """
 
-import json
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from stages.lib.architecture import Architecture
-from stages.lib.files import file_hash, folder_hash, write_json
+from stages.lib.files import file_hash, folder_hash, read_json, write_json
 from stages.lib.fingerprint import package_versions
 from stages.lib.section import BuildError
 from stages.lib.snapshot import ModelFiles
@@ -66,16 +65,16 @@ def main(
     key = f"download_model.{name}"
     fetched = wanted.fetched(key)
     weights = sorted(path.name for path in fetched.glob("*.safetensors"))
-    config = json.loads((fetched / "config.json").read_text(encoding="utf-8"))
+    config = read_json(fetched / "config.json")
     if wrong := list(differences(architecture, config)):
         raise BuildError(f"params.yaml: architecture: does not fit {wanted.repository}: it says {'; '.join(wrong)}")
-    vocabulary = json.loads((tokenizer / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
+    vocabulary = read_json(tokenizer / "tokenizer.json")["model"]["vocab"]
     if config["vocab_size"] < len(vocabulary):
         raise BuildError(
             f"params.yaml: tokenizer: has {len(vocabulary)} tokens, {wanted.repository} {config['vocab_size']}"
         )
     own = fetched / "tokenizer.json"
-    if own.is_file() and json.loads(own.read_text(encoding="utf-8"))["model"]["vocab"] != vocabulary:
+    if own.is_file() and read_json(own)["model"]["vocab"] != vocabulary:
         raise BuildError(f"params.yaml: tokenizer: its vocabulary is not that of {wanted.repository}")
     trained_model.mkdir(parents=True, exist_ok=True)
     taken = [file for file in (*KEPT, *weights) if (fetched / file).is_file()]

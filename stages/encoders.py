@@ -6,13 +6,12 @@ Each gets an `encoder.json`: what it is, how its embeddings are pooled, and whic
 safetensors only, and no code of the repository is run.
 """
 
-import json
 from fnmatch import fnmatch
 from pathlib import Path
 
 from pydantic import Field
 
-from stages.lib.files import file_hash, write_json
+from stages.lib.files import file_hash, read_json, write_json
 from stages.lib.section import BuildError, Section
 from stages.lib.snapshot import ModelFiles
 from stages.lib.stage import run
@@ -43,7 +42,7 @@ def pooling(folder: Path, key: str) -> str:
     path = folder / "1_Pooling/config.json"
     if not path.is_file():
         return "mean"
-    config = json.loads(path.read_text(encoding="utf-8"))
+    config = read_json(path)
     modes = [name for name, value in sorted(config.items()) if name.startswith("pooling_mode_") and value is True]
     named = config.get("pooling_mode") or (POOLINGS.get(modes[0]) if len(modes) == 1 else None)
     if named not in POOLINGS.values():
@@ -63,7 +62,7 @@ def taken(wanted: ModelFiles, key: str, folder: Path) -> None:
     if not (fetched / "tokenizer.json").is_file():
         raise BuildError(f"params.yaml: {key}.files: no tokenizer.json among the files taken")
     layer = wanted.layer if isinstance(wanted, Scorer) else None
-    layers = json.loads((fetched / "config.json").read_text(encoding="utf-8")).get("num_hidden_layers")
+    layers = read_json(fetched / "config.json").get("num_hidden_layers")
     if layer and (not layers or layer > layers):
         raise BuildError(f"params.yaml: {key}.layer: {layer}, and {wanted.repository} has {layers}")
     found = sorted(path.relative_to(fetched) for path in fetched.rglob("*") if path.is_file())

@@ -9,7 +9,6 @@ the encoder that embeds, where the build has one. When all
 are reused, torch is not even imported. The store is only a shortcut: deleting it changes no byte of the output.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -300,7 +299,7 @@ def main(
     codes = {
         name: fingerprint(ROOT / f"stages/lib/{name}.py", ROOT, with_packages=False) for name in ("bits", "experts")
     }
-    dense = not json.loads((model / "config.json").read_text(encoding="utf-8")).get("num_local_experts")
+    dense = not read_json(model / "config.json").get("num_local_experts")
     measured: list[pl.DataFrame] = []
     loads: list[pl.DataFrame] = []
     done: list[tuple[int, bool]] = []
@@ -338,7 +337,7 @@ def main(
     report_reuse("tasks", "items", done)
     write_parquet(predictions / "generations.parquet", generations)
     made = model / "provenance.json"
-    provenance = json.loads(made.read_text(encoding="utf-8")) if made.is_file() else {}
+    provenance = read_json(made) if made.is_file() else {}
     facts = {"continued_tokens": provenance.get("continued_tokens"), "protocol": evaluate.protocol}
     facts["encoders"] = {name: read_json(encoders / name / "encoder.json") for name in used}
     write_json(predictions / "model.json", facts | {"files": common["model"], "provenance": provenance})

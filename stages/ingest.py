@@ -6,7 +6,6 @@ what two files have in common, an id, is looked at afterwards. 20 MB/s on one co
 is one part of each process.
 """
 
-import json
 from collections import Counter
 from collections.abc import Iterator
 from functools import partial
@@ -18,7 +17,7 @@ import polars as pl
 from stages.lib.archives import SKIPPED, RawFile
 from stages.lib.drafts import Draft, documents_frame, draft, private, private_draft
 from stages.lib.faults import Fault
-from stages.lib.files import file_hash, write_json, write_parquet
+from stages.lib.files import file_hash, read_json, write_json, write_parquet
 from stages.lib.ledger import ledger as ledger_frame
 from stages.lib.privacy.pseudonyms import private_origin
 from stages.lib.privacy.screening import Phi, check_detector, key_id
@@ -180,7 +179,7 @@ def main(raw: Path, source: Source, name: str, documents: Path, ledger: Path, co
             for file in files
         ],
     )
-    facts: list[dict[str, Any]] = [json.loads((entry / "counts.json").read_text()) for entry in entries]
+    facts: list[dict[str, Any]] = [read_json(entry / "counts.json") for entry in entries]
     dropped = [pl.read_parquet(entry / "ledger.parquet") for entry in entries]
     written, rows = 0, sum(fact["rows"] for fact in facts)
     made = [part for entry in entries for part in sorted(entry.glob("part-*.parquet"))]

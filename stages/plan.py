@@ -12,7 +12,6 @@ there; and models that other package versions trained. Reads and hashes what cha
 """
 
 import argparse
-import json
 import math
 import shutil
 import signal
@@ -30,6 +29,7 @@ from stages.code import TRAINING, stage_modules
 from stages.lib.architecture import Architecture
 from stages.lib.devices import DEVICES, Device
 from stages.lib.estimates import Memory, Placement, device_memory, parameters, training_flops
+from stages.lib.files import read_json
 from stages.lib.fingerprint import fingerprint
 from stages.lib.launching import Launch, command
 from stages.lib.reruns import Rerun, producers, reruns
@@ -66,7 +66,7 @@ def instruction_tokens(params: Mapping[str, Any], folder: Path | None, conversat
     """Tokens of one epoch of fine-tuning, and whether they are an assumption: counted in `folder`, if `instruct` has made it
     and would not run."""
     if folder and (folder / "manifest.json").is_file():
-        return int(json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["tokens"]), False
+        return int(read_json(folder / "manifest.json")["tokens"]), False
     longest = min(conversation_tokens, params["pack"]["sequence_length_tokens"])
     return params["instruct"]["conversations"] * longest, True
 
@@ -123,7 +123,7 @@ def drift(root: Path, stages: Mapping[str, Declaration]) -> dict[str, list[str]]
     for out in (out for stage in stages.values() for out in stage.outs if artifact_name(out, True) == "trained_model"):
         if not (root / out / "provenance.json").is_file():
             continue
-        recorded = json.loads((root / out / "provenance.json").read_text(encoding="utf-8")).get("packages", {})
+        recorded = read_json(root / out / "provenance.json").get("packages", {})
         for package, then in recorded.items():
             try:
                 now = version(package).split("+")[0]

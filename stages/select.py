@@ -4,7 +4,6 @@ Documents = kept + ledger rows, for every source. Only candidates and held-out t
 is held at a time: 5 s and 0.3 GB for 31,000 documents of 100 MB; bench/select.py has the cost of millions.
 """
 
-import json
 from collections import Counter
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from stages.lib.documents import COLLECTIONS, document_files
-from stages.lib.files import write_json, write_parquet
+from stages.lib.files import read_json, write_json, write_parquet
 from stages.lib.ledger import ledger as ledger_frame
 from stages.lib.quality import INSTRUCTION_RULES, RULES, Quality, reasons
 from stages.lib.section import BuildError
@@ -158,10 +157,10 @@ def main(
     write_json(contamination, {"documents_dropped": len(leaked), "shared": shared})
     totals = {key: sum(found[key] for found in metrics.values()) for key in ("documents", "kept", "kept_bytes")}
     # the sources in a list, which DVC leaves out of `dvc metrics diff`: a column for each total, not for each source's
-    ingested = {name: json.loads((counts / f"{name}.json").read_text(encoding="utf-8")) for name in collections}
+    ingested = {name: read_json(counts / f"{name}.json") for name in collections}
     rows = [{"source": name, **metrics[name], "ingest": ingested[name]} for name in metrics]
     write_json(corpus, totals | {"sources": rows})
-    audited = {name: json.loads((audits / f"{name}.json").read_text(encoding="utf-8")) for name in collections}
+    audited = {name: read_json(audits / f"{name}.json") for name in collections}
     screened_sources = [{"source": name, **audit} for name, audit in audited.items() if audit["action"]]
     replaced = sum(sum(found["identifiers"].values()) for found in ingested.values())
     write_json(phi, {"identifiers_found": replaced, "sources": screened_sources})

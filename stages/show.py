@@ -1,12 +1,12 @@
 """Print what the last build found, from its metrics files: `python -m stages.show`. A command, not a stage."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from stages.lib.files import read_json
 from stages.lib.tables import summary
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -24,7 +24,7 @@ def main(root: Path = ROOT) -> None:
     paths = outs(root, "report")
 
     def read(name: str) -> Any:
-        return json.loads((root / paths[f"{name}.json"]).read_text(encoding="utf-8"))
+        return read_json(root / paths[f"{name}.json"])
 
     try:
         benchmarks = {entry["benchmark"]: entry for entry in read("benchmarks")["benchmarks"]}

@@ -7,7 +7,6 @@ of the rows it was trained on, so that a model of other rows is not named. A com
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,6 +17,7 @@ import polars as pl
 
 from stages.ingest import secret
 from stages.lib.drafts import names_on_disk
+from stages.lib.files import read_json
 from stages.lib.mixture import source_order
 from stages.lib.records import Source
 from stages.lib.section import BuildError
@@ -57,7 +57,7 @@ class Artifacts:
             if artifact_name(out, True) == "trained_model"
         ]
         found = ((folder, folder / "provenance.json") for folder in folders)
-        return {folder.name: (folder, json.loads(file.read_text())) for folder, file in found if file.is_file()}
+        return {folder.name: (folder, read_json(file)) for folder, file in found if file.is_file()}
 
 
 def ledger_row(ledger: Path, doc_id: str) -> str | None:

@@ -11,6 +11,11 @@ settings.register_profile("untimed", deadline=None)  # the first example may com
 settings.load_profile("untimed")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files of whole builds first: of several processes none is left alone with minutes of them at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("dag") is None)
+
+
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The build, committed."""

@@ -24,7 +24,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from stages.lib.engines import MOMENTS, WEIGHT, Engine
-from stages.lib.files import file_hash, write_json
+from stages.lib.files import file_hash, read_json, write_json
 from stages.lib.section import BuildError
 
 KEPT = 2
@@ -100,7 +100,7 @@ class Checkpoint:
         return [int(step) for step in engine.summed(mine) if step >= 0]
 
     def _loaded(self, folder: Path, engine: Engine) -> State:
-        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        index = read_json(folder / INDEX)
         state = State(**index["state"])
         state.pending_loss = [(loss, router) for loss, router in state.pending_loss]
         state.log = [Logged(*row) for row in state.log]
@@ -157,7 +157,7 @@ class Checkpoint:
         """Give the snapshot its index and its name, once all parts are written, and remove all but the last two."""
         assert self._pending
         if engine.rank == 0:
-            parts = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(self._pending.glob("part-*.json"))]
+            parts = [read_json(path) for path in sorted(self._pending.glob("part-*.json"))]
             names = [f"part-{rank:05d}.safetensors" for rank in range(engine.processes)]
             index = {
                 "state": json.loads(self._state),
@@ -189,7 +189,7 @@ class Checkpoint:
 def _faults(folder: Path, numbers: Sequence[int]) -> list[str]:
     """What is wrong with the index of the checkpoint in `folder` and with those files of it that have these `numbers`."""
     try:
-        files = sorted(json.loads((folder / INDEX).read_text(encoding="utf-8"))["files"].items())
+        files = sorted(read_json(folder / INDEX)["files"].items())
     except (OSError, ValueError, KeyError) as error:
         return [f"{folder / INDEX}: missing or damaged ({type(error).__name__})"]
     found = []

@@ -6,7 +6,6 @@ counted from the beginning of the trunk and always whole, so segments end up wit
 Sources: Ibrahim et al. 2024, arXiv 2403.08763 (re-warming, replay); for trunks recipe.py.
 """
 
-import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
+from stages.lib.files import read_json
 from stages.lib.launching import brings_weights
 from stages.lib.mixture import row_order
 from stages.lib.numerics import Numerics
@@ -68,7 +68,7 @@ def continue_pretraining(
     from stages.lib.training import Run
 
     numerics.apply()
-    planned = json.loads((plan / "plan.json").read_text(encoding="utf-8"))
+    planned = read_json(plan / "plan.json")
     sources = planned["sources"]
     folders = {source: packed / sources[source]["collection"] / source for source in sorted(sources)}
     verify(*folders.values())

@@ -9,7 +9,6 @@ Source of BERTScore: Zhang et al., arXiv 1904.09675.
 Shapes: B windows, T tokens of the longest, S tokens of a text in all its windows, D hidden size.
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from stages.lib.files import read_json
 from stages.lib.forward import batches, padded
 from stages.lib.numerics import Numerics
 
@@ -38,7 +38,7 @@ class Encoder:
     @cached_property
     def facts(self) -> dict[str, Any]:
         """What the stage `encoders` wrote of it."""
-        value: dict[str, Any] = json.loads((self.folder / "encoder.json").read_text(encoding="utf-8"))
+        value: dict[str, Any] = read_json(self.folder / "encoder.json")
         return value
 
     @cached_property

@@ -18,14 +18,14 @@ from importlib.metadata import PackageNotFoundError, distribution, packages_dist
 from pathlib import Path
 
 
-def running_source(source: str) -> str:
-    """`source` without comments, docstrings, blank lines and trailing spaces."""
+def running_source(source: str, tree: ast.Module | None = None) -> str:
+    """`source`, whose syntax tree may be given, without comments, docstrings, blank lines and trailing spaces."""
     lines = source.splitlines()
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT:
             row, column = token.start
             lines[row - 1] = lines[row - 1][:column]
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(tree or ast.parse(source)):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             first = node.body[0] if node.body else None
             if (
@@ -52,7 +52,8 @@ class _Module:
 def _module(source: str) -> _Module:
     imports: set[tuple[int, tuple[str, ...]]] = set()
     strings: set[str] = set()
-    for node in ast.walk(ast.parse(source)):
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             imports.update((0, tuple(alias.name.split("."))) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -61,7 +62,7 @@ def _module(source: str) -> _Module:
             imports.update({(node.level, origin), *((node.level, (*origin, alias.name)) for alias in node.names)})
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and len(node.value) < 100:
             strings.add(node.value)
-    digest = hashlib.sha256(running_source(source).encode()).hexdigest()
+    digest = hashlib.sha256(running_source(source, tree).encode()).hexdigest()
     return _Module(digest, frozenset(imports), frozenset(strings))
 
 

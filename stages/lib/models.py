@@ -1,6 +1,5 @@
 """Models as standard Hugging Face folders: safetensors, config, tokenizer, generation config, provenance.json."""
 
-import json
 import os
 import shutil
 from collections.abc import Mapping
@@ -12,7 +11,7 @@ from huggingface_hub import save_torch_state_dict
 from torch import Tensor
 
 from stages.lib.architecture import Architecture
-from stages.lib.files import write_json
+from stages.lib.files import read_json, write_json
 
 
 def fresh_model(architecture: Architecture, tokenizer: Path, seed: int) -> Any:
@@ -116,5 +115,5 @@ def write_model(
 
 def provenance_of(folder: Path) -> dict[str, Any]:
     """What `write_model` recorded."""
-    value: dict[str, Any] = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+    value: dict[str, Any] = read_json(folder / "provenance.json")
     return value

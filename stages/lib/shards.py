@@ -13,7 +13,6 @@ Checksums are blake2b's, 0.8 GB/s a thread, compared before training reads a row
 its processes, so that 130 GB (65B tokens) on eight processes of two threads take 10 s where the disk gives as much.
 """
 
-import json
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +23,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from stages.lib.files import file_hash, folder_hash, write_json
+from stages.lib.files import file_hash, folder_hash, read_json, write_json
 from stages.lib.packing import Packing
 from stages.lib.progress import progress
 from stages.lib.section import BuildError
@@ -46,7 +45,7 @@ def write_manifest(folder: Path, facts: dict[str, Any]) -> None:
 
 def manifest(folder: Path) -> dict[str, Any]:
     """The facts about a shard or packed rows, as written by `write_manifest`."""
-    value: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    value: dict[str, Any] = read_json(folder / MANIFEST)
     return value
 
 

@@ -196,8 +196,8 @@ def read_params(path: Path) -> dict[str, Any]:
 
 
 YAML_ADVICE = {
-    "mapping values are not allowed here": "put a value with a colon in quotes, or correct the indentation",
-    "found character '\\t' that cannot start any token": "indent with blanks, not with tabs",
+    "mapping values are not allowed in this context": "put a value with a colon in quotes, or correct the indentation",
+    "found character that cannot start any token": "indent with blanks, not with tabs",
 }
 
 
