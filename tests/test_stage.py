@@ -89,7 +89,11 @@ def test_a_list_in_yaml_is_a_tuple_and_an_integer_a_number() -> None:
     [
         (b"a: [1\n", "line 2: .*; correct the line or the one before"),
         (b"a: 1\na: {b: 2}\n", 'line 2: found duplicate key "a"; take one of the two out'),
-        (b"a: 1\nb: c: d\n", "line 2: mapping values are not allowed here; put a value with a colon in quotes"),
+        (
+            b"a: 1\nb: c: d\n",
+            "line 2: mapping values are not allowed in this context; put a value with a colon in quotes",
+        ),
+        (b"a:\n\t- 1\n", "line 2: found character that cannot start any token; indent with blanks, not with tabs"),
         (b"a:\n\tb: 1\n", "line 2: .*; indent with blanks, not with tabs"),
         (b"a: 1\nb: \xe9\n", "line 2: no UTF-8; save the file as UTF-8"),
         (b"- a\n", "no mapping of sections"),
