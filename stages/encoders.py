@@ -75,7 +75,7 @@ def taken(wanted: ModelFiles, key: str, folder: Path) -> None:
         "repository": wanted.repository,
         "revision": wanted.revision,
         "layer": layer,
-        "pooling": pooling(folder, key),
+        "pooling": None if isinstance(wanted, Scorer) else pooling(folder, key),
     }
     write_json(folder / "encoder.json", facts | {"files": {name: file_hash(fetched / name) for name in kept}})
     print(f"{key}: {len(kept)} files of {wanted.repository} at {wanted.revision[:12]}")

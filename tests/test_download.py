@@ -240,10 +240,10 @@ def test_encoders_come_with_what_they_are(address: str, tmp_path: Path) -> None:
     ]
     assert printed.splitlines() == lines
     assert read_json(tmp_path / "encoders/encoders.json") == ["bertscore", "embeddings"]
-    for name, layer in (("embeddings", None), ("bertscore", 1)):
+    for name, pooling, layer in (("embeddings", "cls", None), ("bertscore", None, 1)):
         folder = tmp_path / "encoders" / name
         facts = read_json(folder / "encoder.json")
-        assert (facts["pooling"], facts["layer"], facts["revision"]) == ("cls", layer, COMMIT)
+        assert (facts["pooling"], facts["layer"], facts["revision"]) == (pooling, layer, COMMIT)
         assert sorted(facts["files"]) == sorted(kept)
         assert Encoder(folder, 64, NUMERICS).bert_scores(["fern tea"], ["fern tea"]) == [pytest.approx(1)]
 

@@ -9,7 +9,7 @@ Source of BERTScore: Zhang et al., arXiv 1904.09675.
 Shapes: B windows, T tokens of the longest, S tokens of a text in all its windows, D hidden size.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -97,14 +97,12 @@ class Encoder:
 
     def bert_scores(self, texts: Sequence[str], targets: Sequence[str]) -> list[float]:
         """BERTScore's F1 of each text and its target, 0 to 1; 0 where one of the two has no token."""
-        return [float(score) for score in self._bert_scores(texts, targets)]
-
-    def _bert_scores(self, texts: Sequence[str], targets: Sequence[str]) -> Iterator[float]:
+        scores = []
         for start in range(0, len(texts), PAIRS_AT_ONCE):
-            pair = (list(side[start : start + PAIRS_AT_ONCE]) for side in (texts, targets))
+            pair = (side[start : start + PAIRS_AT_ONCE] for side in (texts, targets))
             ours, theirs = (self.states(side, self.facts["layer"]) for side in pair)
-            for (our_SD, our_S), (their_SD, their_S) in zip(ours, theirs, strict=True):
-                yield matched(our_SD, our_S, their_SD, their_S)
+            scores += [matched(*our, *their) for our, their in zip(ours, theirs, strict=True)]
+        return scores
 
 
 def matched(our_SD: Tensor, our_S: Tensor, their_SD: Tensor, their_S: Tensor) -> float:
