@@ -2,12 +2,13 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 NAME ?= real-small
+VLLM := requirements-vllm$(if $(DEVICE),-$(DEVICE)).lock
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # whole builds use the packages of the environment only: nothing is fetched while they run
 export HF_HUB_OFFLINE := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: help setup repro ablation test check format profile export campaign
+.PHONY: help setup vllm repro ablation test check format profile export campaign
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -21,6 +22,15 @@ setup: .venv/installed ## the environment in .venv, from requirements.lock
 	@echo 'installing packages: a few minutes'
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
 	@touch $@
+
+vllm: .venv-vllm/$(VLLM) ## the environment of evaluate.vllm in .venv-vllm; DEVICE=cpu without a GPU
+
+.venv-vllm/$(VLLM): $(VLLM)
+	rm -rf .venv-vllm
+	$(PYTHON) -m venv .venv-vllm
+	@echo 'installing vLLM: a minute or more'
+	@.venv-vllm/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement $(VLLM)
+	@cp $(VLLM) $@
 
 repro: setup ## build what changed: the default takes under 5 minutes on two cores
 	@python -m stages.profile --check

@@ -106,9 +106,10 @@ def pairs(tokenizer: Any, prompts: Sequence[Prompt]) -> list[tuple[str, list[str
 
 def our_sums(model: Any, tokenizer: Any, prompts: Sequence[Prompt], batch_tokens: int) -> list[tuple[float, ...]]:
     """Log-likelihoods of each prompt's options, as `evaluate` asks for them."""
-    from stages.lib.scoring import LanguageModel
+    from stages.lib.scoring import LanguageModel, TorchBackend
 
-    return [scored.sums for scored in LanguageModel(model, tokenizer, batch_tokens).likelihoods(prompts)]
+    backend = TorchBackend(model, batch_tokens)
+    return [scored.sums for scored in LanguageModel(backend, tokenizer, backend).likelihoods(prompts)]
 
 
 def their_sums(model: Any, tokenizer: Any, prompts: Sequence[Prompt], batch_size: int) -> list[tuple[float, ...]]:

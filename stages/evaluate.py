@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import polars as pl
 from pydantic import Field
@@ -63,6 +63,13 @@ EXPERTS = pl.Schema(
 )
 
 
+class Vllm(Section):
+    """Section `evaluate.vllm`."""
+
+    version: str = Field(description="that its own environment has")
+    scores: bool = Field(description="also options and held-out documents; false: it only writes, transformers scores")
+
+
 class Evaluate(Section):
     """Settings of `evaluate`."""
 
@@ -71,7 +78,8 @@ class Evaluate(Section):
     list_options: bool = Field(description="whether full-answer prompts list the options, as letter and generation do")
     generation_instruction: str = Field(description="last line of the question under generation; empty for none")
     generation_limit_tokens: int = Field(gt=0, description="of a generated answer")
-    batch_tokens: int = Field(gt=0, description="padded tokens of one forward pass")
+    vllm: Vllm | None = Field(description="computes in a process of its own; null: transformers alone")
+    batch_tokens: int = Field(gt=0, description="padded tokens of one forward pass of transformers")
     window_tokens: int = Field(gt=1, description="positions of one window of a held-out document, BOS included")
 
 
@@ -142,11 +150,11 @@ class Lazy(Generic[T]):
 
     def __init__(self, load: Callable[[], T]) -> None:
         self._load = load
-        self._model: T | None = None
+        self.model: T | None = None
 
     def __call__(self) -> T:
-        self._model = self._model or self._load()
-        return self._model
+        self.model = self.model or self._load()
+        return self.model
 
 
 def report_reuse(what: str, unit: str, rows: Sequence[tuple[int, bool]]) -> None:
@@ -154,6 +162,18 @@ def report_reuse(what: str, unit: str, rows: Sequence[tuple[int, bool]]) -> None
     for verb, wanted in (("computed", True), ("reused", False)):
         if count := sum(number for number, computed in rows if computed is wanted):
             print(f"{what}: {verb} {count} {unit}", flush=True)
+
+
+def vllm_parts(vllm: Vllm) -> dict[str, object]:
+    """What answers of vLLM depend on besides what answers of transformers do.
+
+    Raises:
+        BuildError: see `installed`.
+    """
+    from stages.lib.vllm_backend import installed
+
+    code = fingerprint(ROOT / "stages/lib/vllm_backend.py", ROOT, with_packages=False)
+    return {**installed(vllm.version), "scores": vllm.scores, "code": code}
 
 
 @dataclass(frozen=True)
@@ -258,14 +278,29 @@ def main(
 
         return Encoder(encoders / name, evaluate.batch_tokens, numerics)
 
+    def load_weights() -> Any:
+        from stages.lib.scoring import loaded_model
+
+        return loaded_model(model, numerics)
+
     def load() -> "LanguageModel":
-        from stages.lib.scoring import language_model
+        from stages.lib.scoring import LanguageModel, TorchBackend, loaded_tokenizer
+        from stages.lib.vllm_backend import VllmBackend
 
+        writer = VllmBackend(model, numerics) if evaluate.vllm else None
+        # the weights first: vLLM takes what memory is left
+        scorer = (
+            writer
+            if writer and evaluate.vllm and evaluate.vllm.scores
+            else TorchBackend(weights(), evaluate.batch_tokens)
+        )
         embedder = encoder("embeddings") if "embeddings" in used else None
-        return language_model(model, evaluate.batch_tokens, numerics, embedder)
+        return LanguageModel(scorer, loaded_tokenizer(model), writer or scorer, embedder)
 
-    loaded = Lazy(load)
+    weights, loaded = Lazy(load_weights), Lazy(load)
+    vllm = vllm_parts(evaluate.vllm) if evaluate.vllm else None
     common = {
+        "vllm": vllm,
         "model": folder_hash(model),
         "numerics": numerics.model_dump(),
         "batch_tokens": evaluate.batch_tokens,
@@ -299,9 +334,7 @@ def main(
     codes = {
         name: fingerprint(ROOT / f"stages/lib/{name}.py", ROOT, with_packages=False) for name in ("bits", "experts")
     }
-    dense = not read_json(model / "config.json").get("num_local_experts")
     measured: list[pl.DataFrame] = []
-    loads: list[pl.DataFrame] = []
     done: list[tuple[int, bool]] = []
     for domain in DOMAINS:
         documents = pl.read_parquet(heldout / f"{domain}.parquet", columns=["doc_id", "source", "text"]).sort("doc_id")
@@ -313,20 +346,11 @@ def main(
             from stages.lib.bits import document_bits
 
             llm = loaded()
-            return document_bits(llm.model, llm.tokenizer, names, texts, evaluate.window_tokens, evaluate.batch_tokens)
-
-        def experts(texts: list[str] = texts) -> pl.DataFrame:
-            from stages.lib.experts import expert_loads
-
-            llm = loaded()
-            return expert_loads(llm.model, llm.tokenizer, texts, evaluate.window_tokens, evaluate.batch_tokens)
+            return document_bits(llm.scorer, llm.tokenizer, names, texts, evaluate.window_tokens)
 
         frame, computed = stored(key, bits)
         done.append((frame.height, computed))
         measured.append(frame.with_columns(domain=pl.lit(domain), source=documents["source"], model=pl.lit(name)))
-        if not dense:
-            key = content_key(**common, what="experts", code=codes["experts"], documents=texts, window_tokens=window)
-            loads.append(stored(key, experts)[0].with_columns(domain=pl.lit(domain), model=pl.lit(name)))
     report_reuse("heldout", "documents", done)
 
     def kept(compute: Callable[[], pl.DataFrame], **parts: object) -> tuple[pl.DataFrame, bool]:
@@ -336,15 +360,41 @@ def main(
     generations, done = task_predictions(items / "tasks", task, name, seed, kept, loaded, bertscore)
     report_reuse("tasks", "items", done)
     write_parquet(predictions / "generations.parquet", generations)
+
+    if loaded.model:
+        loaded.model.writer.close()  # the rest, and the evaluation of the next model, may want its memory
+    loads = [pl.DataFrame(schema=EXPERTS)]
+    for domain in DOMAINS if read_json(model / "config.json").get("num_local_experts") else ():
+        texts = (
+            pl.read_parquet(heldout / f"{domain}.parquet", columns=["doc_id", "text"]).sort("doc_id")["text"].to_list()
+        )
+
+        def experts(texts: list[str] = texts) -> pl.DataFrame:
+            from stages.lib.experts import expert_loads
+            from stages.lib.scoring import loaded_tokenizer
+
+            tokenizer = loaded_tokenizer(model)
+            return expert_loads(weights(), tokenizer, texts, evaluate.window_tokens, evaluate.batch_tokens)
+
+        parts = {
+            "what": "experts",
+            "code": codes["experts"],
+            "documents": texts,
+            "window_tokens": evaluate.window_tokens,
+        }
+        frame, _ = kept(experts, **parts)
+        loads.append(
+            frame.select(domain=pl.lit(domain), model=pl.lit(name), layer="layer", expert="expert", tokens="tokens")
+        )
+    write_parquet(predictions / "experts.parquet", pl.concat(loads))
     made = model / "provenance.json"
     provenance = read_json(made) if made.is_file() else {}
     facts = {"continued_tokens": provenance.get("continued_tokens"), "protocol": evaluate.protocol}
+    facts["vllm"] = evaluate.vllm.model_dump() if evaluate.vllm else None
     facts["encoders"] = {name: read_json(encoders / name / "encoder.json") for name in used}
     write_json(predictions / "model.json", facts | {"files": common["model"], "provenance": provenance})
     order = ["doc_id", "domain", "source", "model", "bits", "bytes", "tokens"]
     write_parquet(predictions / "heldout.parquet", pl.concat(measured).select(order))
-    none = pl.DataFrame(schema=EXPERTS)
-    write_parquet(predictions / "experts.parquet", pl.concat([none, *(frame.select(none.columns) for frame in loads)]))
 
 
 if __name__ == "__main__":

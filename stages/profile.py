@@ -264,6 +264,12 @@ def check_evaluation(params: Mapping[str, Any]) -> None:
     )  # fmt: skip
     if strategies["zero_shot"] is None and evaluate["compared"]:
         raise BuildError(f"{PARAMS}: evaluate.compared: zero_shot answers in these, and strategies.zero_shot is null")
+    near = [name for name in ("knn_few_shot", "medprompt") if strategies[name]]
+    if evaluate["vllm"] and evaluate["vllm"]["scores"] and near and params["encoder"]["embeddings"] is None:
+        raise BuildError(
+            f"{PARAMS}: evaluate.vllm.scores: vLLM gives no hidden states, by which {' and '.join(near)} would find"
+            " near questions; set encoder.embeddings, or these strategies to null"
+        )
     limits = {
         f"strategies.{name}.limit_tokens": section["limit_tokens"]
         for name, section in strategies.items()

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from stages.lib.bits import document_bits, windows
+from stages.lib.scoring import TorchBackend
 from stages.lib.section import BuildError
 from tests.tiny import TEXTS, tiny_model, tiny_tokenizer
 
@@ -22,7 +23,7 @@ def test_bits_are_the_plain_sum_over_windows(batch_tokens: int) -> None:
     """The model's own loss on each window, summed over tokens and put into bits, whatever the batches."""
     tokenizer, texts = tiny_tokenizer(), [*TEXTS, "", "µg"]
     model = tiny_model(len(tokenizer))
-    found = document_bits(model, tokenizer, [str(number) for number in range(5)], texts, 16, batch_tokens)
+    found = document_bits(TorchBackend(model, batch_tokens), tokenizer, [str(number) for number in range(5)], texts, 16)
     for text, row in zip(texts, found.iter_rows(named=True), strict=True):
         nats = 0.0
         for window in windows(tokenizer(text, add_special_tokens=False)["input_ids"], 1, 16):
@@ -41,7 +42,7 @@ def test_a_uniform_model_needs_log2_of_the_vocabulary_per_token() -> None:
     tokenizer = tiny_tokenizer()
     model = tiny_model(len(tokenizer))
     torch.nn.init.zeros_(model.lm_head.weight)
-    found = document_bits(model, tokenizer, ["a"], [TEXTS[0]], 8, 100)
+    found = document_bits(TorchBackend(model, 100), tokenizer, ["a"], [TEXTS[0]], 8)
     assert found["bits"][0] == pytest.approx(found["tokens"][0] * math.log2(len(tokenizer)), rel=1e-6)
 
 
@@ -49,4 +50,4 @@ def test_a_window_longer_than_the_model_reads_is_an_error() -> None:
     """The number would come from positions the model was never trained on."""
     tokenizer = tiny_tokenizer()
     with pytest.raises(BuildError, match=r"window_tokens: 200 .* 128"):
-        document_bits(tiny_model(len(tokenizer)), tokenizer, ["a"], ["b"], 200, 100)
+        document_bits(TorchBackend(tiny_model(len(tokenizer)), 100), tokenizer, ["a"], ["b"], 200)

@@ -28,6 +28,7 @@ SETTINGS = Evaluate(
     list_options=False,
     generation_instruction="",
     generation_limit_tokens=4,
+    vllm=None,
     batch_tokens=512,
     window_tokens=32,
 )
@@ -150,7 +151,7 @@ def test_a_second_run_computes_nothing_and_writes_the_same_bytes(build: Run, tmp
     ]
     assert pl.read_parquet(tmp_path / "out/experts.parquet").is_empty()
     facts = json.loads(first["model.json"])
-    rest = {"files": facts["files"], "provenance": {}, "encoders": {}}
+    rest = {"files": facts["files"], "provenance": {}, "encoders": {}, "vllm": None}
     assert facts == {"continued_tokens": None, "protocol": "full_answer"} | rest
     assert build() == lines()
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == first

@@ -78,6 +78,11 @@ def test_a_profile_without_a_usable_root_is_refused(root: str | None, message: s
         (("launch", "processes"), 3, "launch: 3 processes do not divide the 4 rows of pretrain.base.batch_tokens 512"),
         (("anneal",), {"a": {"from": "base", "tokens": 5}}, "anneal.a.tokens: 5, less than a step of cpt.batch_tokens"),
         (("strategies", "zero_shot"), None, "evaluate.compared: zero_shot answers in these"),
+        (
+            ("evaluate", "vllm"),
+            {"version": "0.32.0", "scores": True},
+            "evaluate.vllm.scores: vLLM gives no hidden states, by which knn_few_shot and medprompt",
+        ),
         (("strategies", "cot", "limit_tokens"), 512, "strategies.cot.limit_tokens: 512 leave no room for a prompt"),
         (("evaluate", "generation_limit_tokens"), 999, "evaluate.generation_limit_tokens: 999 leave no room"),
         (("benchmark", "readings"), PARAMS["benchmark"]["synthetic"], "task.readings: is a benchmark too"),

@@ -29,6 +29,7 @@ from stages.lib.tables import (
     points,
     privacy_blocks,
     summary,
+    vllm_lines,
 )
 from stages.lib.task_predictions import GENERATIONS
 from stages.report import Statistics
@@ -540,3 +541,16 @@ def test_encoders_are_named_where_numbers_are_compared() -> None:
         "* BERTScore is F1 under `org/near@0123456789ab`, layer 9.",
     ]
     assert encoder_lines({"base": {}}) == []
+
+
+def test_what_vllm_computed_is_named() -> None:
+    """A line for each way with its models; nothing where transformers did."""
+    whole, written = ({"version": "0.32.0", "scores": scores} for scores in (True, False))
+    made: dict[str, dict[str, Any]] = {
+        "base": {"vllm": whole},
+        "sft": {"vllm": None},
+        "cpt": {"vllm": whole},
+        "cpt-sft": {"vllm": written},
+    }
+    assert vllm_lines(made) == ["Written and scored by vLLM 0.32.0: base, cpt.", "Written by vLLM 0.32.0: cpt-sft."]
+    assert vllm_lines({"base": {}}) == []

@@ -12,7 +12,7 @@ from stages.lib.forward import batches, mean_states
 from stages.lib.likelihoods import option_scores
 from stages.lib.prompt_tokens import Tree
 from stages.lib.prompts import Prompt, Sampling
-from stages.lib.scoring import LanguageModel
+from stages.lib.scoring import LanguageModel, TorchBackend
 from tests.tiny import tiny_model, tiny_tokenizer
 
 MODELS = {"dense": (None, 0), "window": (6, 0), "experts": (None, 4), "experts, window": (6, 4)}
@@ -51,6 +51,11 @@ def random_forest(seed: int = 3) -> list[Tree]:
 
 def asked(text: str, options: Sequence[str] = ("fern tea", "honey wrap"), begun: str = "") -> Prompt:
     return Prompt((("user", text),), tuple(options), begun)
+
+
+def language_model(model: Any, tokenizer: Any, batch_tokens: int) -> LanguageModel:
+    backend = TorchBackend(model, batch_tokens)
+    return LanguageModel(backend, tokenizer, backend)
 
 
 @pytest.mark.parametrize("kind", MODELS)
@@ -127,11 +132,11 @@ def test_mean_states_leave_bos_and_padding_out() -> None:
 def test_a_language_model_answers_in_the_order_asked() -> None:
     """Each prompt and text has its own result, the longest not first, and each option its number of tokens."""
     tokenizer = tiny_tokenizer()
-    model = LanguageModel(tiny_model(len(tokenizer)), tokenizer, 64)
+    model = language_model(tiny_model(len(tokenizer)), tokenizer, 64)
     prompts = [asked("What?"), asked("What treats the moon itch of Gubitol?"), asked("Which?"), asked("What?")]
     together = model.likelihoods(prompts)
     for prompt, scored in zip(prompts, together, strict=True):
-        (alone,) = LanguageModel(model.model, tokenizer, 64).likelihoods([prompt])
+        (alone,) = LanguageModel(model.scorer, tokenizer, model.writer).likelihoods([prompt])
         assert scored.sums == pytest.approx(alone.sums, abs=1e-5)
         assert (scored.prompt_tokens, scored.tokens) == (alone.prompt_tokens, alone.tokens)
         assert scored.tokens == tuple(len(tokenizer(f" {option}")["input_ids"]) for option in prompt.options)
@@ -142,7 +147,7 @@ def test_a_language_model_answers_in_the_order_asked() -> None:
 def test_a_prompt_is_scored_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Asked again, by another protocol or twice in a call, a prompt takes no pass; one that is begun is another."""
     tokenizer = tiny_tokenizer()
-    model = LanguageModel(tiny_model(len(tokenizer)), tokenizer, 64)
+    model = language_model(tiny_model(len(tokenizer)), tokenizer, 64)
     first = model.likelihoods([asked("What?")])
     read: list[int] = []
 
@@ -159,7 +164,7 @@ def test_a_prompt_is_scored_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_written_text_is_counted_and_cut() -> None:
     """A text has no end mark and no white space around it, counts its end token, and says when the prompt was cut."""
     tokenizer = tiny_tokenizer()
-    model = LanguageModel(tiny_model(len(tokenizer)), tokenizer, 4096)
+    model = language_model(tiny_model(len(tokenizer)), tokenizer, 4096)
     prompts = [asked("What?"), asked("What? " * 99), asked("What?", begun="It is")]
     short, long, begun = model.texts(prompts, Sampling(9, 0.0), [0, 0, 0])
     assert (short.truncated, long.truncated, begun.truncated) == (False, True, False)

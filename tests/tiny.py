@@ -29,7 +29,9 @@ def tiny_tokenizer() -> Any:
     return tokenizer
 
 
-def tiny_model(vocabulary: int, positions: int = 128, window: int | None = None, experts: int = 0) -> Any:
+def tiny_model(
+    vocabulary: int, positions: int = 128, window: int | None = None, experts: int = 0, head_size: int = 8
+) -> Any:
     """Random weights large enough that scores differ; with `experts` a Mixtral that sends a token to two of them."""
     import torch
     from transformers import MistralConfig, MistralForCausalLM, MixtralConfig, MixtralForCausalLM
@@ -43,6 +45,7 @@ def tiny_model(vocabulary: int, positions: int = 128, window: int | None = None,
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,
+        head_dim=head_size,
         initializer_range=0.3,
         max_position_embeddings=positions,
         sliding_window=window,

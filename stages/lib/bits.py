@@ -5,10 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
-import torch
 
-from stages.lib.forward import batches, hidden_states, log_probabilities, padded
-from stages.lib.progress import progress
+from stages.lib.backend import Backend
 from stages.lib.prompt_tokens import token_ids
 from stages.lib.section import BuildError
 
@@ -22,9 +20,9 @@ def windows(ids: Sequence[int], bos: int, window_tokens: int) -> list[list[int]]
 
 
 def document_bits(
-    model: Any, tokenizer: Any, doc_ids: Sequence[str], texts: Sequence[str], window_tokens: int, batch_tokens: int
+    backend: Backend, tokenizer: Any, doc_ids: Sequence[str], texts: Sequence[str], window_tokens: int
 ) -> pl.DataFrame:
-    """Bits that `model` needs for each text: the sum over its tokens of -log2 p(token | the window so far).
+    """Bits that a model needs for each text: the sum over its tokens of -log2 p(token | the window so far).
 
     Every token of the text is scored exactly once; BOS is read but not scored, and no end of text is. A window does
     not see the one before it, so the number is an upper bound of what the model could reach with all the context it
@@ -36,20 +34,19 @@ def document_bits(
     both over documents before dividing: a mean of per-document ratios would weigh short documents more.
 
     Args:
-        model: a causal language model with `model` and `lm_head`, in eval mode.
+        backend: the model.
         tokenizer: its tokenizer, with a BOS token. It must be lossless, or what it drops would be predicted for free.
         doc_ids: names, one a text.
         texts: any lengths; an empty text has 0 bits, 0 bytes and 0 tokens.
         window_tokens: positions of one window, BOS included; at least 2, at most what the model reads.
-        batch_tokens: padded tokens of one forward pass.
     Returns:
         doc_id, bits, bytes, tokens (scored ones), in the order given.
     Raises:
         BuildError: the window is longer than the model reads.
     """
-    if window_tokens > model.config.max_position_embeddings:
+    if window_tokens > backend.maximum_positions:
         raise BuildError(
-            f"evaluate.window_tokens: {window_tokens} is more than the {model.config.max_position_embeddings} "
+            f"evaluate.window_tokens: {window_tokens} is more than the {backend.maximum_positions} "
             "positions the model reads; set it lower"
         )
     ids = token_ids(tokenizer, texts, split_special_tokens=True)  # as the stage `tokenize` does
@@ -57,25 +54,8 @@ def document_bits(
     owners = [document for document, row in enumerate(rows) for _ in row]
     flat = [window for row in rows for window in row]
     nats: list[list[float]] = [[] for _ in texts]
-    groups = list(batches([len(window) for window in flat], batch_tokens))
-    for group in progress(groups, len(groups), "held-out documents", "batches"):
-        chosen = [flat[index] for index in group]
-        length = max(map(len, chosen))
-        ids_BT = torch.from_numpy(padded(chosen, 0)).to(model.device)
-        # Padding stands on the right, where a causal model does not look, so no mask is needed.
-        states = hidden_states(model, ids_BT, None, None)
-        predictors = [row * length + place for row, window in enumerate(chosen) for place in range(len(window) - 1)]
-        targets = [token for window in chosen for token in window[1:]]
-        values = log_probabilities(
-            model,
-            states.flatten(0, 1),
-            torch.tensor(predictors, device=model.device),
-            torch.tensor(targets, device=model.device),
-        )
-        start = 0
-        for index, window in zip(group, chosen, strict=True):
-            nats[owners[index]] += (-values[start : start + len(window) - 1]).tolist()
-            start += len(window) - 1
+    for owner, scores in zip(owners, backend.window_scores(flat), strict=True):
+        nats[owner] += [-score for score in scores]
     return pl.DataFrame(
         {
             "doc_id": list(doc_ids),

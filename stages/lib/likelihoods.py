@@ -1,4 +1,4 @@
-"""Log-probabilities that a causal language model gives to the options of a question.
+"""Log-probabilities that a causal language model gives to the options of a question, and to the tokens of whole texts.
 
 All options of a prompt share one row: [prompt][option 1][option 2]..., where each option attends to the prompt and to
 itself and its positions continue from the prompt's end (a tree mask). The prompt is read once instead of once an
@@ -14,7 +14,8 @@ import numpy as np
 import torch
 
 from stages.lib.contexts import begun_batches
-from stages.lib.forward import log_probabilities
+from stages.lib.forward import batches, hidden_states, log_probabilities, padded
+from stages.lib.progress import progress
 from stages.lib.prompt_tokens import Tree
 
 
@@ -65,4 +66,33 @@ def option_scores(model: Any, trees: Sequence[Tree], batch_tokens: int) -> list[
         sums = np.bincount(owners, weights=values, minlength=options).tolist()
         for index, tree in zip(group, chosen, strict=True):
             results[index], sums = tuple(sums[: len(tree.options)]), sums[len(tree.options) :]
+    return results
+
+
+def window_scores(model: Any, windows: Sequence[list[int]], batch_tokens: int) -> list[list[float]]:
+    """The log-probability of each token of a row but the first after those before it, in nats.
+
+    Args:
+        model: a causal language model with `model` and `lm_head`, in eval mode.
+        windows: token ids, at least one each.
+        batch_tokens: padded tokens of one forward pass.
+    """
+    results: list[list[float]] = [[] for _ in windows]
+    groups = list(batches([len(window) for window in windows], batch_tokens))
+    for group in progress(groups, len(groups), "held-out documents", "batches"):
+        chosen = [windows[index] for index in group]
+        length = max(map(len, chosen))
+        ids_BT = torch.from_numpy(padded(chosen, 0)).to(model.device)
+        # Padding stands on the right, where a causal model does not look, so no mask is needed.
+        states = hidden_states(model, ids_BT, None, None)
+        predictors = [row * length + place for row, window in enumerate(chosen) for place in range(len(window) - 1)]
+        targets = [token for window in chosen for token in window[1:]]
+        values = log_probabilities(
+            model,
+            states.flatten(0, 1),
+            torch.tensor(predictors, device=model.device),
+            torch.tensor(targets, device=model.device),
+        ).tolist()
+        for index, window in zip(group, chosen, strict=True):
+            results[index], values = values[: len(window) - 1], values[len(window) - 1 :]
     return results

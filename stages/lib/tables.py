@@ -510,6 +510,7 @@ def comparison_blocks(found: Findings, models: Mapping[str, Mapping[str, Any]]) 
         if found.truncated
         else "No prompt was cut to fit a model.",
         *encoder_lines(models),
+        *vllm_lines(models),
     ]
     return [Heading(2, "How these numbers may be compared"), Items(lines)]
 
@@ -527,6 +528,16 @@ def encoder_lines(models: Mapping[str, Mapping[str, Any]]) -> list[Text]:
         for name, lead in tasks.items()
         if name in used
     ]
+
+
+def vllm_lines(models: Mapping[str, Mapping[str, Any]]) -> list[Text]:
+    """What vLLM computed of which models; its last bits and its draws are others than those of transformers."""
+    asked: dict[str, list[str]] = {}
+    for name, own in sorted(models.items()):
+        if vllm := own.get("vllm"):
+            what = "Written and scored" if vllm["scores"] else "Written"
+            asked.setdefault(f"{what} by vLLM {vllm['version']}", []).append(name)
+    return [f"{what}: {', '.join(names)}." for what, names in sorted(asked.items())]
 
 
 @dataclass(frozen=True)
