@@ -11,7 +11,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from stages import evaluate
-from stages.evaluate import Evaluate, Strategies, Vllm
+from stages.evaluate import Strategies, Vllm
 from stages.lib import vllm_backend
 from stages.lib.files import read_json
 from stages.lib.prompts import Sampling
@@ -22,7 +22,7 @@ from stages.lib.strategies.cot import ChainOfThought
 from stages.lib.strategies.few_shot import FewShot
 from stages.lib.strategies.zero_shot import ZeroShot
 from stages.lib.vllm_backend import VllmBackend, installed
-from tests.test_evaluate import items
+from tests.test_evaluate import ALL, CHAIN, SETTINGS, items
 from tests.test_scoring import random_forest
 from tests.tiny import NUMERICS, TEXTS, tiny_model, tiny_tokenizer
 
@@ -143,23 +143,12 @@ def test_the_stage_gives_the_same_predictions(
     for domain in ("clinical", "general"):
         rows = [{"doc_id": f"{domain}/{n}", "source": "s", "text": text} for n, text in enumerate(TEXTS)]
         pl.DataFrame(rows).write_parquet(tmp_path / f"heldout/{domain}.parquet")
-    everything: dict[str, Any] = {"limit_items": None, "models": None}
     off = dict.fromkeys(("knn_few_shot", "self_consistency", "choice_shuffle", "medprompt", "expand_guess_refine"))
     strategies = Strategies(
-        zero_shot=ZeroShot(**everything),
-        few_shot=FewShot(shots=2, draws=2, **everything),
-        cot=ChainOfThought(instruction="Think.", answer_lead="So it is", limit_tokens=4, **everything),
+        zero_shot=ZeroShot(**ALL),
+        few_shot=FewShot(shots=2, draws=2, **ALL),
+        cot=ChainOfThought(**CHAIN),
         **off,
-    )
-    settings = Evaluate(
-        protocol="full_answer",
-        compared=["generation"],
-        list_options=False,
-        generation_instruction="",
-        generation_limit_tokens=4,
-        vllm=None,
-        batch_tokens=512,
-        window_tokens=32,
     )
     model = saved(tmp_path / "model", experts=4)
 
@@ -172,7 +161,7 @@ def test_the_stage_gives_the_same_predictions(
             tmp_path / "items",
             out,
             {"b": None},
-            settings.model_copy(update={"vllm": vllm}),
+            SETTINGS.model_copy(update={"compared": ["generation"], "vllm": vllm}),
             NUMERICS,
             1,
             strategies,

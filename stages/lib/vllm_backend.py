@@ -159,6 +159,7 @@ class VllmBackend:
             "positions": self.maximum_positions,
             "seed": 0,
         }
+        print(f"{self.folder}: starting vLLM, which tells {LOG} more", file=sys.stderr, flush=True)
         with LOG.open("w") as log:
             return subprocess.Popen(
                 # -I: no variable of this environment, and no module of the worker's folder, is taken for one of vLLM's

@@ -30,6 +30,8 @@ class Worker:
             seed=seed,
             skip_tokenizer_init=True,
             generation_config="vllm",  # not what the folder recommends for chats
+            config_format="hf",
+            load_format="safetensors",
             trust_remote_code=False,
             enable_prefix_caching=True,
             tensor_parallel_size=max(1, gpus),
