@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 from transformers import DynamicCache
 
 from stages.lib.forward import padded
@@ -96,6 +97,35 @@ class Context:
         chosen._cache = DynamicCache([(layer.keys[places_B], layer.values[places_B]) for layer in self._cache.layers])
         chosen._segments_BS, chosen._positions_BS = self._segments_BS[places_B], self._positions_BS[places_B]
         return chosen
+
+    @property
+    def length(self) -> int:
+        """S, padding included."""
+        return int(self._segments_BS.shape[1])
+
+
+def joined(contexts: Sequence[Context]) -> Context:
+    """One context of the rows of several, in their order; those of shorter ones are padded."""
+    if len(contexts) == 1:
+        return contexts[0]
+    missing = [max(context.length for context in contexts) - context.length for context in contexts]
+    whole = Context(contexts[0]._model, 0)
+    whole._segments_BS = torch.cat(
+        [pad(context._segments_BS, (0, more), value=-1) for context, more in zip(contexts, missing, strict=True)]
+    )
+    whole._positions_BS = torch.cat(
+        [pad(context._positions_BS, (0, more)) for context, more in zip(contexts, missing, strict=True)]
+    )
+    whole._cache = DynamicCache(
+        [
+            tuple(
+                torch.cat([pad(values, (0, 0, 0, more)) for values, more in zip(parts, missing, strict=True)])
+                for parts in ([layer.keys for layer in layers], [layer.values for layer in layers])
+            )
+            for layers in zip(*(context._cache.layers for context in contexts), strict=True)
+        ]
+    )
+    return whole
 
 
 def shared_lengths(rows: Sequence[list[int]]) -> list[int]:
