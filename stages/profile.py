@@ -39,6 +39,7 @@ from stages.lib.stage import (
     validated,
 )
 from stages.lib.tasks import Task
+from stages.lib.vllm_backend import check_vllm
 
 # used by dvc.yaml's templates or by stages.launch, declared by no stage
 NOT_BOUND = ("root", "corpus", "evaluated", "launch")
@@ -300,7 +301,9 @@ def raw_paths(params: Mapping[str, Any], root: Path) -> list[tuple[str, str, Pat
 
 
 def check_files(params: Mapping[str, Any], root: Path) -> None:
-    """Keys and detectors of `phi` sections must be there; paths hold files of the format, nothing that hangs or stops DVC.
+    """Keys and detectors of `phi` sections must be there, vLLM where it is asked, and files of the format at each path.
+
+    Nothing there may hang or stop DVC.
 
     DVC reads every file of a folder, hidden ones too, to hash it: a pipe has no end, a link to nothing no bytes, and a
     name that is no UTF-8 cannot be listed. 1 s for 100,000 files.
@@ -313,6 +316,8 @@ def check_files(params: Mapping[str, Any], root: Path) -> None:
         if source.phi:
             secret(source.phi, name)
             check_detector(source.phi, name)
+    if vllm := params["evaluate"]["vllm"]:
+        check_vllm(vllm["version"], params["architecture"]["hidden_size"] // params["architecture"]["heads"])
     for kind, name, path in raw_paths(params, root):
         key = f"{PARAMS}: {kind}.{name}.path"
         form = params[kind][name]["format"]

@@ -552,5 +552,8 @@ def test_what_vllm_computed_is_named() -> None:
         "cpt": {"vllm": whole},
         "cpt-sft": {"vllm": written},
     }
-    assert vllm_lines(made) == ["Written and scored by vLLM 0.32.0: base, cpt.", "Written by vLLM 0.32.0: cpt-sft."]
+    assert vllm_lines(made) == [
+        "vLLM 0.32.0 wrote and scored the answers of base, cpt.",
+        "vLLM 0.32.0 wrote the answers of cpt-sft.",
+    ]
     assert vllm_lines({"base": {}}) == []

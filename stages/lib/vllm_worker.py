@@ -11,6 +11,7 @@ import os
 import sys
 from typing import Any
 
+BATCH_TOKENS = 8192
 MEMORY = 0.85  # of what is free on a GPU: what scores beside it still grows
 
 
@@ -36,6 +37,9 @@ class Worker:
             enable_prefix_caching=True,
             tensor_parallel_size=max(1, gpus),
             enforce_eager=not gpus,
+            # a prompt that is read in pieces sets back its seed's generator, which torch's for CPUs cannot
+            enable_chunked_prefill=bool(gpus),
+            max_num_batched_tokens=max(BATCH_TOKENS, positions + 1),
             gpu_memory_utilization=MEMORY * free / total,
         )
 
