@@ -11,7 +11,7 @@ import os
 import sys
 from typing import Any
 
-BATCH_TOKENS = 8192
+BATCH_TOKENS = 8192  # read at once on a CPU
 MEMORY = 0.85  # of what is free on a GPU: what scores beside it still grows
 
 
@@ -39,7 +39,7 @@ class Worker:
             enforce_eager=not gpus,
             # a prompt that is read in pieces sets back its seed's generator, which torch's for CPUs cannot
             enable_chunked_prefill=bool(gpus),
-            max_num_batched_tokens=max(BATCH_TOKENS, positions + 1),
+            max_num_batched_tokens=None if gpus else max(BATCH_TOKENS, positions + 1),
             gpu_memory_utilization=MEMORY * free / total,
         )
 
