@@ -32,7 +32,7 @@ vllm: .venv-vllm/$(VLLM) ## the environment of evaluate.vllm in .venv-vllm; DEVI
 	@.venv-vllm/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement $(VLLM)
 	@cp $(VLLM) $@
 
-repro: setup ## build what changed: the default takes under 5 minutes on two cores
+repro: setup ## build what changed: the default takes about 5 minutes on two cores
 	@python -m stages.profile --check
 	dvc repro
 	@python -m stages.show
