@@ -8,11 +8,11 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export HF_HUB_OFFLINE := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: help setup vllm repro ablation test check format profile export campaign
+.PHONY: help setup vllm repro ablation test check format profile export campaign first-hour
 .DEFAULT_GOAL := help
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/installed ## the environment in .venv, from requirements.lock
 
@@ -21,6 +21,7 @@ setup: .venv/installed ## the environment in .venv, from requirements.lock
 	$(PYTHON) -m venv .venv
 	@echo 'installing packages: a few minutes'
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
 vllm: .venv-vllm/$(VLLM) ## the environment of evaluate.vllm in .venv-vllm; DEVICE=cpu without a GPU
@@ -32,33 +33,36 @@ vllm: .venv-vllm/$(VLLM) ## the environment of evaluate.vllm in .venv-vllm; DEVI
 	@.venv-vllm/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement $(VLLM)
 	@cp $(VLLM) $@
 
-repro: setup ## build what changed: the default takes about 5 minutes on two cores
-	@python -m stages.profile --check
+repro: setup ## build what changed: the default takes about 3.5 minutes on two cores
+	@osler check
 	dvc repro
-	@python -m stages.show
+	@osler show
 
-ablation: setup ## experiments over SET='neftune.alpha=0,5 seed=1,2,3', one after another, and their summary
-	@python -m stages.ablation $(SET)
+ablation: setup ## experiments over SET='neftune.alpha=0,5 seeds=1,2,3', one after another, and their summary
+	@osler ablate $(SET)
 
 test: setup ## all tests (about 15 minutes on two cores)
-	python -m pytest -m 'not campaign' --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	python -m pytest -m 'not campaign and not first_hour' --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 check: setup ## format, lint, types and all tests
 	ruff format --check .
 	ruff check .
 	mypy
-	python -m pytest -m 'not campaign' --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	python -m pytest -m 'not campaign and not first_hour' --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 format: setup ## put the code into its format
 	ruff format .
 	ruff check --fix .
 
 profile: setup ## make profiles/NAME.yaml the params, with ROOT as its data folder
-	@python -m stages.profile $(NAME) $(if $(ROOT),--root $(ROOT))
+	@osler profile $(NAME) $(if $(ROOT),--root $(ROOT))
 
 export: setup ## the model MODEL with its card as a Hugging Face folder TO
 	@test -n '$(MODEL)' -a -n '$(TO)' || { echo 'osler: make export MODEL=cpt-neftune TO=/some/folder'; exit 1; }
-	@python -m stages.export '$(MODEL)' '$(TO)'
+	@osler export '$(MODEL)' '$(TO)'
 
-campaign: setup ## three seeds of the default, printed, and 10,000 fuzzed files (a quarter of an hour)
+campaign: setup ## the default with two sets of seeds, kills at twenty moments, and 10,000 fuzzed files (half an hour)
 	python -m pytest -s -m campaign
+
+first-hour: setup ## README's commands one by one in a clone, after `make repro`
+	python -m pytest -m first_hour tests/build/test_first_hour.py

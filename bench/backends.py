@@ -30,12 +30,13 @@ import numpy as np
 
 from bench.evaluation import Question, differences, fitting, questions
 from bench.training import ratio
-from stages.lib.backend import Backend
-from stages.lib.files import write_json
-from stages.lib.numerics import Numerics
-from stages.lib.prompts import Prompt, Sampling
-from stages.lib.scoring import LanguageModel, TorchBackend, loaded_model, loaded_tokenizer
-from stages.lib.vllm_backend import VllmBackend, installed
+from osler.build.files import write_json
+from osler.inference.backend import Backend
+from osler.inference.interface import Prompt, Sampling
+from osler.inference.language_model import LanguageModel, loaded_tokenizer
+from osler.inference.torch_backend import TorchBackend, frozen_model
+from osler.inference.vllm_backend import VllmBackend, installed
+from osler.model.numerics import Numerics
 
 
 def compared(backends: dict[str, LanguageModel], asked: Sequence[Question]) -> dict[str, Any]:
@@ -90,9 +91,11 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--out", type=Path, default=Path("results/bench/backends.json"))
     options = parser.parse_args(arguments)
-    numerics = Numerics(threads=options.threads, dtype=options.dtype, attention="sdpa", compile=False, liger=False)
+    numerics = Numerics(
+        portable=False, threads=options.threads, dtype=options.dtype, attention="sdpa", compile=False, liger=False
+    )
     found: dict[str, Any] = {"model": str(options.model), "versions": installed(options.vllm)}
-    tokenizer, model = loaded_tokenizer(options.model), loaded_model(options.model, numerics)
+    tokenizer, model = loaded_tokenizer(options.model), frozen_model(options.model, numerics)
     vllm = VllmBackend(options.model, numerics)
     computing: dict[str, Backend] = {"transformers": TorchBackend(model, options.batch_tokens), "vllm": vllm}
 

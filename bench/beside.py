@@ -13,8 +13,8 @@ from pathlib import Path
 import polars as pl
 
 from bench.measure import measured, pinned
-from stages.lib.language import languages
-from stages.lib.privacy.detector import identifiers
+from osler.corpus.language import languages
+from osler.privacy.detector import identifiers
 
 SAMPLE_BYTES = 5_000_000  # of text
 PARTS: dict[str, Callable[[pl.Series], object]] = {

@@ -1,4 +1,4 @@
-"""Write stages/lib/trigrams.txt from English documents: `python -m bench.common_trigrams data/documents/*/*`.
+"""Write osler/corpus/trigrams.txt from English documents: `python -m bench.common_trigrams data/documents/*/*`.
 
 Every second document of each folder counts, so that the others can tell how well the list does; all folders weigh the same.
 """
@@ -10,9 +10,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from stages.lib.documents import document_files
-from stages.lib.files import write_text
-from stages.lib.trigrams import ALPHABET, LAST_LETTER, SPACE, TRIGRAMS, character_classes, trigram_numbers
+from osler.build.files import write_text
+from osler.corpus.documents import document_files
+from osler.corpus.scanning_errors import ALPHABET, LAST_LETTER, SPACE, TRIGRAMS, character_classes, trigram_numbers
 
 MINIMUM_SHARE = 1e-6
 

@@ -1,6 +1,6 @@
 """jsonl to packed rows, filtered, deduplicated, decontaminated and tokenized: this build beside datatrove, on one core.
 
-    python -m bench.corpus --profile profiles/real-small.yaml --root DATA --peer-python PEERS/bin/python \\
+    python -m bench.corpus --profile real-small --root DATA --peer-python PEERS/bin/python \\
         --limit-megabytes 30 --out results/bench/corpus.json
 
 Our side is the stages themselves, each in a process of its own and bound by dvc.yaml as `dvc repro` binds it (bench/stage.py),
@@ -32,12 +32,14 @@ import yaml
 
 from bench.beside import PARTS, sample
 from bench.measure import REPOSITORY, costs
-from stages.lib.faults import Fault
-from stages.lib.records import Source, raw_records
-from stages.lib.stage import read_params, validated
+from osler.build.profiles import profile
+from osler.build.validation import validated
+from osler.ingest.faults import Fault
+from osler.ingest.records import raw_records
+from osler.ingest.source import Source
 
 # in order; those before and between that are not listed here (items, tokenizer) are made but not counted
-COUNTED = ("ingest@corpus", "screen@corpus", "overlap@corpus", "select", "tokenize@corpus", "pack@corpus")
+COUNTED = ("ingest@corpus", "screen@corpus", "select", "tokenize@corpus", "pack@corpus")
 JSONL: dict[str, Any] = {
     "format": "jsonl",
     "text": "{text}",
@@ -143,9 +145,7 @@ def prepared(folder: Path, params: Mapping[str, Any], root: Path, corpus: Path) 
         (raw / path).symlink_to(target.resolve())
     ours = params_for_corpus(params, raw)
     (folder / "params.yaml").write_text(yaml.safe_dump(ours, sort_keys=False), encoding="utf-8")
-    samples = ["sample@corpus"] if ours["tokenizer"]["sources"] else []
-    made = [*(f"benchmarks@{name}" for name in params["benchmark"]), COUNTED[0], "audit@corpus", *samples, "tokenizer"]
-    return [*made, *COUNTED[1:]]
+    return [*(f"benchmarks@{name}" for name in params["benchmark"]), COUNTED[0], "tokenizer", *COUNTED[1:]]
 
 
 def own_arm(name: str, folder: Path, stages: Iterable[str], megabytes: float, core: int) -> Arm:
@@ -236,7 +236,7 @@ def results(arms: list[Arm]) -> list[dict[str, Any]]:
 def main(arguments: list[str] | None = None) -> list[Arm]:
     """Prepare, run every arm, print the table and write the results."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--profile", type=Path, required=True, help="params file: settings, benchmarks, tokenizer")
+    parser.add_argument("--profile", required=True, help="of profiles/: settings, benchmarks, tokenizer")
     parser.add_argument("--root", type=Path, required=True, help="folder that the profile's paths are relative to")
     parser.add_argument("--corpus", type=Path, help="folder or file of jsonl with a field `text`")
     parser.add_argument("--peer-python", help="interpreter that has datatrove; none: our side only")
@@ -245,7 +245,7 @@ def main(arguments: list[str] | None = None) -> list[Arm]:
     parser.add_argument("--out", type=Path, required=True, help="results, JSON")
     given = parser.parse_args(arguments)
 
-    params = json.loads(json.dumps(read_params(given.profile)))
+    params = yaml.safe_load(profile(REPOSITORY, given.profile))
     sources = {"corpus": JSONL | {"path": str(given.corpus.resolve())}} if given.corpus else params["source"]
     with tempfile.TemporaryDirectory(prefix="bench-") as temporary:
         work = Path(temporary)

@@ -38,12 +38,14 @@ from typing import Any
 import numpy as np
 
 from bench.measure import ONE_THREAD
-from stages.benchmarks import Benchmark, read_items
-from stages.lib.files import write_json
-from stages.lib.items import items_frame
-from stages.lib.prompts import Item, Prompt, items_of, likeliest, limited
-from stages.lib.protocols import AnswerProtocol
-from stages.lib.section import BuildError
+from osler.build.files import write_json
+from osler.build.section import BuildError
+from osler.evaluation.benchmark_formats import items_frame
+from osler.evaluation.benchmarks import Benchmark, read_items
+from osler.evaluation.probabilities import likeliest
+from osler.evaluation.protocols import AnswerProtocol
+from osler.evaluation.questions import Item, items_of, limited
+from osler.inference.interface import Prompt
 
 TOLERANCE = 1e-4  # nats, of an option's sum
 SEED = 5
@@ -91,7 +93,7 @@ def questions(root: Path, count: int, shots: int) -> list[Question]:
 
 def pairs(tokenizer: Any, prompts: Sequence[Prompt]) -> list[tuple[str, list[str]]]:
     """The context of each prompt as text, and the continuation of each option."""
-    from stages.lib.prompt_tokens import answer_lead, prompt_texts
+    from osler.inference.prompt_tokens import answer_lead, prompt_texts
 
     lead = answer_lead(tokenizer)
     texts = prompt_texts(tokenizer, prompts)
@@ -106,7 +108,8 @@ def pairs(tokenizer: Any, prompts: Sequence[Prompt]) -> list[tuple[str, list[str
 
 def our_sums(model: Any, tokenizer: Any, prompts: Sequence[Prompt], batch_tokens: int) -> list[tuple[float, ...]]:
     """Log-likelihoods of each prompt's options, as `evaluate` asks for them."""
-    from stages.lib.scoring import LanguageModel, TorchBackend
+    from osler.inference.language_model import LanguageModel
+    from osler.inference.torch_backend import TorchBackend
 
     backend = TorchBackend(model, batch_tokens)
     return [scored.sums for scored in LanguageModel(backend, tokenizer, backend).likelihoods(prompts)]
@@ -150,7 +153,7 @@ def differences(
 
 def fitting(model: Any, tokenizer: Any, asked: Sequence[Question]) -> list[Question]:
     """The questions that the model reads whole."""
-    from stages.lib.prompt_tokens import trees
+    from osler.inference.prompt_tokens import trees
 
     forest = trees(tokenizer, [question.prompt for question in asked], model.config.max_position_embeddings)
     return [question for question, tree in zip(asked, forest, strict=True) if not tree.truncated]

@@ -1,4 +1,4 @@
-"""Write stages/lib/privacy/lexicons/ from Faker's providers and from the words of public medical and general text.
+"""Write osler/privacy/lexicons/ from Faker's providers and from the words of public medical and general text.
 
     python -m bench.lexicons ../shared/data
 
@@ -20,10 +20,10 @@ from pathlib import Path
 from faker.providers.address.en_US import Provider as Address
 from faker.providers.geo import Provider as Geo
 
-from stages.lib.files import write_text
-from stages.lib.privacy.spans import word_set
+from osler.build.files import write_text
+from osler.privacy.spans import word_set
 
-FOLDER = Path(__file__).parent.parent / "stages" / "lib" / "privacy" / "lexicons"
+FOLDER = Path(__file__).parent.parent / "osler" / "privacy" / "lexicons"
 LOCALES = word_set(
     "en_US en_GB en_IE en_IN en_NG es_ES es_MX es_AR es_CO pt_BR pt_PT fr_FR fr_CA de_DE it_IT nl_NL nl_BE sv_SE"
     " no_NO da_DK fi_FI pl_PL cs_CZ sk_SK hu_HU ro_RO hr_HR tr_TR vi_VN"

@@ -80,8 +80,8 @@ def outcome(
 
 def own_step(folder: Path, count: int, moved: bool) -> None:
     """Our packing, in a process of its own."""
-    from stages.lib.packing import packed
-    from stages.lib.shards import write_rows
+    from osler.tokens.packing import packed
+    from osler.tokens.shards import write_rows
 
     lengths = document_lengths(count)
     values = np.ones(int(lengths.sum()) if moved else 0, np.uint8)

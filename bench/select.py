@@ -19,17 +19,17 @@ import polars as pl
 import yaml
 
 from bench.measure import REPOSITORY, costs, measured
-from stages import screen, select
-from stages.lib import selection
-from stages.lib.ngrams import OVERLAPS
-from stages.lib.quality import Quality, signals
-from stages.lib.stage import validated
+from osler.build.validation import validated
+from osler.corpus import screening, selection
+from osler.corpus.contamination import OVERLAPS
+from osler.corpus.quality import Quality, signals
+from stages import select
 
 PART_DOCUMENTS = 250_000
 TARGET = 50_000_000
 
 
-def write_inputs(folder: Path, count: int, settings: screen.Screen) -> None:
+def write_inputs(folder: Path, count: int, settings: screening.Screen) -> None:
     """Documents, screens and overlaps of one source of `count` documents."""
     generator = np.random.default_rng(0)
     plain = signals(pl.Series(["The patient was seen in the clinic and has been well since the last visit."]))
@@ -42,10 +42,10 @@ def write_inputs(folder: Path, count: int, settings: screen.Screen) -> None:
         hashes = generator.integers(0, 1 << 63, len(rows), np.uint64)
         hashes[1::10] = hashes[::10][: len(hashes[1::10])]
         bands = {
-            screen.band_column(band): generator.integers(0, 1 << 63, len(rows), np.uint64)
+            screening.band_column(band): generator.integers(0, 1 << 63, len(rows), np.uint64)
             for band in range(settings.bands)
         }
-        first = bands[screen.band_column(0)]
+        first = bands[screening.band_column(0)]
         first[2::20] = first[3::20][: len(first[2::20])]
         sizes = {
             "doc_id": part["doc_id"],
@@ -80,7 +80,7 @@ def run_select(folder: Path) -> None:
     values |= {
         "licenses": validated("licenses", params["licenses"], selection.Licenses),
         "quality": validated("quality", params["quality"], Quality),
-        "screen": validated("screen", params["screen"], screen.Screen),
+        "screen": validated("screen", params["screen"], screening.Screen),
         "select": validated("select", chosen, selection.Select),
     }
     measured(lambda: select.main(**values), folder / "costs.json")
@@ -95,7 +95,7 @@ def main() -> None:
     if given.folder:
         run_select(given.folder)
         return
-    settings = validated("screen", yaml.safe_load((REPOSITORY / "params.yaml").read_text())["screen"], screen.Screen)
+    settings = validated("screen", yaml.safe_load((REPOSITORY / "params.yaml").read_text())["screen"], screening.Screen)
     spent = []
     for count in given.documents:
         with tempfile.TemporaryDirectory() as name:

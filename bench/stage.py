@@ -10,7 +10,9 @@ import sys
 from pathlib import Path
 
 from bench.measure import measured, pinned
-from stages.lib.stage import PARAMS, bound, declarations, read_params
+from osler.build.pipeline import declarations, read_params
+from osler.build.stage import bound
+from osler.build.validation import PARAMS
 
 
 def main(folder: Path, stage: str, core: int) -> None:

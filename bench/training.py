@@ -2,7 +2,7 @@
 
     python -m bench.training --peer-python PEERS/bin/python --out results/bench/training.json
 
-One model, one set of documents, one thread. `ours` is stages.lib.training.train as a stage calls it; `bare` the shortest
+One model, one set of documents, one thread. `ours` is osler.training.loop.train as a stage calls it; `bare` the shortest
 correct loop over the same batches: the model, cross-entropy, clip, AdamW; `trl` is TRL's SFTTrainer with its best-fit
 packing (bench/trl_training.py, in the peer's interpreter, whose torch may be another). The first two run in turn, again and
 again, and a ratio is the mean of the logarithms of neighbors' ratios with a 95 % interval (t).
@@ -30,13 +30,15 @@ from scipy import stats
 from torch.nn.functional import cross_entropy
 
 from bench.measure import costs
-from stages.lib.checkpoints import Checkpoint
-from stages.lib.files import write_json
-from stages.lib.launching import Launch
-from stages.lib.numerics import Numerics
-from stages.lib.recipe import Recipe, learning_rate
-from stages.lib.shards import PackedRows
-from stages.lib.training import IGNORED, NOISE_FREE_STEPS, Batch, Run, train
+from osler.build.files import write_json
+from osler.model.numerics import Numerics
+from osler.tokens.shards import PackedRows
+from osler.training.batches import IGNORED, Batch
+from osler.training.checkpoints import Checkpoint
+from osler.training.launch import Launch
+from osler.training.loop import NOISE_FREE_STEPS, train
+from osler.training.recipe import Recipe, learning_rate
+from osler.training.run import Run
 
 VOCABULARY, WIDTH, ROWS = 4096, 512, 2  # tokens in the vocabulary and in a row, rows a step
 SIZES: dict[str, Any] = {
@@ -52,7 +54,7 @@ SIZES: dict[str, Any] = {
     "eos_token_id": 2,
     "pad_token_id": None,
 }
-NUMERICS = Numerics(threads=1, dtype="float32", attention="sdpa", compile=False, liger=False)
+NUMERICS = Numerics(portable=False, threads=1, dtype="float32", attention="sdpa", compile=False, liger=False)
 LAUNCH = Launch(
     engine="python", zero_stage=None, processes=1, nodes=1, rendezvous=None, micro_batch_rows=None,
     activation_checkpointing=False, jobs=1, accept_code_change=False,
@@ -89,7 +91,7 @@ def run_of(rows: PackedRows) -> Run:
 
 
 def ours(rows: PackedRows) -> float:
-    """CPU seconds of the loop of stages.lib.training, engine and all."""
+    """CPU seconds of the loop of osler.training.loop, engine and all."""
     model = fresh_model()
     with tempfile.TemporaryDirectory() as folder:
         started = time.process_time()
@@ -180,7 +182,7 @@ def ratio(seconds: Sequence[float], of: Sequence[float]) -> dict[str, float]:
 
 def peer(rows: PackedRows, interpreter: str, folder: Path) -> dict[str, Any]:
     """What bench/trl_training.py measured on the same documents and weights."""
-    from tests.tiny import tiny_tokenizer
+    from tests.support.tiny import tiny_tokenizer
 
     fresh_model().save_pretrained(folder / "model")
     tiny_tokenizer().save_pretrained(folder / "model")

@@ -1,11 +1,15 @@
-"""Stage `anneal`: a branch of a trunk on which the learning rate falls: one point of the curve of score over tokens."""
+"""Stage `anneal`: a branch of a trunk with a falling learning rate.
 
+It is one point of the curve of score over tokens.
+"""
+
+from functools import partial
 from pathlib import Path
 
-from stages.lib.continuation import Branch, Cpt, continue_pretraining
-from stages.lib.numerics import Numerics
-from stages.lib.section import Seed
-from stages.lib.stage import run
+from osler.build.stage import run
+from osler.model.numerics import Numerics
+from osler.model.seeds import Seeds
+from osler.training.continued_pretraining import Branch, Cpt, continued
 
 
 def main(
@@ -14,15 +18,20 @@ def main(
     plan: Path,
     trained_model: Path,
     training: Path,
+    anneal: Branch,
     cpt: Cpt,
     numerics: Numerics,
-    seed: Seed,
-    anneal: Branch,
+    seeds: Seeds,
 ) -> None:
-    """Train on `anneal.tokens` tokens of the stream, from where `model` stands in it."""
-    continue_pretraining(
-        Path(__file__), model, packed, plan, trained_model, training, cpt, numerics, seed, anneal, is_branch=True
-    )
+    """Train on `anneal.tokens` tokens of the stream.
+
+    Training starts where `model` stands in it.
+    """
+    from osler.training.trained_model import Trainer  # imports torch: params are checked without it
+
+    numerics.apply()
+    training_of = partial(continued, model, packed, plan, cpt, trained_model.name, segment=anneal)
+    Trainer(Path(__file__), numerics, training_of).write(anneal.seeds or seeds[:1], trained_model, training)
 
 
 if __name__ == "__main__":

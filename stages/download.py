@@ -1,4 +1,6 @@
-"""Stage `download@name`: a dataset of the Hugging Face Hub at one commit, as the folder data/raw/<name>.
+"""Stage `download@name`: a dataset of the Hub at one commit.
+
+It becomes the folder data/raw/<name>.
 
 A source then reads it with `path: ../<name>` and `format: hub` (or the format of its files). Nothing of the package's cache
 stays beside the files, so that the same commit gives the same bytes everywhere.
@@ -9,16 +11,16 @@ from pathlib import Path
 
 from pydantic import Field
 
-from stages.lib.section import Section
-from stages.lib.snapshot import Repository, Revision, fetch
-from stages.lib.stage import run
+from osler.build.hub import CommitId, Repository, fetch
+from osler.build.section import Section
+from osler.build.stage import run
 
 
 class Download(Section):
     """A section `download.<name>`."""
 
     repository: Repository
-    revision: Revision
+    revision: CommitId
     files: tuple[str, ...] = Field(min_length=1, description="which files to take, as patterns: '*.parquet'")
 
 

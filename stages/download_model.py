@@ -1,4 +1,6 @@
-"""Stage `download_model@name`: a base model of the Hugging Face Hub at one commit, as the folder models/<name>.
+"""Stage `download_model@name`: a base model of the Hub at one commit.
+
+It becomes the folder models/<name>.
 
 Weights are taken as safetensors only. The tokenizer files are those of the stage `tokenizer`, whose vocabulary all tokens of
 the build are of, with the chat template that this build trains with; where the repository brings a tokenizer.json, its
@@ -12,13 +14,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from stages.lib.architecture import Architecture
-from stages.lib.files import file_hash, folder_hash, read_json, write_json
-from stages.lib.fingerprint import package_versions
-from stages.lib.section import BuildError
-from stages.lib.snapshot import ModelFiles
-from stages.lib.stage import run
-from stages.lib.store import link
+from osler.build.files import file_hash, folder_hash, read_json, write_json
+from osler.build.hub import ModelFiles
+from osler.build.packages import package_versions
+from osler.build.section import BuildError
+from osler.build.shard_store import link
+from osler.build.stage import run
+from osler.model.architecture import Architecture
 
 KEPT = ("config.json", "generation_config.json", "model.safetensors.index.json")  # beside the weights
 SIZES = {

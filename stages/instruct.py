@@ -1,4 +1,6 @@
-"""Stage `instruct`: conversations to chat-templated rows, packed, with the loss on response tokens only.
+"""Stage `instruct`: conversations to chat-templated rows, packed.
+
+The loss is on response tokens only.
 
 Conversations are drawn per source by weight, without repetition, in an order of the seed; those that were not drawn, do
 not fit a row or were cut are in the ledger, and counted per source in metrics/conversations.json. A conversation is one
@@ -13,22 +15,23 @@ import numpy.typing as npt
 import polars as pl
 from pydantic import Field
 
-from stages.lib import packing
-from stages.lib.conversations import tokenized
-from stages.lib.files import write_json, write_parquet
-from stages.lib.ledger import ledger as ledger_frame
-from stages.lib.mixture import Weights
-from stages.lib.progress import progress
-from stages.lib.section import BuildError, Section, Seed
-from stages.lib.shards import token_dtype, write_bounds, write_manifest, write_rows
-from stages.lib.stage import run
+from osler.build.files import write_json, write_parquet
+from osler.build.progress import progress
+from osler.build.section import BuildError, Section, Seed
+from osler.build.stage import run
+from osler.corpus.ledger import ledger as ledger_frame
+from osler.tokens import packing
+from osler.tokens.conversations import tokenized
+from osler.tokens.mixture import Weights
+from osler.tokens.shards import token_dtype, write_bounds, write_manifest, write_rows
 
 
 class Instruct(Section):
     """Section `instruct`."""
 
     weights: Weights = Field(description="shares of conversations")
-    conversations: int | None = Field(ge=1, description="in all; null takes every one")
+    conversations: int | None = Field(default=None, ge=1, description="in all; null takes every one")
+    seed: Seed = Field(description="of which conversations are drawn, and of the order of rows")
     overlong: Literal["cut", "drop"] = Field(description="what to do with a conversation longer than a row")
     benchmark_training_splits: dict[str, str] = Field(
         description="source -> benchmark: sources that are a benchmark's training split; no other may be one"
@@ -45,10 +48,11 @@ class Conversation(NamedTuple):
     learned: npt.NDArray[np.bool_]
 
 
-def drawn(
-    documents: Path, keep: Path, instruct: Instruct, seed: int
-) -> tuple[pl.DataFrame, list[dict[str, str | None]]]:
-    """The conversations to train on (source, doc_id, license, turns), and ledger rows for kept ones that were not drawn."""
+def drawn(documents: Path, keep: Path, instruct: Instruct) -> tuple[pl.DataFrame, list[dict[str, str | None]]]:
+    """The conversations to train on, and ledger rows of the others.
+
+    (source, doc_id, license, turns); the others are kept ones that were not drawn.
+    """
     total = sum(instruct.weights.values())
     if total <= 0:
         raise BuildError("params.yaml: instruct.weights: no weight above 0")
@@ -71,7 +75,7 @@ def drawn(
                 f"params.yaml: instruct.weights.{source}: its share is {count} conversations and {len(there)} are kept;"
                 " lower its weight or instruct.conversations"
             )
-        order = np.random.default_rng([seed, index, 0x1257]).permutation(len(there))
+        order = np.random.default_rng([instruct.seed, index, 0x1257]).permutation(len(there))
         chosen.append(there[order[:count]].with_columns(source=pl.lit(source)))
         skipped += [
             _row(source, doc_id, "not_drawn", f"{count} of {len(there)} were")
@@ -91,7 +95,9 @@ def _row(source: str, doc_id: str, reason: str, detail: str) -> dict[str, str | 
 def fitted(
     tokenizer: Any, conversations: pl.DataFrame, width: int, overlong: str
 ) -> tuple[list[Conversation], list[dict[str, str | None]]]:
-    """Conversations as tokens, at most `width`, and ledger rows of the longer ones, which are dropped or cut.
+    """Conversations as tokens, at most `width`, and rows for the ledger.
+
+    These are of the longer ones, which are dropped or cut.
 
     One that would be cut before its first answer is dropped too, since nothing of it could be learned.
     """
@@ -112,7 +118,10 @@ def fitted(
 def counts_per_source(
     instruct: Instruct, found: list[Conversation], ledger: list[dict[str, str | None]]
 ) -> list[dict[str, Any]]:
-    """For each source its share asked for and got, and what became of its kept conversations; for the metrics."""
+    """What became of each source's kept conversations; for the metrics.
+
+    Also its share asked for and got.
+    """
     total = sum(instruct.weights.values())
     counts = []
     for source, weight in sorted(instruct.weights.items()):
@@ -135,6 +144,40 @@ def counts_per_source(
     return counts
 
 
+def write_instructions(
+    folder: Path, found: list[Conversation], width: int, vocabulary: int, seed: int
+) -> dict[str, int]:
+    """Write conversations as packed rows with labels; counts of them.
+
+    Also their origins and a manifest; the counts are those of `packing.fill`.
+    """
+    lengths = np.array([len(conversation.ids) for conversation in found])
+    layout = packing.packed(lengths, width, seed)
+    counts = packing.fill(layout, lengths, width)
+    folder.mkdir()
+    write_rows(folder, "tokens", layout, width, token_dtype(vocabulary), lambda document, *_: found[document].ids)
+    write_rows(folder, "labels", layout, width, np.dtype(np.uint8), lambda document, *_: found[document].learned)
+    origins = sorted({(conversation.source, conversation.license) for conversation in found})
+    places = {origin: place for place, origin in enumerate(origins)}
+    own = np.array([places[conversation.source, conversation.license] for conversation in found])
+    write_bounds(folder, layout, np.arange(len(found)), own)
+    write_parquet(
+        folder / "documents.parquet", pl.DataFrame({"doc_id": [conversation.doc_id for conversation in found]})
+    )
+    write_manifest(
+        folder,
+        {
+            "conversations": len(found),
+            "learned_tokens": sum(int(conversation.learned.sum()) for conversation in found),
+            "origins": [{"source": source, "license": license} for source, license in origins],
+            "rows": counts["rows"],
+            "sequence_length_tokens": width,
+            "tokens": counts["tokens"],
+        },
+    )
+    return counts
+
+
 def main(
     documents: Path,
     keep: Path,
@@ -144,45 +187,22 @@ def main(
     conversations: Path,
     instruct: Instruct,
     sequence_length_tokens: Annotated[int, Field(ge=8)],
-    seed: Seed,
 ) -> None:
-    """Write packed rows with labels to the folder `instructions`, and the metrics `conversations`."""
+    """Write packed rows with labels to `instructions`, and the metrics `conversations`.
+
+    The ledger has who was cut or left out.
+    """
     from transformers import AutoTokenizer
 
     loaded = AutoTokenizer.from_pretrained(tokenizer)
     width = sequence_length_tokens
-    chosen, rows = drawn(documents, keep, instruct, seed)
+    chosen, rows = drawn(documents, keep, instruct)
     found, overlong = fitted(loaded, chosen, width, instruct.overlong)
     rows += overlong
     if not found:
         raise BuildError(f"params.yaml: pack.sequence_length_tokens: no conversation fits a row of {width} tokens")
-    lengths = np.array([len(conversation.ids) for conversation in found])
-    layout = packing.packed(lengths, width, seed)
-    counts = packing.fill(layout, lengths, width)
-    instructions.mkdir()
-    write_rows(
-        instructions, "tokens", layout, width, token_dtype(len(loaded)), lambda document, *_: found[document].ids
-    )
-    write_rows(instructions, "labels", layout, width, np.dtype(np.uint8), lambda document, *_: found[document].learned)
-    origins = sorted({(conversation.source, conversation.license) for conversation in found})
-    places = {origin: place for place, origin in enumerate(origins)}
-    own = np.array([places[conversation.source, conversation.license] for conversation in found])
-    write_bounds(instructions, layout, np.arange(len(found)), own)
-    write_parquet(
-        instructions / "documents.parquet", pl.DataFrame({"doc_id": [conversation.doc_id for conversation in found]})
-    )
+    counts = write_instructions(instructions, found, width, len(loaded), instruct.seed)
     learned_tokens = sum(int(conversation.learned.sum()) for conversation in found)
-    write_manifest(
-        instructions,
-        {
-            "conversations": len(found),
-            "learned_tokens": learned_tokens,
-            "origins": [{"source": source, "license": license} for source, license in origins],
-            "rows": counts["rows"],
-            "sequence_length_tokens": width,
-            "tokens": counts["tokens"],
-        },
-    )
     write_json(
         conversations,
         {

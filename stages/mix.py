@@ -1,4 +1,6 @@
-"""Stage `mix`: the plan of continued pretraining: how many rows of which source, and what that shows a model, to the token.
+"""Stage `mix`: the plan of continued pretraining.
+
+How many rows of which source, and what that shows a model, to the token.
 
 Reads the rows' bounds and no token, so a new weight costs seconds here and a training run below. Also the one writer of
 metrics/packing.json, from what each `pack` has counted.
@@ -10,12 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from stages.lib.files import write_json
-from stages.lib.mixture import Available, Mix, mixture_rates, row_order, seen
-from stages.lib.packing import packing_metrics
-from stages.lib.section import BuildError, Seed
-from stages.lib.shards import PackedRows, manifest
-from stages.lib.stage import run
+from osler.build.files import write_json
+from osler.build.section import BuildError
+from osler.build.stage import run
+from osler.tokens.mixture import Available, Mix, mixture_rates, row_order, seen
+from osler.tokens.packing import packing_metrics
+from osler.tokens.shards import PackedRows, manifest
 
 
 class _Plan(NamedTuple):
@@ -23,7 +25,7 @@ class _Plan(NamedTuple):
     order_N2: npt.NDArray[np.int64]
 
 
-def main(packed: Path, plan: Path, packing: Path, mix: Mix, seed: Seed) -> None:
+def main(packed: Path, plan: Path, packing: Path, mix: Mix) -> None:
     """Write plan/plan.json and the metrics `packing`."""
     folders = {path.parent.name: path.parent for path in sorted(packed.rglob("manifest.json"))}
     facts = {source: manifest(folder) for source, folder in folders.items()}
@@ -42,7 +44,7 @@ def main(packed: Path, plan: Path, packing: Path, mix: Mix, seed: Seed) -> None:
         available[source] = Available(there["rows"], there["tokens"])
     rates = mixture_rates(available, collections, mix)
     opened = {source: PackedRows.open(folders[source], available[source].rows) for source in rates}
-    order = row_order(rates, {source: available[source].rows for source in rates}, seed, mix.tokens)
+    order = row_order(rates, {source: available[source].rows for source in rates}, mix.seed, mix.tokens)
     rows = dict(zip(rates, np.bincount(order[:, 0], minlength=len(rates)).tolist(), strict=True))
     ledger = seen(_Plan(opened, order), len(order))
 
@@ -69,7 +71,7 @@ def main(packed: Path, plan: Path, packing: Path, mix: Mix, seed: Seed) -> None:
             "budget_tokens": mix.tokens,
             "clinical_documents": mix.clinical_documents,
             "replay_fraction": round(general / tokens, 6),
-            "seed": seed,
+            "seed": mix.seed,
             "sources": sources,
             "token_ledger": ledger,
             "tokens": tokens,

@@ -1,13 +1,18 @@
-"""Stage `neftune`: the recipe of `sft` with noise on the embeddings, scaled by each conversation's own length."""
+"""Stage `neftune`: the recipe of `sft` with noise on the embeddings.
 
+The noise is scaled by each conversation's own length.
+"""
+
+from functools import partial
 from pathlib import Path
 
 from pydantic import Field
 
-from stages.lib.finetuning import Sft, finetune
-from stages.lib.numerics import Numerics
-from stages.lib.section import Section, Seed
-from stages.lib.stage import run
+from osler.build.section import Section
+from osler.build.stage import run
+from osler.model.numerics import Numerics
+from osler.model.seeds import Seeds
+from osler.training.finetuning import Sft, finetuned
 
 
 class Neftune(Section):
@@ -21,13 +26,17 @@ def main(
     instructions: Path,
     trained_model: Path,
     training: Path,
-    sft: Sft,
     neftune: Neftune,
     numerics: Numerics,
-    seed: Seed,
+    seeds: Seeds,
+    sft: Sft,
 ) -> None:
-    """Fine-tune `model` with noise."""
-    finetune(Path(__file__), model, instructions, trained_model, training, sft, neftune.alpha, numerics, seed)
+    """Fine-tune `model` with noise, of each seed its own."""
+    from osler.training.trained_model import Trainer  # imports torch: params are checked without it
+
+    numerics.apply()
+    training_of = partial(finetuned, model, instructions, sft, trained_model.name, alpha=neftune.alpha)
+    Trainer(Path(__file__), numerics, training_of).write(seeds, trained_model, training)
 
 
 if __name__ == "__main__":

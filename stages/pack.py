@@ -1,4 +1,6 @@
-"""Stage `pack`: one source's kept documents to rows of one length, best fit, with the bounds and license of each document.
+"""Stage `pack`: one source's kept documents to rows.
+
+Rows of one length, best fit, with the bounds and license of each document.
 
 With `pack.subset` the best documents of the source by a signal of `screen` share no row with the others, and their rows
 come first, so that `mix` can have them read alone.
@@ -9,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from stages.lib import packing
-from stages.lib.packing import Pack, Subset
-from stages.lib.section import BuildError, Seed
-from stages.lib.shards import manifest, verify, write_bounds, write_manifest, write_rows
-from stages.lib.stage import run
+from osler.build.section import BuildError
+from osler.build.stage import run
+from osler.tokens import packing
+from osler.tokens.packing import Pack, Subset
+from osler.tokens.shards import manifest, verify, write_bounds, write_manifest, write_rows
 
 
 def signal_of(documents: pl.DataFrame, screens: Path, subset: Subset) -> pl.Series:
@@ -34,8 +36,11 @@ def signal_of(documents: pl.DataFrame, screens: Path, subset: Subset) -> pl.Seri
     return documents.select("doc_id").join(signals, on="doc_id", how="left", maintain_order="left")[subset.signal]
 
 
-def main(keep: Path, screens: Path, tokens: Path, packed: Path, pack: Pack, seed: Seed) -> None:
-    """Write rows to the folder `packed`; tokens of kept documents in = tokens in rows out, checked."""
+def main(keep: Path, screens: Path, tokens: Path, packed: Path, pack: Pack) -> None:
+    """Write rows to the folder `packed`.
+
+    Tokens of kept documents in = tokens in rows out, checked.
+    """
     verify(tokens)
     facts = manifest(tokens)
     parts = sorted(tokens.glob("part-*.bin"))
@@ -56,7 +61,7 @@ def main(keep: Path, screens: Path, tokens: Path, packed: Path, pack: Pack, seed
     first = np.zeros(len(kept), np.bool_)
     if pack.subset:
         first = packing.best(signal_of(kept, screens, pack.subset).to_numpy(), lengths, pack.subset)
-    layout = packing.packed_apart(lengths, first, width, seed)
+    layout = packing.packed_apart(lengths, first, width, pack.seed)
     counts = packing.fill(layout, lengths, width)
     if counts["truncated_tokens"] or counts["documents_cut"]:
         raise BuildError(f"{packed}: {counts}: a document was lost or cut in packing")

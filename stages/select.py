@@ -1,21 +1,27 @@
-"""Stage `select`: which documents to keep, which to hold out, and why the others were dropped (stages/lib/selection.py).
+"""Stage `select`: which documents to keep, and why others go.
+
+It also says which to hold out (osler/corpus/selection.py).
 
 Documents = kept + ledger rows, for every source. Only candidates and held-out texts are read, and one band of all documents
 is held at a time: 5 s and 0.3 GB for 31,000 documents of 100 MB; bench/select.py has the cost of millions.
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 
-from stages.lib.documents import COLLECTIONS, document_files
-from stages.lib.files import read_json, write_json, write_parquet
-from stages.lib.ledger import ledger as ledger_frame
-from stages.lib.quality import INSTRUCTION_RULES, RULES, Quality, reasons
-from stages.lib.section import BuildError
-from stages.lib.selection import (
+from osler.build.files import read_json, write_json, write_parquet
+from osler.build.section import BuildError
+from osler.build.stage import run
+from osler.corpus.documents import COLLECTIONS, document_files
+from osler.corpus.ledger import ledger as ledger_frame
+from osler.corpus.quality import INSTRUCTION_RULES, RULES, Quality, reasons
+from osler.corpus.screening import Screen, band_column
+from osler.corpus.selection import (
     HELDOUT_DOMAINS,
     Licenses,
     Select,
@@ -25,9 +31,7 @@ from stages.lib.selection import (
     shared_items,
     touched_items,
 )
-from stages.lib.shingles import U64
-from stages.lib.stage import run
-from stages.screen import Screen, band_column
+from osler.corpus.word_hashes import U64
 
 
 def sources(documents: Path, priority: tuple[str, ...]) -> dict[str, str]:
@@ -48,8 +52,10 @@ def sources(documents: Path, priority: tuple[str, ...]) -> dict[str, str]:
 
 
 def read_screened(documents: Path, screens: Path, collections: dict[str, str], quality: Quality) -> pl.DataFrame:
-    """All documents in order of preference: source, collection, doc_id, origin, license, bytes, words, text_hash, and the
-    `reason` and `detail` of the first rule of quality that a document breaks; its signals are left behind.
+    """All documents in order of preference, with what was measured of them.
+
+    source, collection, doc_id, origin, license, bytes, words, text_hash, and the `reason` and `detail` of the first rule
+    of quality that a document breaks; its signals are left behind.
 
     Raises:
         BuildError: a part's screen is not of its documents.
@@ -86,14 +92,20 @@ def refuse_licenses(documents: pl.DataFrame, licenses: Licenses) -> None:
 
 
 def band_of(screens: Path, collections: dict[str, str], band: int) -> U64:
-    """One band of every document, in the order of `read_screened`: all that is held of the bands at a time."""
+    """One band of every document, in the order of `read_screened`.
+
+    It is all that is held of the bands at a time.
+    """
     column = band_column(band)
     parts = [part for name in collections for part in document_files(screens / name)]
     return np.concatenate([pl.read_parquet(part, columns=[column])[column].to_numpy() for part in parts])
 
 
 def texts_of(documents: Path, collections: dict[str, str], wanted: pl.DataFrame) -> list[str]:
-    """The texts of `wanted` (source, doc_id), in its order; sources must be contiguous there."""
+    """The texts of `wanted` (source, doc_id), in its order.
+
+    Sources must be contiguous there.
+    """
     texts: list[str] = []
     for (name,), rows in wanted.group_by("source", maintain_order=True):
         files = document_files(documents / collections[str(name)] / str(name))
@@ -101,6 +113,23 @@ def texts_of(documents: Path, collections: dict[str, str], wanted: pl.DataFrame)
         joined = rows.select("doc_id").join(scan.collect(), on="doc_id", how="left", maintain_order="left")
         texts += joined["text"].to_list()
     return texts
+
+
+def write_corpus(file: Path, counts: Mapping[str, Any], ingested: Mapping[str, Any]) -> None:
+    """Write the metrics of what was kept.
+
+    The sources are a list, which DVC leaves out of `dvc metrics diff`: a column for each total, not for each source's.
+    """
+    totals = {key: sum(found[key] for found in counts.values()) for key in ("documents", "kept", "kept_bytes")}
+    rows = [{"source": name, **counts[name], "ingest": ingested[name]} for name in counts]
+    write_json(file, totals | {"sources": rows})
+
+
+def write_phi(file: Path, audited: Mapping[str, Any], ingested: Mapping[str, Any]) -> None:
+    """Write the metrics of screened identifiers."""
+    screened_sources = [{"source": name, **audit} for name, audit in audited.items() if audit["action"]]
+    replaced = sum(sum(found["identifiers"].values()) for found in ingested.values())
+    write_json(file, {"identifiers_found": replaced, "sources": screened_sources})
 
 
 def main(
@@ -121,7 +150,7 @@ def main(
     contamination: Path,
     phi: Path,
 ) -> None:
-    """Write `keep`, `heldout`, `ledger`, the items still `touched`, and the metrics `corpus`, `contamination` and `phi`."""
+    """Write the keep-lists, held-out documents, ledger, items still touched, and metrics."""
     collections = sources(documents, select.priority)
     screened = read_screened(documents, screens, collections, quality)
     refuse_licenses(screened, licenses)
@@ -155,15 +184,9 @@ def main(
     shared = shared_items(overlap, decided, select.contaminated_coverage)
     leaked = decided.filter(pl.col("reason").is_in(["contaminated", "contaminated_twin"]))
     write_json(contamination, {"documents_dropped": len(leaked), "shared": shared})
-    totals = {key: sum(found[key] for found in metrics.values()) for key in ("documents", "kept", "kept_bytes")}
-    # the sources in a list, which DVC leaves out of `dvc metrics diff`: a column for each total, not for each source's
     ingested = {name: read_json(counts / f"{name}.json") for name in collections}
-    rows = [{"source": name, **metrics[name], "ingest": ingested[name]} for name in metrics]
-    write_json(corpus, totals | {"sources": rows})
-    audited = {name: read_json(audits / f"{name}.json") for name in collections}
-    screened_sources = [{"source": name, **audit} for name, audit in audited.items() if audit["action"]]
-    replaced = sum(sum(found["identifiers"].values()) for found in ingested.values())
-    write_json(phi, {"identifiers_found": replaced, "sources": screened_sources})
+    write_corpus(corpus, metrics, ingested)
+    write_phi(phi, {name: read_json(audits / f"{name}.json") for name in collections}, ingested)
     for name, found in metrics.items():
         listed = ", ".join(f"{count} {reason}" for reason, count in found["dropped"].items())
         print(f"{name}: {found['documents']} documents, {found['kept']} kept" + (f", {listed}" if listed else ""))

@@ -1,18 +1,26 @@
-"""Stage `sft`: instruct fine-tuning with the loss on response tokens only (Med42-v2's recipe, arXiv 2408.06142)."""
+"""Stage `sft`: instruct fine-tuning with the loss on responses only.
 
+It is Med42-v2's recipe, arXiv 2408.06142.
+"""
+
+from functools import partial
 from pathlib import Path
 
-from stages.lib.finetuning import Sft, finetune
-from stages.lib.numerics import Numerics
-from stages.lib.section import Seed
-from stages.lib.stage import run
+from osler.build.stage import run
+from osler.model.numerics import Numerics
+from osler.model.seeds import Seeds
+from osler.training.finetuning import Sft, finetuned
 
 
 def main(
-    model: Path, instructions: Path, trained_model: Path, training: Path, sft: Sft, numerics: Numerics, seed: Seed
+    model: Path, instructions: Path, trained_model: Path, training: Path, numerics: Numerics, seeds: Seeds, sft: Sft
 ) -> None:
-    """Fine-tune `model`."""
-    finetune(Path(__file__), model, instructions, trained_model, training, sft, 0.0, numerics, seed)
+    """Fine-tune `model`, of each seed its own."""
+    from osler.training.trained_model import Trainer  # imports torch: params are checked without it
+
+    numerics.apply()
+    training_of = partial(finetuned, model, instructions, sft, trained_model.name)
+    Trainer(Path(__file__), numerics, training_of).write(seeds, trained_model, training)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
-"""Write the invented clinic: documents in four formats, instructions, items of a benchmark and of tasks, planted faults.
+"""Write the invented clinic.
+
+Documents in four formats, instructions, items of a benchmark and of tasks, planted faults.
 
     python -m stages.synthesize        # as DVC runs it; about 1 s
 
-What they are: stages/lib/corpus.py. The formats are four so that the default build goes through every reader.
+What they are: osler/synthetic/clinic.py. The formats are four so that the default build goes through every reader.
 """
 
 import gzip
@@ -15,18 +17,18 @@ from typing import Any
 
 import polars as pl
 
-from stages.lib.corpus import (
-    Synthesize,
+from osler.build.files import write_bytes, write_parquet, write_text
+from osler.build.stage import run
+from osler.synthetic.clinic import (
     benchmark_items,
     clinical_documents,
     clinical_instructions,
     general_instructions,
     town_documents,
 )
-from stages.lib.files import write_bytes, write_parquet, write_text
-from stages.lib.invented_tasks import findings, readings
-from stages.lib.knowledge import CLINICAL_KINDS, knowledge_base
-from stages.lib.stage import run
+from osler.synthetic.knowledge import CLINICAL_KINDS, knowledge_base
+from osler.synthetic.settings import Synthesize
+from osler.synthetic.tasks import findings, readings
 
 LICENSE = "CC0-1.0"
 

@@ -1,10 +1,13 @@
-"""Stage `tasks@name`: the rows of one generative task in one schema, rows in = rows out. Under a second for 1,000."""
+"""Stage `tasks@name`: one generative task in one schema.
+
+Rows in = rows out. Under a second for 1,000.
+"""
 
 from pathlib import Path
 
-from stages.lib.files import write_parquet
-from stages.lib.stage import run
-from stages.lib.tasks import Task, task_rows, tasks_frame
+from osler.build.files import write_parquet
+from osler.build.stage import run
+from osler.evaluation.tasks import Task, task_rows, tasks_frame
 
 
 def main(raw: Path, task: Task, name: str, items: Path) -> None:

@@ -1,4 +1,7 @@
-"""Stage `tokenize`: one source's documents to a token shard a part, kept or not: a new keep-list costs no tokenizing."""
+"""Stage `tokenize`: one source's documents to token shards.
+
+A shard a part, of documents kept or not: a new keep-list costs no tokenizing.
+"""
 
 from collections import Counter
 from functools import partial
@@ -7,20 +10,23 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from stages.lib.documents import document_files
-from stages.lib.files import folder_hash, write_parquet
-from stages.lib.section import BuildError
-from stages.lib.shards import token_dtype, write_manifest
-from stages.lib.stage import run
-from stages.lib.store import Store, link
-from stages.lib.tokenization import encoder
+from osler.build.files import folder_hash, write_parquet
+from osler.build.section import BuildError
+from osler.build.shard_store import Store, link
+from osler.build.stage import run
+from osler.corpus.documents import document_files
+from osler.tokens.shards import token_dtype, write_manifest
+from osler.tokens.tokenizers import encoder
 
 BATCH_DOCUMENTS = 1000
 SAMPLE_DOCUMENTS = 200  # spread over the part, to compare encoders on
 
 
 def tokenized_part(part: Path, folder: Path, tokenizer: Path) -> None:
-    """Write the token shard of one part: every document of it, in order."""
+    """Write the token shard of one part.
+
+    Every document of it, in order.
+    """
     from tokenizers import Tokenizer
 
     described = Tokenizer.from_file(str(tokenizer / "tokenizer.json"))

@@ -1,4 +1,8 @@
-"""Stage `tokenizer`: train a byte-pair encoding on the samples, or convert the base model's own tokenizer file.
+"""Stage `tokenizer`: train a byte-pair encoding, or convert one.
+
+It trains on samples of documents, or converts the base model's own tokenizer file.
+
+Which sources are sampled is a list: a new one, of which DVC notices that it lies among the documents, changes no byte of it.
 
 Writes a standard Hugging Face tokenizer folder with the chat template that instructions and prompts are rendered with. It puts
 <s> before a text, as models that read documents so expect from whoever loads them; the build itself writes its marks.
@@ -8,8 +12,8 @@ from pathlib import Path
 
 import polars as pl
 
-from stages.lib.stage import run
-from stages.lib.tokenization import (
+from osler.build.stage import run
+from osler.tokens.tokenizers import (
     BOS,
     EOS,
     UNKNOWN,
@@ -20,7 +24,17 @@ from stages.lib.tokenization import (
 )
 
 
-def main(samples: Path, trained_model: Path, tokenizer: TokenizerSettings) -> None:
+def sample(documents: Path, limit_bytes: int) -> list[str]:
+    """The first texts of a source until they reach `limit_bytes`.
+
+    At least one.
+    """
+    texts = pl.scan_parquet(documents / "*.parquet").select("text")
+    size = pl.col("text").str.len_bytes()
+    return texts.filter(size.cum_sum() - size < limit_bytes).collect()["text"].to_list()
+
+
+def main(documents: Path, trained_model: Path, tokenizer: TokenizerSettings) -> None:
     """Write the tokenizer folder `trained_model`."""
     from tokenizers.processors import TemplateProcessing
     from transformers import PreTrainedTokenizerFast
@@ -28,8 +42,8 @@ def main(samples: Path, trained_model: Path, tokenizer: TokenizerSettings) -> No
     if tokenizer.kind == "bpe":
         texts = (
             text
-            for source in sorted(tokenizer.sources)
-            for text in pl.read_parquet(samples / f"{source}.parquet")["text"]
+            for source, collection in sorted(tokenizer.sources.items())
+            for text in sample(documents / collection / source, tokenizer.sample_limit_bytes)
         )
         fast = trained_bpe(texts, tokenizer.vocabulary_size)
     else:

@@ -1,11 +1,15 @@
-"""Stage `trunk`: a segment of continued pretraining at the peak rate, that others can go on from."""
+"""Stage `trunk`: a segment of continued pretraining at the peak rate.
 
+Other segments and branches can go on from it.
+"""
+
+from functools import partial
 from pathlib import Path
 
-from stages.lib.continuation import Cpt, Segment, continue_pretraining
-from stages.lib.numerics import Numerics
-from stages.lib.section import Seed
-from stages.lib.stage import run
+from osler.build.stage import run
+from osler.model.numerics import Numerics
+from osler.model.seeds import Seeds
+from osler.training.continued_pretraining import Cpt, Segment, continued
 
 
 def main(
@@ -16,11 +20,18 @@ def main(
     training: Path,
     cpt: Cpt,
     numerics: Numerics,
-    seed: Seed,
+    seeds: Seeds,
     trunk: Segment,
 ) -> None:
-    """Train on `trunk.tokens` tokens of the stream, from where `model` stands in it."""
-    continue_pretraining(Path(__file__), model, packed, plan, trained_model, training, cpt, numerics, seed, trunk)
+    """Train on `trunk.tokens` tokens of the stream.
+
+    Training starts where `model` stands in it.
+    """
+    from osler.training.trained_model import Trainer  # imports torch: params are checked without it
+
+    numerics.apply()
+    training_of = partial(continued, model, packed, plan, cpt, trained_model.name, segment=trunk)
+    Trainer(Path(__file__), numerics, training_of).write(trunk.seeds or seeds[:1], trained_model, training)
 
 
 if __name__ == "__main__":

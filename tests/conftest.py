@@ -5,10 +5,21 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
-from tests.project import Project, copied, ran
+from tests.support.project import Project, copied, ran
 
-settings.register_profile("untimed", deadline=None)  # the first example may compile what it calls
-settings.load_profile("untimed")
+# no deadline: the first example may compile what it calls
+settings.register_profile(
+    "same", deadline=None, derandomize=True
+)  # the same examples everywhere: green here is green there
+settings.register_profile(
+    "random", deadline=None
+)  # pytest --hypothesis-profile random looks for new ones; what it finds is kept
+settings.load_profile("same")
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Bytes are called by their number: those of a compressed file hold the time, and processes would disagree on names."""
+    return f"{len(val)}-bytes" if isinstance(val, bytes) else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

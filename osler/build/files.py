@@ -1,0 +1,80 @@
+"""Write artifacts: whole or not at all, and the same bytes for the same values.
+
+Every writer goes through a temporary name beside the target and `os.replace`, so that a killed stage leaves no half file
+and a hard link into the DVC cache is never written through.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+
+def _replace(path: Path, write: Callable[[Path], object]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write `content`."""
+    _replace(path, lambda temporary: temporary.write_bytes(content))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` as UTF-8 with the line ends it has."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as JSON with sorted keys.
+
+    NaN is an error, since DVC would call such a file changed for ever.
+    """
+    write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """The contents of a JSON file."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def write_parquet(path: Path, frame: pl.DataFrame) -> None:
+    """Write `frame` as Parquet with zstd.
+
+    The bytes depend on its rows and on the polars version only.
+    """
+    _replace(path, lambda temporary: frame.write_parquet(temporary, compression="zstd", statistics=False))
+
+
+def file_hash(path: Path) -> str:
+    """blake2b-128 of the file's bytes, hexadecimal."""
+    digest = hashlib.blake2b(digest_size=16)
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def digest_of(folder: Path, files: Iterable[Path]) -> str:
+    """The digest of some `files` of a folder, hexadecimal.
+
+    It is blake2b-128 over their names, relative to the folder, and their bytes, in the order given.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    for path in files:
+        digest.update(f"{path.relative_to(folder).as_posix()}\0{file_hash(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def folder_hash(folder: Path) -> str:
+    """`digest_of` all files below `folder`."""
+    return digest_of(folder, sorted(path for path in folder.rglob("*") if path.is_file()))

@@ -1,0 +1,79 @@
+"""Files of a repository of the Hugging Face Hub at one commit: what the stages that reach the network share.
+
+`make` keeps all other stages offline. A token for a gated repository comes from the environment (HF_TOKEN) or from
+`hf auth login`, never from params.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from osler.build.section import BuildError, Section
+
+ROOT = Path(__file__).resolve().parents[2]
+Repository = Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$", description="on the Hub, owner/name")]
+CommitId = Annotated[
+    str, Field(pattern=r"^[0-9a-f]{40}$", description="commit: a branch would give other bytes tomorrow")
+]
+
+
+class ModelFiles(Section):
+    """What to take of a model's repository, in a params section."""
+
+    repository: Repository
+    revision: CommitId
+    files: tuple[str, ...] = Field(min_length=1, description="which files to take, as patterns: 'model*.safetensors'")
+
+    @field_validator("files")
+    @classmethod
+    def _safetensors(cls, files: tuple[str, ...]) -> tuple[str, ...]:
+        if wrong := [name for name in files if not name.endswith((".safetensors", ".json"))]:
+            raise ValueError(f"{', '.join(wrong)}: only .safetensors and .json are taken; other weights may run code")
+        return files
+
+    def fetched(self, key: str) -> Path:
+        """The folder below scratch/ with the files.
+
+        They are fetched where they are not there yet.
+
+        Args:
+            key: the params section, for messages.
+        Raises:
+            BuildError: they cannot be fetched, or hold no safetensors or no config.json.
+        """
+        folder = ROOT / "scratch/models" / self.repository.replace("/", "--") / self.revision
+        fetch("model", self.repository, self.revision, self.files, folder, key)
+        if not any(folder.glob("*.safetensors")) or not (folder / "config.json").is_file():
+            raise BuildError(f"params.yaml: {key}.files: no *.safetensors or no config.json among the files taken")
+        return folder
+
+
+def fetch(
+    kind: Literal["dataset", "model"], repository: str, revision: str, files: Sequence[str], folder: Path, key: str
+) -> None:
+    """Fill `folder` with the files that match one of the patterns `files`.
+
+    What is there already is not fetched again. The files are real ones, not links into a cache. What the package notes
+    about them is in the folder `.cache` beside them.
+
+    Args:
+        key: the params section, for messages.
+    Raises:
+        BuildError: the commit cannot be fetched, or no file matches.
+    """
+    quiet = "0" if sys.stderr.isatty() else "1"
+    os.environ |= {"HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_PROGRESS_BARS": quiet, "HF_HUB_DISABLE_TELEMETRY": "1"}
+    from huggingface_hub import snapshot_download  # reads these when it is imported
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        snapshot_download(repository, repo_type=kind, revision=revision, local_dir=folder, allow_patterns=list(files))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise BuildError(f"params.yaml: {key}: {repository} could not be fetched: {reason}") from None
+    if not any(path.is_file() and ".cache" not in path.parts for path in folder.rglob("*")):
+        raise BuildError(f"params.yaml: {key}.files: no file of {repository} matches")

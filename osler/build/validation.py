@@ -1,0 +1,113 @@
+"""A value of params as the type it should be, or one line that says what is wrong."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from osler.build.section import BuildError
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+PARAMS = "params.yaml"
+SHOWN_CHARACTERS = 80  # of a wrong value
+SHOWN_PROBLEMS = 5  # in one line
+NO_LIST = {"list_type", "tuple_type", "too_long", "too_short"}  # pydantic's types of errors about a list as a whole
+NOUNS = {"array": "list", "integer": "whole number", "number": "number", "string": "text"}
+WORDS = ("none", "one", "two", "three", "four", "five")
+
+
+def validated(key: str, value: Any, annotation: Any, file: str = PARAMS) -> Any:
+    """`value` as `annotation`, strictly.
+
+    It goes through JSON, so that a list in YAML may be a tuple.
+
+    Raises:
+        BuildError: names the file, each key at fault, what it should be and what it is.
+    """
+    try:
+        return TypeAdapter(annotation).validate_json(json.dumps(value), strict=True)
+    except ValidationError as error:
+        problems = error.errors()
+        deeper = {problem["loc"][:-1] for problem in problems if problem["loc"]}
+        problems = [problem for problem in problems if problem["loc"] not in deeper]  # a list whose values are wrong
+        missing = {problem["loc"] for problem in problems if problem["type"] == "missing"}
+        lines = [_problem(key, problem, missing, annotation) for problem in problems]
+        more = f"; and {len(lines) - SHOWN_PROBLEMS} more" if len(lines) > SHOWN_PROBLEMS else ""
+        raise BuildError(f"{file}: {'; '.join(lines[:SHOWN_PROBLEMS])}{more}") from None
+    except (TypeError, ValueError) as error:
+        raise BuildError(f"{file}: {key}: {error}") from None
+
+
+def _problem(key: str, problem: "ErrorDetails", missing: set[tuple[int | str, ...]], annotation: Any) -> str:
+    """One of pydantic's errors as "key: what is wrong (what it is)".
+
+    Args:
+        key: of the value that was validated.
+        problem: the error.
+        missing: places of all keys that are missing, one of which an unknown key may mean.
+        annotation: of the value, for what a list should be.
+    """
+    *above, last = problem["loc"] or ("",)
+    where, message = ".".join([key, *map(str, problem["loc"])]), problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "extra_forbidden":
+        meant = suggestion(str(last), [str(loc[-1]) for loc in missing if list(loc[:-1]) == above])
+        return f"{where}: unknown key{meant or ', take it out'}"
+    if problem["type"] == "missing":
+        return f"{where}: {message}"
+    if problem["type"] == "value_error" and isinstance(problem["input"], dict):
+        return f"{where}: {message}"  # keys that do not agree: the message names them
+    if problem["type"] in NO_LIST:
+        message = f"must be {wanted_list(TypeAdapter(annotation).json_schema(), problem['loc'])}"
+    quotes = (
+        "; put it in quotes" if problem["type"] == "string_type" and isinstance(problem["input"], dict | list) else ""
+    )
+    return f"{where}: {message} (it is {shown_value(problem['input'])}){quotes}"
+
+
+def shown_value(value: Any) -> str:
+    """A value as YAML has it, on one line, cut if long."""
+    text = repr(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + "..."
+
+
+def wanted_list(schema: Mapping[str, Any], place: Sequence[int | str]) -> str:
+    """What a list should be, as "a list of two numbers".
+
+    Args:
+        schema: of the value that the list is, or lies in, as JSON schema.
+        place: of the list, as keys and positions from there.
+    """
+    definitions, found = schema.get("$defs", {}), schema
+    for part in (*place, None):
+        kinds = [
+            definitions[one["$ref"].rpartition("/")[2]] if "$ref" in one else one for one in found.get("anyOf", [found])
+        ]
+        found = next((one for one in kinds if one.get("type") == ("object" if isinstance(part, str) else "array")), {})
+        if isinstance(part, str):
+            found = found.get("properties", {}).get(part) or found.get("additionalProperties") or {}
+        elif isinstance(part, int):
+            found = found.get("items") or {}
+    types = {one.get("type") for one in (*found.get("prefixItems", ()), found.get("items") or {})} - {None}
+    noun = NOUNS.get(types.pop(), "value") if len(types) == 1 else "value"
+    least, most = found.get("minItems", 0), found.get("maxItems")
+    bounds = {"at least": least or None, "at most": most} if least != most else {"": most}
+    counted = " and ".join(f"{bound} {_word(count)}" for bound, count in bounds.items() if count is not None)
+    is_one = (most or least) == 1
+    return " ".join(f"a list of {counted} {noun if is_one else f'{noun}s'}".split())
+
+
+def _word(count: int) -> str:
+    return WORDS[count] if count < len(WORDS) else str(count)
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """A hint at a known name that `name` is much like.
+
+    It is ", did you mean ...?" where one of `known` is much like `name`, else nothing.
+    """
+    alike = get_close_matches(name, list(known), n=1)
+    return f", did you mean {alike[0]}?" if alike else ""

@@ -1,0 +1,6 @@
+"""What people type: osler COMMAND.
+
+In: the project as it lies.
+Out: text, or the file that was asked for.
+Called by: people; no stage.
+"""

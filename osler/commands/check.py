@@ -1,0 +1,202 @@
+"""`osler check`: is params.yaml whole, known and in range?
+
+DVC notices a changed value, but not a misspelled section that no stage declares, and a pipe in a folder hangs it. The check
+says so before anything is built. It reads no file of the data but lists them: 1 s for 100,000.
+"""
+
+import importlib
+import re
+import sys
+from collections import Counter
+from collections.abc import Collection, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any, get_type_hints
+
+from osler.build.pipeline import ROOT, Declaration, declarations, param_name, read_params
+from osler.build.profiles import NAMED
+from osler.build.section import BuildError
+from osler.build.validation import PARAMS, suggestion, validated
+from osler.commands.references import check_references, raw_paths
+from osler.evaluation.benchmarks import Benchmark
+from osler.evaluation.tasks import Task
+from osler.inference.vllm_backend import check_vllm
+from osler.ingest.archives import REFUSED, raw_files
+from osler.ingest.records import SUFFIXES, files_of_format
+from osler.ingest.source import Source
+from osler.privacy.keys import secret
+from osler.privacy.screening import check_detector
+from osler.training.arithmetic import ADVICE, is_as_committed
+from osler.training.continued_pretraining import Branch, Segment
+from osler.training.launch import Launch, command
+
+# used by dvc.yaml's templates or by osler.commands.launch, declared by no stage
+NOT_BOUND = ("root", "corpus", "evaluated", "launch")
+NO_MODELS = {"models/tokenizer", "models/encoders"}
+NAME = re.compile("[A-Za-z0-9_][A-Za-z0-9_-]*")
+# sections of a stage for each entry, of which there may be none
+EMPTY_ALLOWED = ("synthesize", "download", "download_model", "pretrain", "architecture", "trunk", "anneal", "task")
+
+
+def check_names(params: Mapping[str, Any], root: Path) -> None:
+    """The sections that dvc.yaml makes stages from must be mappings.
+
+    Names of their entries become part of a path and of a key.
+
+    Raises:
+        BuildError: names the key.
+    """
+    templates = set(re.findall(r"\$\{(\w+)", (root / "dvc.yaml").read_text(encoding="utf-8"))) - {"key", "item"}
+    for key in sorted(templates):
+        if key not in params:
+            near = suggestion(key, set(map(str, params)) - templates).replace("did you mean", "but there is")
+            raise BuildError(f"{PARAMS}: {key}: missing{near.rstrip('?')}; dvc.yaml makes stages from it")
+        if key == "evaluated" and (
+            not isinstance(params[key], list)
+            or not all(isinstance(model, str) for model in params[key])
+            or not 0 < len(set(params[key])) == len(params[key])
+        ):
+            raise BuildError(f"{PARAMS}: evaluated: must be a list of models, each once (it is {params[key]!r})")
+        if key not in ("root", "evaluated") and not isinstance(params[key], Mapping):
+            raise BuildError(f"{PARAMS}: {key}: must be a mapping, {{}} where there is nothing (it is {params[key]!r})")
+    if not isinstance(params["tokenizer"].get("sources"), Mapping):
+        raise BuildError(f"{PARAMS}: tokenizer.sources: must be a mapping, source: collection")
+    for key in ("source", "benchmark"):
+        if not params[key]:
+            raise BuildError(f"{PARAMS}: {key}: empty; a build needs at least one")
+    for key in NAMED:
+        for name in params[key]:
+            if not isinstance(name, str) or not NAME.fullmatch(name):
+                raise BuildError(
+                    f"{PARAMS}: {key}: {name!r} cannot be a name; use letters, digits, `_` and `-`, and quotes around"
+                    " digits alone"
+                )
+    for key, kind in (("trunk", Segment), ("anneal", Branch)):
+        for name, section in params[key].items():
+            validated(f"{key}.{name}", section, kind)
+    for name in params["trunk"]:
+        before, seen = name, {name}
+        while (before := params["trunk"].get(before, {"from": ""})["from"].removeprefix("trunk-")) in params["trunk"]:
+            if before in seen:
+                raise BuildError(
+                    f"{PARAMS}: trunk.{name}.from: a circle of segments; one of them has to start from base"
+                )
+            seen.add(before)
+    for key, model in (("source", Source), ("benchmark", Benchmark), ("task", Task)):
+        for name, section in params[key].items():
+            if Path(validated(f"{key}.{name}", section, model).path).is_absolute():
+                raise BuildError(f"{PARAMS}: {key}.{name}.path: must be relative to `root` (it is {section['path']!r})")
+
+
+def check_sections(params: Mapping[str, Any], root: Path) -> None:
+    """Validate what stages declare; refuse sections that none declares.
+
+    Raises:
+        BuildError: names the keys.
+    """
+    check_names(params, root)
+    stages = declarations(root, params).values()
+    declared_keys = {key.split(".")[0] for stage in stages for key in (*stage.params, *stage.missing_params)}
+    undeclared = sorted(map(str, set(params) - declared_keys - {*NOT_BOUND, *EMPTY_ALLOWED}))
+    unknown = ", ".join(undeclared)
+    if missing := sorted({key for stage in stages for key in stage.missing_params}):
+        instead = f"; in its place stands {unknown}, that no stage declares" if unknown else ""
+        raise BuildError(f"{PARAMS}: {', '.join(missing)}: missing{instead}; see profiles/ for the keys there are")
+    if unknown:
+        near = suggestion(undeclared[0], declared_keys | {*NOT_BOUND, *EMPTY_ALLOWED})
+        raise BuildError(f"{PARAMS}: {unknown}: no stage declares it{near or ', take it out'}")
+    if len(makers := [key for key in ("pretrain", "download_model") if "base" in params[key]]) != 1:
+        raise BuildError(
+            f"{PARAMS}: pretrain.base, download_model.base: {' and '.join(makers) or 'none'} set; one of them makes the base model"
+        )
+    check_outs(stages)
+    for stage in stages:
+        module = importlib.import_module(f"stages.{stage.name.partition('@')[0]}")
+        hints = get_type_hints(module.main, include_extras=True)
+        for key, value in stage.params.items():
+            validated(key, value, hints[param_name(key, value)])
+    command(validated("launch", params.get("launch"), Launch), "stages.cpt", "localhost")
+
+
+def check_outs(stages: Collection[Declaration]) -> None:
+    """Check that no two stages make the same.
+
+    Every model that is read must be made, too.
+
+    Raises:
+        BuildError: names the stages and the path.
+    """
+    made = Counter(out for stage in stages for out in stage.outs)
+    if twice := sorted(out for out, times in made.items() if times > 1):
+        names = ", ".join(stage.name for stage in stages if twice[0] in stage.outs)
+        raise BuildError(f"{PARAMS}: {names}: all would make {twice[0]}; give one another name")
+    models = ", ".join(sorted(PurePosixPath(out).name for out in set(made) - NO_MODELS if "models/" in out))
+    for stage in stages:
+        kind, _, name = stage.name.partition("@")
+        for dep in stage.deps:
+            if not dep.startswith("models/") or (
+                dep in made and not (kind == "evaluate" and f"models/{name}" in NO_MODELS)
+            ):
+                continue
+            if kind in ("evaluate", "trunk", "anneal"):
+                key = "evaluated" if kind == "evaluate" else f"{kind}.{name}.from"
+                raise BuildError(
+                    f"{PARAMS}: {key}: {PurePosixPath(dep).name}: no model of this build, which are {models}"
+                )
+            raise BuildError(
+                f"{PARAMS}: pretrain: no stage makes {dep}, which {stage.name} reads; give a model that name"
+            )
+
+
+def check_files(params: Mapping[str, Any], root: Path) -> None:
+    """Files, keys, detectors and programs that sections name must be there.
+
+    At each path lie files of the format, and nothing that would hang or stop DVC.
+
+    DVC reads every file of a folder, hidden ones too, to hash it: a pipe has no end, a link to nothing no bytes, and a
+    name that is no UTF-8 cannot be listed. 1 s for 100,000 files.
+
+    Raises:
+        BuildError: names key and file.
+    """
+    for name, section in params["source"].items():
+        source = validated(f"source.{name}", section, Source)
+        if source.phi:
+            secret(source.phi, name)
+            check_detector(source.phi, name)
+    if vllm := params["evaluate"]["vllm"]:
+        check_vllm(vllm["version"], params["architecture"]["hidden_size"] // params["architecture"]["heads"])
+    for kind, name, path in raw_paths(params, root):
+        key = f"{PARAMS}: {kind}.{name}.path"
+        form = params[kind][name]["format"]
+        try:
+            files = files_of_format(path, form) if form in SUFFIXES and kind != "benchmark" else raw_files(path, ("",))
+        except BuildError as error:
+            raise BuildError(f"{key}: {error}") from None
+        for file in files:
+            if file.fault and file.fault.reason in REFUSED:
+                raise BuildError(f"{key}: {path / file.name}: {file.fault.detail}; take it out of the folder")
+            if re.search("[\ud800-\udfff]", str(file.path)):
+                raise BuildError(f"{key}: {str(file.path)!r}: a name that is no UTF-8; rename it")
+
+
+def check(root: Path) -> None:
+    """Check the params.yaml in `root`.
+
+    Raises:
+        BuildError: the first problem found.
+    """
+    params = read_params(root / PARAMS)
+    check_sections(params, root)
+    check_references(params, root)
+    check_files(params, root)
+
+
+def say() -> None:
+    """Check params.yaml, and say where this machine computes otherwise.
+
+    Otherwise than the machine that the results were committed from; that is no error.
+    """
+    check(ROOT)
+    print(f"{PARAMS}: no problem found")
+    if not is_as_committed(ROOT, wait=False):
+        print(ADVICE, file=sys.stderr)

@@ -1,0 +1,299 @@
+"""The command `osler`: what people type, its arguments and its help.
+
+Each command imports what it runs when it runs.
+
+`osler` of a project's environment serves the project stood in, also another clone or a temporary copy: it becomes
+`python -m osler` of that folder. DVC's own commands (`dvc repro`, `dvc exp run`) stay DVC's.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from osler.build.section import BuildError
+
+NAME = "osler"
+ROOT = Path(__file__).resolve().parents[2]
+
+app = typer.Typer(
+    name=NAME,
+    help="A build system for clinical language models. `dvc repro` builds; these commands look before and after.",
+    epilog="Start with `make repro`; then `osler show`, `osler plan`. README.md has the first hour.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help is there in half the time
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@contextmanager
+def one_line_errors(pipes: bool = False) -> Iterator[None]:
+    """A BuildError as one line and exit status 1.
+
+    Args:
+        pipes: end quietly where the reader of the output does (`| head`).
+    """
+    if pipes:
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    try:
+        yield
+    except BuildError as error:
+        sys.exit(f"{NAME}: {error}")
+
+
+@app.command()
+def check() -> None:
+    """Is params.yaml whole, known and in range?
+
+    Looks at every section, every name that refers to another one, and whether raw files are there. Writes nothing. 3 s.
+
+    \b
+    Example:
+        osler check
+    """
+    from osler.commands import check as command
+
+    with one_line_errors():
+        command.say()
+
+
+@app.command()
+def profile(
+    name: Annotated[str | None, typer.Argument(help="a file of profiles/, without .yaml", show_default=False)] = None,
+    root: Annotated[
+        str | None, typer.Option(help="absolute folder that the profile's paths are relative to", show_default=False)
+    ] = None,
+    diff: Annotated[
+        bool, typer.Option("--diff", help="show what NAME would change in params.yaml, leaf by leaf")
+    ] = False,
+    new: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="print a first profile for the files of this folder", show_default=False),
+    ] = None,
+) -> None:
+    """Write params.yaml from a profile, or show the difference.
+
+    \b
+    Examples:
+        osler profile real-small --root /data
+        osler profile mistral-7b --diff
+        osler profile --new /data/our-notes > profiles/ours.yaml
+    """
+    from osler.commands import profile as command
+
+    with one_line_errors():
+        command.say(name, root, diff, new)
+
+
+@app.command()
+def plan(
+    profile: Annotated[
+        str | None,
+        typer.Argument(help="a file of profiles/, without .yaml; else the params in force", show_default=False),
+    ] = None,
+    root: Annotated[
+        str | None,
+        typer.Option(help="with a profile: absolute folder that its paths are relative to", show_default=False),
+    ] = None,
+    launch: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="another value of `launch`; may be repeated", show_default=False),
+    ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(help="a100, h100 ...: for device-hours, and to see what does not fit", show_default=False),
+    ] = None,
+    mfu: Annotated[float, typer.Option(help="share of the device's peak that is reached")] = 0.4,
+    price: Annotated[
+        float | None, typer.Option(help="of an hour of one device, in any currency", show_default=False)
+    ] = None,
+    conversation_tokens: Annotated[int, typer.Option(help="assumed where none are tokenized yet")] = 500,
+) -> None:
+    """What would run and why, and what training would cost.
+
+    Before anything runs, and without writing anything.
+
+    \b
+    Examples:
+        osler plan
+        osler plan mixtral-8x7b --root /data
+        osler plan --device h100 --mfu 0.4 --price 2.5
+        osler plan mistral-7b --launch nodes=8
+    """
+    from osler.commands import plan as command
+
+    with one_line_errors(pipes=True):
+        asked = command.Asked(tuple(launch or ()), device, mfu, price, conversation_tokens)
+        command.say(asked, profile, root)
+
+
+@app.command()
+def show() -> None:
+    """What the last build found.
+
+    Accuracies with intervals, claims, and where the report lies.
+
+    \b
+    Example:
+        osler show
+    """
+    from osler.commands import show as command
+
+    with one_line_errors(pipes=True):
+        command.say()
+
+
+@app.command()
+def trace(
+    doc_id: Annotated[
+        str,
+        typer.Argument(
+            help="<source>/<id>, as in data/documents and the ledgers; for a row without id <source>/<origin>"
+        ),
+    ],
+) -> None:
+    """Where a document came from and where it went.
+
+    \b
+    Example:
+        osler trace notes/note-0012
+    """
+    from osler.commands import trace as command
+
+    with one_line_errors(pipes=True):
+        command.say(doc_id)
+
+
+@app.command()
+def compare(
+    first: Annotated[str, typer.Argument(metavar="REV_A", help="what is compared with")],
+    second: Annotated[str, typer.Argument(metavar="REV_B", help="the other build")] = "workspace",
+    protocol: Annotated[
+        str | None,
+        typer.Option(help="how answers are read; default: the headline protocol of both", show_default=False),
+    ] = None,
+    json: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="write all rows and tests there too", show_default=False)
+    ] = None,
+) -> None:
+    """Is the difference between two builds real?
+
+    Paired tests on the answers to each item.
+
+    A revision is a branch, tag, commit, the name of a DVC experiment, or `workspace`.
+
+    \b
+    Examples:
+        osler compare HEAD workspace
+        osler compare main alpha-10 --json compared.json
+    """
+    from osler.commands import compare as command
+
+    with one_line_errors(pipes=True):
+        command.say(first, second, protocol, json)
+
+
+@app.command()
+def ablate(
+    pairs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="KEY=VALUE,VALUE,...", help="params to vary; `seeds` are averaged over", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Every combination of values, summed up over seeds.
+
+    Each is a DVC experiment, run one after another. What is done is not run again.
+
+    \b
+    Example:
+        osler ablate neftune.alpha=0,5,10,15 seeds=1,2,3
+    """
+    from osler.commands import ablate as command
+
+    with one_line_errors():
+        command.say(pairs or [])
+
+
+@app.command()
+def export(
+    model: Annotated[str, typer.Argument(help="its name in models/, one of `evaluated`")],
+    folder: Annotated[Path, typer.Argument(help="where to; a new or empty folder")],
+) -> None:
+    """A model and its card as a Hugging Face folder.
+
+    \b
+    Example:
+        osler export cpt-neftune /some/folder
+    """
+    from osler.commands import export as command
+
+    with one_line_errors():
+        command.say(model, folder)
+
+
+@app.command()
+def doctor() -> None:
+    """What this machine and its packages can do, in one screen.
+
+    \b
+    Example:
+        osler doctor
+    """
+    from osler.commands import doctor as command
+
+    with one_line_errors(pipes=True):
+        command.say()
+
+
+@app.command(hidden=True)
+def launch(stage: Annotated[str, typer.Argument(help="a training stage, as dvc.yaml calls it")]) -> None:
+    """Start a training stage as the section `launch` says.
+
+    Called by DVC (`dvc repro cpt`).
+    """
+    from osler.commands import launch as command
+
+    command.become_trainer(stage)
+
+
+@app.command(hidden=True)
+def docs(
+    check: Annotated[bool, typer.Option("--check", help="only say whether a generated part is out of date")] = False,
+) -> None:
+    """Write the generated parts of README.md and docs/."""
+    from osler.commands import docs as command
+
+    with one_line_errors():
+        command.say(app, check)
+
+
+def project_of(folder: Path) -> Path | None:
+    """The nearest Osler project at `folder` or above it."""
+    for place in (folder, *folder.parents):
+        if (place / "dvc.yaml").is_file() and (place / "osler/__main__.py").is_file():
+            return place
+    return None
+
+
+def console() -> None:
+    """The console script: become `python -m osler` of the project stood in."""
+    asks_for_help = len(sys.argv) == 1 or {"-h", "--help"} & set(sys.argv) or "_OSLER_COMPLETE" in os.environ
+    project = project_of(Path.cwd()) or (ROOT if asks_for_help else None)
+    if project is None:
+        sys.exit(f"{NAME}: {Path.cwd()} is in no project (no dvc.yaml beside osler/); cd into one")
+    paths = [str(project), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
+    os.execve(sys.executable, [sys.executable, "-P", "-m", NAME, *sys.argv[1:]], environment)
+
+
+def run(arguments: Sequence[str] | None = None) -> None:
+    """Run a command line."""
+    app(args=arguments, prog_name=NAME)

@@ -1,0 +1,357 @@
+"""`osler plan`: what a build would run, and what training would cost.
+
+Which stages would run and why (params, code, data), as `dvc repro` decides. Per training stage tokens, steps, FLOPs and memory
+on each device as `launch` lays it out (osler/model/cost_estimates.py has the formulas and their sources). What of the data is
+not there, and models that other package versions trained. Reads and hashes what changed, as `dvc status` does, and writes
+nothing. 7 s of CPU time on the default.
+"""
+
+import math
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, cast
+
+import yaml
+
+from osler.build.files import read_json
+from osler.build.fingerprint import edited, fingerprint
+from osler.build.packages import installed
+from osler.build.pipeline import ROOT, Declaration, artifact_name, declarations, read_params
+from osler.build.profiles import profile
+from osler.build.provenance import FILE, provenance
+from osler.build.reruns import Rerun, StageCode, changes, producers, reruns
+from osler.build.section import BuildError
+from osler.build.stages import TRAINING, stage_modules
+from osler.build.validation import PARAMS, suggestion, validated
+from osler.commands.check import check_sections
+from osler.commands.profile import filled
+from osler.model.architecture import Architecture
+from osler.model.cost_estimates import Memory, Placement, device_memory, parameters, planned_flops
+from osler.model.devices import DEVICES, Device
+from osler.training.launch import Launch, command
+
+NO_ROOT = "/no/root/given"
+SHOWN_REASONS = 8  # of a stage
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How costs are to be counted: devices, prices, and what is assumed.
+
+    Attributes:
+        launch: `key=value` in place of what the section `launch` says.
+        device: a name in DEVICES.
+        mfu: share of the device's peak that is reached.
+        price: of an hour of one device.
+        conversation_tokens: of a conversation, where none are tokenized yet.
+    """
+
+    launch: tuple[str, ...] = ()
+    device: str | None = None
+    mfu: float = 0.4
+    price: float | None = None
+    conversation_tokens: int = 500
+
+    def check(self) -> None:
+        """Raises a BuildError for what is out of range."""
+        if self.device is not None and self.device not in DEVICES:
+            meant = suggestion(self.device, list(DEVICES))
+            raise BuildError(f"--device {self.device}: not known{meant}; there are {', '.join(sorted(DEVICES))}")
+        if not 0 < self.mfu <= 1:
+            raise BuildError(f"--mfu {self.mfu:g}: must be above 0 and at most 1")
+        if self.price is not None and not 0 <= self.price < math.inf:
+            raise BuildError(f"--price {self.price:g}: must be at least 0")
+        if self.conversation_tokens < 1:
+            raise BuildError(f"--conversation-tokens {self.conversation_tokens}: must be at least 1")
+        if self.price is not None and not self.device:
+            raise BuildError("--price: needs --device")
+
+
+@dataclass(frozen=True)
+class TrainingCost:
+    """What one training stage costs.
+
+    It is the cost of one seed; `seeds` is how many the stage trains.
+    """
+
+    tokens: int
+    about: bool  # tokens are an assumption, since what is read has not been made yet
+    steps: int
+    flops: float
+    memory: Memory
+    seeds: int = 1
+
+
+def missing_data(stages: Mapping[str, Declaration], root: Path) -> list[tuple[str, str]]:
+    """Files that stages read and nobody has put there.
+
+    They are given as (path, stage), and no stage makes them.
+    """
+    return [
+        (path, name)
+        for name, made in producers(stages).items()
+        for path, makers in made.items()
+        if not makers and not (root / path).exists()
+    ]
+
+
+def instruction_tokens(params: Mapping[str, Any], folder: Path | None, conversation_tokens: int) -> tuple[int, bool]:
+    """Tokens of one epoch of fine-tuning, and whether they are assumed.
+
+    They are counted in `folder`, if `instruct` has made it and would not run. Else they are an assumption.
+    """
+    if folder and (folder / "manifest.json").is_file():
+        return int(read_json(folder / "manifest.json")["tokens"]), False
+    longest = min(conversation_tokens, params["pack"]["sequence_length_tokens"])
+    return params["instruct"]["conversations"] * longest, True
+
+
+def placement(launch: Mapping[str, Any], others: Sequence[str]) -> Placement:
+    """Section `launch` as far as it decides what a device holds.
+
+    `others` are `key=value` in place of what the section says.
+
+    Raises:
+        BuildError: no such key, or no such value.
+    """
+    values = dict(launch)
+    for pair in others:
+        key, _, value = pair.partition("=")
+        try:
+            values[key] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise BuildError(f"--launch {pair}: not a value in YAML") from None
+    where = "--launch" if others else PARAMS
+    given = cast(Launch, validated("launch", values, Launch, where))
+    try:
+        command(given, "stages.cpt", "localhost")
+    except BuildError as error:
+        raise BuildError(str(error).replace(PARAMS, where, 1)) from None
+    return Placement.model_validate(given.model_dump(include=set(Placement.model_fields)))
+
+
+def training(name: str, params: Mapping[str, Any], instructions: tuple[int, bool], placed: Placement) -> TrainingCost:
+    """The cost of the training stage `name`.
+
+    `instructions` are the tokens of an epoch, and whether they are assumed.
+    """
+    stage, _, instance = name.partition("@")
+    width = params["pack"]["sequence_length_tokens"]
+    if stage == "pretrain":
+        recipe, tokens, about = params["pretrain"][instance], params["pretrain"][instance]["tokens"], False
+    elif stage == "cpt":
+        recipe, tokens, about = params["cpt"], params["mix"]["tokens"], False
+    elif stage in ("trunk", "anneal"):
+        recipe, tokens, about = params["cpt"], params[stage][instance]["tokens"], False
+    else:
+        recipe = params["sft"]
+        tokens, about = round(instructions[0] * recipe["epochs"]), instructions[1]
+    architecture = Architecture.model_validate(params["architecture"])
+    vocabulary, batch = params["tokenizer"]["vocabulary_size"], recipe["batch_tokens"]
+    return TrainingCost(
+        tokens,
+        about,
+        -(-tokens // batch),
+        planned_flops(architecture, vocabulary, tokens, width),
+        device_memory(architecture, vocabulary, params["numerics"]["dtype"], placed, batch // width, width),
+        trained_seeds(name, params),
+    )
+
+
+def trained_seeds(name: str, params: Mapping[str, Any]) -> int:
+    """How many models the training stage `name` makes.
+
+    Of trunks and branches it is one, unless their section lists more.
+    """
+    stage, _, instance = name.partition("@")
+    if stage in ("trunk", "anneal"):
+        return len(params[stage][instance].get("seeds") or [None])
+    return len(params["seeds"])
+
+
+def drift(root: Path, stages: Mapping[str, Declaration]) -> dict[str, list[str]]:
+    """Packages that changed since models were trained, and those models.
+
+    A change is written `torch 2.12.0 -> 2.13.0`. With it come the models that the first version trained, where another
+    one is installed.
+
+    Raises:
+        BuildError: a provenance.json is odd; see `osler.build.provenance`.
+    """
+    found: dict[str, list[str]] = {}
+    for out in (out for stage in stages.values() for out in stage.outs if artifact_name(out, True) == "trained_model"):
+        if not (root / out / FILE).is_file():
+            continue
+        recorded = provenance(root / out, root).get("packages", {})
+        for package, then in recorded.items():
+            now = installed(package) or "not installed"
+            if now != then:
+                found.setdefault(f"{package} {then} -> {now}", []).append(out)
+    return found
+
+
+def run_lines(found: Mapping[str, Rerun], stages: int) -> Iterator[str]:
+    """Which stages would run.
+
+    First come those with reasons of their own, instances with the same ones together. After them come those that
+    follow.
+    """
+    yield f"{len(found)} of {stages} stages would run" + (":" if found else "")
+    groups: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for name, rerun in found.items():
+        if rerun.reasons:
+            stage, _, instance = name.partition("@")
+            groups.setdefault((stage, rerun.reasons), []).append(instance)
+    for (stage, reasons), instances in groups.items():
+        several = f" ({', '.join(instances)})" if len(instances) > 1 else f"@{instances[0]}" if instances[0] else ""
+        more = f"; and {len(reasons) - SHOWN_REASONS} more" if len(reasons) > SHOWN_REASONS else ""
+        yield f"  {stage}{several}: {'; '.join(reasons[:SHOWN_REASONS])}{more}"
+    if follow := [name for name, rerun in found.items() if not rerun.reasons]:
+        yield f"  and, unless what they read comes out as it was: {', '.join(follow)}"
+
+
+def gigabytes(value: float) -> str:
+    """Three digits, or all before the point."""
+    return f"{value / 1e9:,.0f}" if value >= 1e11 else f"{value / 1e9:.3g}"
+
+
+def cost_lines(
+    costs: Mapping[str, TrainingCost], params: Mapping[str, Any], placed: Placement, device: Device | None
+) -> Iterator[str]:
+    """A table of the training stages."""
+    architecture = Architecture.model_validate(params["architecture"])
+    counted = parameters(architecture, params["tokenizer"]["vocabulary_size"])
+    kind = "Mixtral" if architecture.experts else "Mistral"
+    active = f", {counted.active:,} active" if counted.active != counted.total else ""
+    engine = placed.engine + (f" with ZeRO {placed.zero_stage}" if placed.zero_stage else "")
+    again = ", activation checkpointing" if placed.activation_checkpointing else ""
+    rows = f", micro-batches of {placed.micro_batch_rows} rows" if placed.micro_batch_rows else ""
+    devices = f"{placed.devices} devices" if placed.devices > 1 else "one device"
+    yield f"{kind} of {counted.total:,} parameters{active}; {engine} on {devices}{rows}{again}, {params['numerics']['dtype']}."
+    yield "FLOPs are 6 x tokens x (active parameters + layers x hidden size x row length); memory in GB on each device."
+    yield "Steps are those of full rows; metrics/packing.json says how full they are once `mix` has run."
+    heads = ("tokens", "steps", "FLOPs", "weights", "gradients", "optimizer", "activations", "sum")
+    yield f"  {'':<16}" + "".join(f"{head:>13}" for head in heads)
+    for name, cost in costs.items():
+        memory = cost.memory
+        parts = (memory.weights, memory.gradients, memory.optimizer, memory.activations, memory.total)
+        sign = "~" if cost.about else ""
+        cells = (f"{sign}{cost.tokens:,}", f"{sign}{cost.steps:,}", f"{sign}{cost.flops:.3g}", *map(gigabytes, parts))
+        full = " does not fit" if device and memory.total > device.memory_bytes else ""
+        yield f"  {name:<16}" + "".join(f"{cell:>13}" for cell in cells) + full
+    if several := [name for name, cost in costs.items() if cost.seeds > 1]:
+        yield f"  each of one seed; {', '.join(f'{name} trains {costs[name].seeds}' for name in several)}"
+    if any(cost.about for cost in costs.values()):
+        yield "  ~ assumed, since the conversations have not been tokenized yet (--conversation-tokens)"
+
+
+def hours_lines(
+    costs: Mapping[str, TrainingCost], placed: Placement, device: str, mfu: float, price: float | None, dtype: str
+) -> Iterator[str]:
+    """Device-hours, days and cost of `costs` together."""
+    if dtype != "bfloat16":
+        yield f"device-hours are told for numerics.dtype bfloat16 only; it is {dtype}"
+        return
+    flops = sum(cost.flops * cost.seeds for cost in costs.values())
+    hours = flops / (DEVICES[device].flops_per_second * mfu) / 3600
+    money = f", {hours * price:,.0f} at {price:g} an hour" if price is not None else ""
+    yield (
+        f"{', '.join(costs) or 'no training'}: {hours:,.0f} device-hours of {device}"
+        f" ({DEVICES[device].flops_per_second / 1e12:g} TFLOP/s, MFU {mfu:g}), {hours / placed.devices / 24:,.1f} days on"
+        f" {placed.devices}{money}"
+    )
+
+
+def report(
+    params: Mapping[str, Any],
+    stages: Mapping[str, Declaration],
+    found: Mapping[str, Rerun] | None,
+    root: Path,
+    asked: Asked,
+) -> Iterator[str]:
+    """All that is printed.
+
+    `found` is None for a profile that is not in force.
+    """
+    if found is not None:
+        yield from run_lines(found, len(stages))
+        yield ""
+    missing = missing_data(stages, root)
+    if missing:
+        yield "not there, and no stage makes it:"
+        for path, name in missing:
+            yield f"  {path.replace(NO_ROOT, '<root>')}, for {name}"
+        yield ""
+    placed = placement(params["launch"], asked.launch)
+    out = next(out for out in stages["instruct"].outs if artifact_name(out, True) == "instructions")
+    made = found is not None and "instruct" not in found
+    instructions = instruction_tokens(params, root / out if made else None, asked.conversation_tokens)
+    names = [name for name in stages if name.partition("@")[0] in TRAINING]
+    costs = {name: training(name, params, instructions, placed) for name in names}
+    yield from cost_lines(costs, params, placed, DEVICES.get(asked.device or ""))
+    if asked.device:
+        counted = {name: cost for name, cost in costs.items() if found is None or name in found}
+        yield from hours_lines(counted, placed, asked.device, asked.mfu, asked.price, params["numerics"]["dtype"])
+    for change, models in drift(root, stages).items():
+        yield f"package {change}, since it trained {', '.join(models)}"
+
+
+def in_force(root: Path) -> tuple[dict[str, Any], dict[str, Declaration], dict[str, Rerun]]:
+    """Params and stages of a project, and which would run.
+
+    The project is the one in `root`.
+    """
+    params = read_params(root / PARAMS)
+    if not isinstance(params.get("root"), str):
+        raise BuildError(f"{PARAMS}: root: must be a folder's path; name the profile instead, or fill it")
+    check_sections(params, root)
+    stages = declarations(root, params)
+    codes = {}
+    for name, module in stage_modules(root).items():
+        path = f"fingerprints/{name}.fp"
+        on_disk = (root / path).read_text(encoding="utf-8") if (root / path).is_file() else None
+        now = fingerprint(module, root, with_packages=name not in TRAINING)
+        new = edited(module, root, on_disk) if on_disk and on_disk != now else []
+        codes[path] = StageCode(now, on_disk, tuple(new))
+    return params, stages, reruns(stages, changes(root), codes)
+
+
+def of_profile(name: str, folder: str | None) -> tuple[dict[str, Any], dict[str, Declaration]]:
+    """Params and stages of a profile.
+
+    They are as if it was in force with `folder` as its root.
+
+    Raises:
+        BuildError: there is no such profile, or it is not whole.
+    """
+    text = profile(ROOT, name)
+    with TemporaryDirectory() as temporary:
+        project = Path(temporary)
+        (project / ".dvc").mkdir()
+        (project / ".dvc/config").write_text("[core]\n    no_scm = true\n    analytics = false\n", encoding="utf-8")
+        shutil.copy(ROOT / "dvc.yaml", project)
+        given = folder or (NO_ROOT if "\nroot: null" in text else None)
+        (project / PARAMS).write_text(filled(text, given), encoding="utf-8")
+        params = read_params(project / PARAMS)
+        check_sections(params, project)
+        return params, declarations(project, params)
+
+
+def say(asked: Asked, profile: str | None, root: str | None) -> None:
+    """Print the plan of the params in force, or of a profile.
+
+    Raises:
+        BuildError: an argument out of range, or params that are not whole.
+    """
+    asked.check()
+    if root and not profile:
+        raise BuildError("--root: needs a profile; the params in force have their own")
+    found = None
+    if profile:
+        params, stages = of_profile(profile, root)
+    else:
+        params, stages, found = in_force(ROOT)
+    print("\n".join(list(report(params, stages, found, ROOT, asked))))

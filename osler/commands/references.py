@@ -1,0 +1,245 @@
+"""What sections of params.yaml say of each other: names, paths and numbers."""
+
+import os
+from collections.abc import Collection, Iterator, Mapping
+from os.path import normpath
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from osler.build.section import BuildError
+from osler.build.validation import PARAMS
+from osler.training.launch import Launch
+
+
+def check_references(params: Mapping[str, Any], root: Path) -> None:
+    """Names and paths that sections give each other must exist.
+
+    Raises:
+        BuildError: names the key that points nowhere, or the two that disagree.
+    """
+    if not isinstance(params.get("root"), str):
+        raise BuildError(
+            f"{PARAMS}: root: must be a folder's path; `make profile NAME=... ROOT=/absolute/folder` fills it"
+        )
+    if not isinstance(params.get("corpus"), Mapping):
+        raise BuildError(f"{PARAMS}: corpus: must be a mapping, source: collection")
+    check_source_names(params)
+    check_licenses(params)
+    refuse_training_splits(params)
+    refuse_learned_tasks(params)
+    check_rows(params)
+    check_segments(params)
+    check_evaluation(params)
+    for kind, name, path in raw_paths(params, root):
+        if not os.path.lexists(path):
+            raise BuildError(f"{PARAMS}: {kind}.{name}.path: {path} does not exist")
+
+
+def names_of_others(
+    params: Mapping[str, Any], texts: Mapping[str, str], instructions: Collection[str]
+) -> Iterator[tuple[str, Any, Collection[Any]]]:
+    """Each key that lists names of another section.
+
+    Yields:
+        The key, the names there, the names that may be there.
+
+    Args:
+        params: all of them.
+        texts: the sources that are text to train on, with their collections.
+        instructions: the other sources.
+    """
+    general = {source for source, collection in texts.items() if collection == "general"}
+    splits = {(source, benchmark) for source in params["instruct"]["weights"] for benchmark in params["benchmark"]}
+    yield "tokenizer.sources", params["tokenizer"]["sources"].items(), texts.items()
+    yield "mix.weights", params["mix"]["weights"], texts
+    yield "mix.epochs", params["mix"]["epochs"], texts
+    yield "instruct.weights", params["instruct"]["weights"], instructions
+    yield "instruct.benchmark_training_splits", params["instruct"]["benchmark_training_splits"].items(), splits
+    for name, section in params["pretrain"].items():
+        yield f"pretrain.{name}.weights", section["weights"], general
+    for name, section in params["strategies"].items():
+        if section and section.get("models") is not None:
+            yield f"strategies.{name}.models", section["models"], params["evaluated"]
+
+
+def check_source_names(params: Mapping[str, Any]) -> None:
+    """Names of sources, benchmarks and models must be some.
+
+    Lists of all sources must be whole.
+
+    Raises:
+        BuildError: names the key and the name.
+    """
+    collections = {name: source["collection"] for name, source in params["source"].items()}
+    texts = {name: collection for name, collection in collections.items() if collection != "instructions"}
+    _agree("corpus", params["corpus"], texts, "the text sources of `source` with their collections")
+    for key, names, known in names_of_others(params, texts, set(collections) - set(texts)):
+        if wrong := sorted(map(_shown, set(names) - set(known))):
+            raise BuildError(f"{PARAMS}: {key}: {', '.join(wrong)}: not among {', '.join(sorted(map(_shown, known)))}")
+        is_read_by_weight = key.endswith(".weights") and not (key == "mix.weights" and params["mix"]["epochs"])
+        if is_read_by_weight and not any(names.values()):
+            raise BuildError(f"{PARAMS}: {key}: no weight above 0; give a share to one of {', '.join(sorted(known))}")
+    priority = params["select"]["priority"]
+    if twice := sorted({name for name in priority if priority.count(name) > 1}):
+        raise BuildError(f"{PARAMS}: select.priority: {', '.join(twice)}: named twice; take one out")
+    _agree("select.priority", dict.fromkeys(priority), dict.fromkeys(collections), "every source once")
+
+
+def check_licenses(params: Mapping[str, Any]) -> None:
+    """Where another license stops a build, that of each source is allowed.
+
+    Raises:
+        BuildError: names the source and its license.
+    """
+    if params["licenses"]["outside"] != "stop":
+        return
+    for name, source in params["source"].items():
+        if source.get("license_field") is None and source["license"] not in params["licenses"]["allow"]:
+            raise BuildError(
+                f"{PARAMS}: source.{name}.license: {source['license']}: not in `licenses.allow`; add it there, or set"
+                " `licenses.outside` to ledger"
+            )
+
+
+def check_rows(params: Mapping[str, Any]) -> None:
+    """Rows must fit the model's positions, batches, and processes.
+
+    Raises:
+        BuildError: names the keys.
+    """
+    width, positions = params["pack"]["sequence_length_tokens"], params["architecture"]["maximum_positions"]
+    if positions < width:
+        raise BuildError(
+            f"{PARAMS}: architecture.maximum_positions: {positions}, below pack.sequence_length_tokens {width}"
+        )
+    if params["mix"]["clinical_documents"] == "subset" and params["pack"]["subset"] is None:
+        raise BuildError(
+            f"{PARAMS}: mix.clinical_documents: subset, but pack.subset is null; say there which documents"
+        )
+    recipes = {f"pretrain.{name}": section for name, section in params["pretrain"].items()}
+    processes = Launch.model_validate(params["launch"]).world()
+    for key, section in (recipes | {"cpt": params["cpt"], "sft": params["sft"]}).items():
+        rows, rest = divmod(section["batch_tokens"], width)
+        if rest:
+            raise BuildError(
+                f"{PARAMS}: {key}.batch_tokens: {section['batch_tokens']} is no multiple of"
+                f" pack.sequence_length_tokens {width}"
+            )
+        if rows % processes:
+            raise BuildError(
+                f"{PARAMS}: launch: {processes} processes do not divide the {rows} rows of {key}.batch_tokens"
+                f" {section['batch_tokens']}"
+            )
+
+
+def check_segments(params: Mapping[str, Any]) -> None:
+    """A segment of continued pretraining must be a step long.
+
+    Raises:
+        BuildError: names the segment.
+    """
+    for key in ("trunk", "anneal"):
+        for name, section in params[key].items():
+            if section["tokens"] < params["cpt"]["batch_tokens"]:
+                raise BuildError(
+                    f"{PARAMS}: {key}.{name}.tokens: {section['tokens']}, less than a step of cpt.batch_tokens"
+                )
+
+
+def check_evaluation(params: Mapping[str, Any]) -> None:
+    """Strategies, protocols and tasks must fit each other and the model.
+
+    Raises:
+        BuildError: names the key.
+    """
+    strategies, evaluate, positions = (
+        params["strategies"], params["evaluate"], params["architecture"]["maximum_positions"],
+    )  # fmt: skip
+    if strategies["zero_shot"] is None and evaluate["compared"]:
+        raise BuildError(f"{PARAMS}: evaluate.compared: zero_shot answers in these, and strategies.zero_shot is null")
+    near = [name for name in ("knn_few_shot", "medprompt") if strategies[name]]
+    if evaluate["vllm"] and evaluate["vllm"]["scores"] and near and params["encoder"]["embeddings"] is None:
+        raise BuildError(
+            f"{PARAMS}: evaluate.vllm.scores: vLLM gives no hidden states, by which {' and '.join(near)} would find"
+            " near questions; set encoder.embeddings, or these strategies to null"
+        )
+    limits = {
+        f"strategies.{name}.limit_tokens": section["limit_tokens"]
+        for name, section in strategies.items()
+        if section and "limit_tokens" in section
+    }
+    limits |= {"evaluate.generation_limit_tokens": evaluate["generation_limit_tokens"]}
+    limits |= {f"task.{name}.limit_tokens": section["limit_tokens"] for name, section in params["task"].items()}
+    for key, tokens in limits.items():
+        if tokens >= positions:
+            raise BuildError(
+                f"{PARAMS}: {key}: {tokens} leave no room for a prompt in architecture.maximum_positions {positions}"
+            )
+    if both := sorted(set(params["task"]) & set(params["benchmark"])):
+        raise BuildError(f"{PARAMS}: task.{both[0]}: is a benchmark too; give one another name")
+
+
+def raw_paths(params: Mapping[str, Any], root: Path) -> list[tuple[str, str, Path]]:
+    """Where all that the build does not make itself lies.
+
+    Returns:
+        ("source", "benchmark" or "task", its name, its path).
+    """
+    folder = root / params["root"]
+    made = [f"data/raw/{name}" for name in (*params["synthesize"], *params["download"])]
+    if params["root"] in made and not folder.exists():
+        return []
+    return [
+        (kind, name, folder / section["path"])
+        for kind in ("source", "benchmark", "task")
+        for name, section in params[kind].items()
+    ]
+
+
+def _shown(name: Any) -> str:
+    return ": ".join(map(str, name)) if isinstance(name, tuple) else str(name)
+
+
+def refuse_training_splits(params: Mapping[str, Any]) -> None:
+    """Training splits of benchmarks are learned only if `instruct.benchmark_training_splits` names them.
+
+    A source counts as one if its path lies in the benchmark's or holds it, or its name has the benchmark's among its parts
+    (`medqa_train`); what else is one only its user can know. Test items are found by `overlap`, wherever they stand.
+
+    Raises:
+        BuildError: names the source and the benchmark.
+    """
+    for source in sorted(params["instruct"]["weights"]):
+        for benchmark, section in params["benchmark"].items():
+            own, other = (PurePosixPath(normpath(path)) for path in (params["source"][source]["path"], section["path"]))
+            is_near = own == other or own in other.parents or other in own.parents or f"_{benchmark}_" in f"_{source}_"
+            if is_near and params["instruct"]["benchmark_training_splits"].get(source) != benchmark:
+                raise BuildError(
+                    f"{PARAMS}: instruct.weights.{source}: by its name or path a split of the benchmark {benchmark}; if it is"
+                    f" its training split and shall be learned, write {source}: {benchmark} under"
+                    " instruct.benchmark_training_splits"
+                )
+
+
+def refuse_learned_tasks(params: Mapping[str, Any]) -> None:
+    """No source may read a task's file.
+
+    Its targets would be learned, and what else is in the folder with them.
+
+    Raises:
+        BuildError: names the source and the task.
+    """
+    for source, section in sorted(params["source"].items()):
+        for task, tested in params["task"].items():
+            own, other = (PurePosixPath(normpath(each["path"])) for each in (section, tested))
+            if own == other or own in other.parents or other in own.parents:
+                raise BuildError(
+                    f"{PARAMS}: source.{source}.path: {own} and task.{task}.path {other} lie in one another; name the file"
+                    " of the training split in one and that of the test split in the other"
+                )
+
+
+def _agree(key: str, given: Mapping[str, Any], expected: Mapping[str, Any], meaning: str) -> None:
+    if dict(given) != dict(expected):
+        wrong = sorted({str(name) for name, _ in set(given.items()) ^ set(expected.items())})
+        raise BuildError(f"{PARAMS}: {key}: must be {meaning}; check {', '.join(wrong)}")

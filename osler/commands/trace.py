@@ -1,0 +1,150 @@
+"""`osler trace`: where a document came from, and where it ended.
+
+It ended in a shard, a row and models, or was dropped for a reason. Only what the build wrote is read: documents, ledgers,
+tokens, rows, and the provenance of each model. That holds the hash of the rows that the model was trained on, so a model of
+other rows is not named. Takes seconds a source.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from osler.build.artifacts import Artifacts
+from osler.build.pipeline import ROOT, declarations, read_params
+from osler.build.section import BuildError
+from osler.build.validation import PARAMS, validated
+from osler.ingest.drafts import names_on_disk
+from osler.ingest.source import Source
+from osler.privacy.keys import secret
+from osler.tokens.mixture import source_order
+from osler.tokens.shards import content_hash
+
+
+def ledger_row(ledger: Path, doc_id: str) -> str | None:
+    """The reason and detail of a document in a ledger.
+
+    It is None if the document is not there. A row without id is found by `<source>/<origin>`.
+    """
+    _, _, origin = doc_id.partition("/")  # a row that gave no document has no other name
+    named = (pl.col("doc_id") == doc_id) | (pl.col("doc_id").is_null() & (pl.col("origin") == origin))
+    found = pl.scan_parquet(ledger).filter(named).collect()
+    return None if found.is_empty() else "; ".join(f"{row['reason']}: {row['detail']}" for row in found.to_dicts())
+
+
+def times_read(provenance: Mapping[str, Any], name: str, rows: list[int]) -> int:
+    """How often a training run read `rows` of the source `name`."""
+    before, read, there = (provenance[key][name] for key in ("rows_before", "rows_read", "rows_there"))
+    order = source_order(
+        sorted(provenance["rows_read"]).index(name), there, before + read, provenance["settings"]["seed"]
+    )
+    return int(np.isin(order[before:], rows).sum())
+
+
+def readers(artifacts: Artifacts, folder: Path, name: str, rows: list[int]) -> Iterator[tuple[str, str]]:
+    """Which models read rows of a packed folder.
+
+    It says how often they did, and which models were trained from those.
+    """
+    models = artifacts.models()
+    hashes = {model: content_hash(place) for model, (place, _) in models.items()}
+    content = content_hash(folder)
+    heirs: dict[str, str] = {}
+    for model, (_, provenance) in models.items():
+        if provenance["inputs"].get(name) == content:
+            count = times_read(provenance, name, rows)
+            yield "read by", f"{model}, {count} times" if count else f"{model}: not these rows"
+            if count:
+                heirs[hashes[model]] = model
+    while heirs:
+        descendants = {}
+        for model, (_, provenance) in models.items():
+            if parent := heirs.get(provenance["inputs"].get("model")):
+                yield "inherited by", f"{model}, trained from {parent}"
+                descendants[hashes[model]] = model
+        heirs = descendants
+
+
+def key_at_hand(params: Mapping[str, Any], doc_id: str) -> bytes:
+    """The secret of a document's source.
+
+    It is empty where the source has none, or where the file of it is not here.
+    """
+    name = doc_id.partition("/")[0]
+    section = params["source"].get(name)
+    phi = validated(f"source.{name}", section, Source).phi if section else None
+    return secret(phi, name) if phi and phi.key_file and Path(phi.key_file).is_file() else b""
+
+
+def traced(artifacts: Artifacts, doc_id: str, key: bytes) -> Iterator[tuple[str, str]]:
+    """What is known of a document, as (what, text).
+
+    It is in the order in which it happened.
+
+    Args:
+        artifacts: of the build.
+        doc_id: as on disk; with the key of a source that is screened also `<source>/<its own id>`.
+        key: that one, or empty.
+    Raises:
+        BuildError: no source has it, or an artifact is missing.
+    """
+    source = doc_id.partition("/")[0]
+    if f"ingest@{source}" not in artifacts.stages:
+        known = sorted(name.partition("@")[2] for name in artifacts.stages if name.startswith("ingest@"))
+        raise BuildError(f"{doc_id}: a doc_id starts with its source, one of {', '.join(known)}")
+    called = names_on_disk(doc_id, key)
+    folder = artifacts.path(f"ingest@{source}", "documents")
+    for part in sorted(folder.glob("part-*.parquet")):
+        columns = pl.scan_parquet(part).select("doc_id", "origin", "license", "date", pl.col("text").str.len_bytes())
+        if found := columns.filter(pl.col("doc_id").is_in(called)).collect().to_dicts():
+            break
+    else:
+        for each in called:
+            if reason := ledger_row(artifacts.path(f"ingest@{source}", "ledger"), each):
+                yield "dropped by ingest", reason
+                return
+        raise BuildError(f"{doc_id}: neither a document of {source} nor in its ledger")
+    facts = found[0]
+    doc_id = facts["doc_id"]
+    dated = f", {facts['date']}" if facts["date"] else ""
+    yield "from", f"{facts['origin']}, {facts['license']}{dated}, {facts['text']:,} bytes"
+    yield "document in", artifacts.shown(part)
+    if reason := ledger_row(artifacts.path("select", "ledger"), doc_id):
+        yield "not kept by select", reason
+        return
+    if folder.parent.name == "instructions":
+        if reason := ledger_row(artifacts.path("instruct", "ledger"), doc_id):
+            yield "instruct", reason
+        packed, name = artifacts.path("instruct", "instructions"), "instructions"
+        names = pl.read_parquet(packed / "documents.parquet")["doc_id"]
+    else:
+        tokens = artifacts.path(f"tokenize@{source}", "tokens")
+        counted = [
+            pl.read_parquet(file, columns=["doc_id", "tokens"]) for file in sorted(tokens.glob("part-*.parquet"))
+        ]
+        names = pl.concat(counted)["doc_id"]
+        for file, frame in zip(sorted(tokens.glob("part-*.bin")), counted, strict=True):
+            if len(position := (frame["doc_id"] == doc_id).arg_true()):
+                before, length = int(frame["tokens"][: position[0]].sum()), frame["tokens"][position[0]]
+                yield "tokens in", f"{artifacts.shown(file)}, {length:,} from {before:,}"
+        packed, name = artifacts.path(f"pack@{source}", "packed"), source
+    segments = np.flatnonzero(np.load(packed / "documents.npy") == (names == doc_id).arg_max())
+    rows = np.unique(np.searchsorted(np.load(packed / "row_ends.npy"), segments, "right")).tolist()
+    if not len((names == doc_id).arg_true()) or not rows:
+        return
+    yield "packed in", f"{artifacts.shown(packed)}, row{'s' if len(rows) > 1 else ''} {', '.join(map(str, rows))}"
+    yield from readers(artifacts, packed, name, rows)
+
+
+def say(doc_id: str) -> None:
+    """Print a line for each thing known.
+
+    Raises:
+        BuildError: nothing is known of such a document, or params.yaml cannot be read.
+    """
+    params = read_params(ROOT / PARAMS)
+    artifacts = Artifacts(ROOT, declarations(ROOT, params))
+    for what, text in traced(artifacts, doc_id, key_at_hand(params, doc_id)):
+        print(f"{what + ':':<20}{text}", flush=True)

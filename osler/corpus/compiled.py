@@ -1,0 +1,46 @@
+"""Functions over arrays as machine code.
+
+For what has to look at every character or word and has no vector form.
+
+Numba compiles at the first call with arguments of a type (seconds) and keeps the result in CACHE, so that later processes load
+it (tens of milliseconds). It looks only at the file that a function is in, not at what the function calls, so CACHE is named
+after the text of all files that are compiled. Arithmetic on np.uint64 wraps around, as hashing wants it; a Python int mixed
+into it makes a float, so constants are np.uint64 too. What a loop runs a million times should take arrays out of tuples
+before the loop and make no new ones in it: counting references to an array costs 10 ns each time.
+"""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from numba import config, njit
+from numba.core import entrypoints
+
+ROOT = Path(__file__).parents[2]
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+# Or the first call imports whatever package offers types to numba: awkward, which gigatoken brings, takes 0.4 s.
+entrypoints._already_initialized = True
+
+
+def _compiled_sources() -> bytes:
+    files = sorted(file for name in ("osler", "stages") for file in (ROOT / name).rglob("*.py"))
+    return b"".join(source for file in files if b".compiled import " in (source := file.read_bytes()))
+
+
+CACHE = ROOT / "scratch" / "compiled" / hashlib.blake2b(_compiled_sources(), digest_size=8).hexdigest()
+config.CACHE_DIR = str(CACHE)  # type: ignore[attr-defined]
+
+
+def compiled(function: Function) -> Function:
+    """`function` as machine code.
+
+    It holds no lock of the interpreter while it runs.
+    """
+    return cast("Function", njit(cache=True, nogil=True)(function))
+
+
+def inlined(function: Function) -> Function:
+    """A small function, put in place where a compiled one calls it."""
+    return cast("Function", njit(inline="always")(function))

@@ -1,0 +1,343 @@
+"""Which documents to keep or hold out, and why others go.
+
+Rules in this order, the first that applies is the ledger's reason:
+
+1. `license`: not among `licenses.allow`, where those are to be dropped and not to stop the build.
+2. `too_short`: fewer than `minimum_words` words.
+3. A rule of quality (osler/corpus/quality.py), by its name: `garbled`, `digits`, `foreign_language` and others.
+4. `contaminated`: an overlap with a benchmark item of at least `contaminated_coverage`; question and answer count as 1.
+5. `exact_duplicate`: the same normalized words as a document that comes first.
+6. `contaminated_twin`: in a cluster of near duplicates with a contaminated document. Its wording differs a little, so
+   the n-grams may miss what a reader would not; and keeping it would put back most of what rule 4 took out.
+7. `near_duplicate`: in a cluster with a document that comes first. Clusters are the connected components of pairs with
+   at least `jaccard` of their different word n-grams in common; too short documents and exact duplicates are in none.
+8. `heldout`: a share of the remaining clinical and general documents, to measure bits per byte on; by a hash of the
+   doc_id, so that it does not change with other documents. One document of a cluster remains by now, so a held-out
+   document has no twin among the kept ones.
+
+"First" is by `priority` of the source, then document order: documents are numbered so.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from pydantic import Field
+
+from osler.build.progress import progress
+from osler.build.section import Section
+from osler.corpus.documents import BATCH_BYTES
+from osler.corpus.near_duplicates import candidate_pairs, components, joining_similarities, nearest, shingle_sets
+from osler.corpus.quality import RULES
+from osler.corpus.word_hashes import I64, U64, Runs, shingles, text_hashes, word_runs
+
+REASONS = (
+    *("license", "too_short", *(rule.name for rule in RULES)),
+    *("contaminated", "exact_duplicate", "contaminated_twin", "near_duplicate", "heldout"),
+)
+VERIFIED_BYTES = 1 << 30  # of text compared at a time; its shingles take about as much again
+HELDOUT_DOMAINS = ("clinical", "general")
+
+
+class Select(Section):
+    """The section `select`."""
+
+    priority: tuple[str, ...] = Field(
+        min_length=1, description="every source; of two duplicates the first named is kept"
+    )
+    minimum_words: int = Field(ge=0, description="words a document must have")
+    jaccard: float = Field(
+        gt=0, le=1, description="share of different word n-grams in common that makes near duplicates"
+    )
+    contaminated_coverage: float = Field(gt=0, le=1, description="share of an item's n-grams that makes contamination")
+    heldout_fraction: float = Field(ge=0, lt=1, description="share of kept documents to hold out")
+    heldout_limit_documents: int = Field(ge=0, description="held-out documents per domain, at most")
+
+
+class Licenses(Section):
+    """The section `licenses`."""
+
+    allow: tuple[str, ...] = Field(min_length=1, description="licenses a document may have, spelled as it has them")
+    outside: Literal["ledger", "stop"] = Field(description="a document of another one: into the ledger, or no build")
+
+
+def leaks(overlaps: pl.DataFrame, coverage: float) -> pl.DataFrame:
+    """doc_id, detail: which item a document contains, by which rule.
+
+    The largest coverage, then the first item.
+
+    Args:
+        overlaps: as the stage `overlap` writes them.
+        coverage: the share of n-grams from which on they count; question and answer are recorded as 1.
+    """
+    detail = pl.format(
+        "{} by {}, {} covered", "item_id", "rule", pl.col("covered").map_elements("{:.3f}".format, pl.String)
+    )
+    return (
+        overlaps.filter(pl.col("covered") >= coverage)
+        .sort("doc_id", "covered", "item_id", "rule", descending=[False, True, False, False])
+        .group_by("doc_id", maintain_order=True)
+        .first()
+        .select("doc_id", detail.alias("detail"))
+    )
+
+
+def first_of_equal(values: U64) -> I64:
+    """For each position the first position with the same value."""
+    _, first, inverse = np.unique(values, return_index=True, return_inverse=True)
+    return first[inverse].astype(np.int64)
+
+
+def verified_pairs(
+    pairs: I64, sizes: I64, texts: Callable[[I64], list[str]], shingle_words: int, threshold: float
+) -> tuple[I64, NDArray[np.float64]]:
+    """Candidate pairs that are near duplicates: enough to join clusters.
+
+    Their different word n-grams have a Jaccard similarity of at least `threshold`.
+
+    Documents that are compared with each other, directly or through others, are taken together, and as many such groups
+    at a time as VERIFIED_BYTES allows, so that memory does not grow with the corpus.
+
+    Args:
+        pairs: (candidates, 2) numbers of documents.
+        sizes: bytes of every document.
+        texts: numbers of documents -> their texts.
+        shingle_words: n.
+        threshold: 0 to 1.
+    Returns:
+        (pairs, 2), and their similarities.
+    """
+    clusters = components(pairs, len(sizes))
+    groups = clusters[pairs[:, 0]]
+    order = np.argsort(groups, kind="stable")
+    pairs, groups = pairs[order], groups[order]
+    involved = np.unique(pairs)
+    group_of = clusters[involved]
+    group_order = np.argsort(group_of, kind="stable")
+    names, first = np.unique(group_of[group_order], return_index=True)
+    weights = np.add.reduceat(sizes[involved[group_order]], first) if len(names) else np.zeros(0, np.int64)
+    batch_of_group = np.cumsum(weights) // VERIFIED_BYTES
+    batch_of_pair = batch_of_group[np.searchsorted(names, groups)]
+    similarities = np.zeros(len(pairs), np.float64)
+    shown = progress(np.unique(batch_of_pair), len(np.unique(batch_of_pair)), "compare", "batches")
+    for batch in shown:
+        here = np.flatnonzero(batch_of_pair == batch)
+        numbers = np.unique(pairs[here])
+        sets = shingle_sets_of(texts(numbers), shingle_words)
+        similarities[here] = joining_similarities(np.searchsorted(numbers, pairs[here]), sets, threshold)
+    return pairs[similarities >= threshold], similarities[similarities >= threshold]
+
+
+def shingle_sets_of(texts: list[str], shingle_words: int) -> Runs:
+    """The different shingles of each text.
+
+    They are made of about BATCH_BYTES of text at a time.
+    """
+    made = [Runs(np.zeros(0, np.uint64), np.zeros(0, np.int64))]
+    batches = np.cumsum([len(text) for text in texts]) // BATCH_BYTES
+    for batch in np.unique(batches):
+        first, last = np.searchsorted(batches, [batch, batch + 1])
+        made.append(shingle_sets(shingles(word_runs(pl.Series(texts[first:last], dtype=pl.String)), shingle_words)))
+    lengths = np.concatenate([runs.lengths for runs in made])
+    return Runs(np.concatenate([runs.hashes for runs in made]), lengths.cumsum())
+
+
+def heldout_documents(doc_ids: pl.Series, fraction: float, limit: int) -> pl.Series:
+    """The doc_ids to hold out.
+
+    Those with a hash in the lowest `fraction` of its range, of these the `limit` lowest.
+    """
+    hashed = pl.DataFrame({"doc_id": doc_ids, "hash": text_hashes(doc_ids)})
+    return hashed.filter(pl.col("hash") < int(fraction * 2**64)).sort("hash", "doc_id").head(limit)["doc_id"]
+
+
+class Decisions:
+    """What becomes of each document; the first reason given stays."""
+
+    def __init__(self, doc_ids: pl.Series) -> None:
+        self.doc_ids = doc_ids
+        self.kept = np.ones(len(doc_ids), np.bool_)
+        self._dropped: list[pl.DataFrame] = []
+
+    def drop(self, numbers: I64, reason: str | pl.Series, details: pl.Series) -> None:
+        """Drop those of `numbers` (each once) that still are kept."""
+        still = self.kept[numbers]
+        self.kept[numbers] = False
+        rows = pl.DataFrame({"number": numbers, "detail": details}, schema_overrides={"detail": pl.String})
+        reasons = pl.lit(reason) if isinstance(reason, str) else reason.alias("reason")
+        self._dropped.append(rows.with_columns(reasons.alias("reason")).filter(pl.Series(still)))
+
+    def rows(self, numbers: I64) -> pl.Series:
+        """The doc_ids of `numbers`."""
+        return self.doc_ids.gather(numbers)
+
+    def frame(self) -> pl.DataFrame:
+        """reason and detail of each document, null where it is kept."""
+        dropped = pl.concat(self._dropped)
+        numbers = pl.DataFrame({"number": np.arange(len(self.kept))})
+        joined = numbers.join(dropped, on="number", how="left", maintain_order="left")
+        return joined.select("reason", "detail")
+
+
+def decisions(
+    documents: pl.DataFrame,
+    contaminated: pl.DataFrame,
+    bands: Iterable[U64],
+    texts: Callable[[pl.DataFrame], list[str]],
+    shingle_words: int,
+    select: Select,
+    licenses: Licenses,
+) -> pl.DataFrame:
+    """reason and detail for each document, null where it is kept.
+
+    Args:
+        documents: result of `read_screened`.
+        contaminated: result of `leaks`.
+        bands: for each band its hash of every document; one is held at a time.
+        texts: rows of `documents` -> their texts.
+        shingle_words: words in an n-gram that documents are compared by.
+        select, licenses: the sections.
+    """
+    decided = Decisions(documents["doc_id"])
+    _drop_by_rules(decided, documents, select, licenses)
+    leaking = _drop_leaking(decided, documents, contaminated)
+    _drop_copies(decided, documents)
+    nodes = np.sort(np.concatenate([np.flatnonzero(decided.kept), leaking]))
+    candidates = nodes[candidate_pairs((band[nodes] for band in bands), len(nodes))]
+    sizes = documents["bytes"].cast(pl.Int64).to_numpy()
+    pairs, similarities = verified_pairs(
+        candidates, sizes, lambda numbers: texts(documents[numbers]), shingle_words, select.jaccard
+    )
+    _drop_alike(decided, leaking, pairs, similarities, len(documents))
+    for domain in HELDOUT_DOMAINS:
+        here = np.flatnonzero(decided.kept & (documents["collection"] == domain).to_numpy())
+        chosen = heldout_documents(decided.rows(here), select.heldout_fraction, select.heldout_limit_documents)
+        numbers = here[decided.rows(here).is_in(chosen.implode()).to_numpy()]
+        decided.drop(numbers, "heldout", pl.Series([f"domain {domain}"] * len(numbers), dtype=pl.String))
+    return decided.frame()
+
+
+def _drop_by_rules(decided: Decisions, documents: pl.DataFrame, select: Select, licenses: Licenses) -> None:
+    """Drop what its license, its length or its quality excludes."""
+    foreign = (~documents["license"].is_in(licenses.allow)).arg_true().to_numpy().astype(np.int64)
+    decided.drop(foreign, "license", documents["license"].gather(foreign))
+    short = (documents["words"] < select.minimum_words).arg_true()
+    counts = documents["words"].gather(short).cast(pl.String) + " words"
+    decided.drop(short.to_numpy().astype(np.int64), "too_short", counts)
+    poor = documents["reason"].is_not_null().arg_true()
+    decided.drop(poor.to_numpy().astype(np.int64), documents["reason"].gather(poor), documents["detail"].gather(poor))
+
+
+def _drop_leaking(decided: Decisions, documents: pl.DataFrame, contaminated: pl.DataFrame) -> I64:
+    """Drop the documents that hold benchmark items; their numbers."""
+    leaks = documents.select("doc_id").with_row_index("number").join(contaminated, on="doc_id", maintain_order="left")
+    leaking: I64 = leaks["number"].to_numpy().astype(np.int64)
+    leaking, details = leaking[decided.kept[leaking]], leaks["detail"].filter(pl.Series(decided.kept[leaking]))
+    decided.drop(leaking, "contaminated", details)
+    return leaking
+
+
+def _drop_copies(decided: Decisions, documents: pl.DataFrame) -> None:
+    """Drop all of the same text but the first."""
+    remaining = np.flatnonzero(decided.kept)
+    first = remaining[first_of_equal(documents["text_hash"].to_numpy()[remaining])]
+    copies, originals = remaining[remaining != first], first[remaining != first]
+    decided.drop(copies, "exact_duplicate", "of " + decided.rows(originals))
+
+
+def _drop_alike(
+    decided: Decisions, leaking: I64, pairs: I64, similarities: NDArray[np.float64], documents: int
+) -> None:
+    """Drop twins of leaking documents, and of other clusters all but one.
+
+    Args:
+        leaking: numbers of the documents that hold items.
+        pairs, similarities: result of `verified_pairs`.
+        documents: how many there are.
+    """
+    clusters = components(pairs, documents)
+    tainted = (
+        pl.DataFrame({"cluster": clusters[leaking], "leak": leaking}).group_by("cluster").agg(pl.col("leak").min())
+    )
+    linked = np.unique(pairs)
+    twins = (
+        pl.DataFrame({"document": linked, "cluster": clusters[linked]})
+        .join(tainted, on="cluster", maintain_order="left")
+        .filter(pl.col("document") != pl.col("leak"))
+    )
+    leak_names = "in one cluster with " + decided.rows(twins["leak"].to_numpy().astype(np.int64))
+    decided.drop(twins["document"].to_numpy().astype(np.int64), "contaminated_twin", leak_names)
+
+    near = nearest(pairs, similarities, clusters)
+    named = near.with_columns(
+        of=decided.rows(clusters[near["document"].to_numpy()]), through=decided.rows(near["neighbor"].to_numpy())
+    )
+    through = pl.when(pl.col("of") != pl.col("through")).then(" through " + pl.col("through")).otherwise(pl.lit(""))
+    similarity = pl.col("similarity").map_elements("{:.3f}".format, pl.String)
+    detail = named.select(pl.format("of {}{}, similarity {}", "of", through, similarity)).to_series()
+    decided.drop(near["document"].to_numpy(), "near_duplicate", detail)
+
+
+def counted(decided: pl.DataFrame) -> dict[str, Any]:
+    """The metrics of each source.
+
+    documents, kept, kept_bytes and, for each reason that occurs, dropped documents.
+    """
+    metrics: dict[str, Any] = {}
+    for (name,), rows in decided.group_by("source", maintain_order=True):
+        kept = rows.filter(pl.col("reason").is_null())
+        metrics[str(name)] = {
+            "documents": len(rows),
+            "kept": len(kept),
+            "kept_bytes": int(kept["bytes"].cast(pl.Int64).sum()),
+            "dropped": {reason: n for reason in REASONS if (n := int((rows["reason"] == reason).sum()))},
+        }
+        if len(rows) != len(kept) + sum(metrics[str(name)]["dropped"].values()):
+            raise AssertionError(f"{name}: {metrics[str(name)]} does not add up")
+    return metrics
+
+
+def shared_items(overlaps: pl.DataFrame, decided: pl.DataFrame, coverage: float) -> list[dict[str, Any]]:
+    """What each source shares with each benchmark, before and after.
+
+    The two words are kept apart.
+
+    Args:
+        overlaps: as the stage `overlap` writes them; every row is a run of words, or a question with its answer, that an
+            item and a document share.
+        decided: doc_id, source, reason.
+        coverage: the share of an item's n-grams from which on it counts as contaminated.
+    Returns:
+        For each benchmark and source with a hit: documents and items that share anything, documents and items that are
+        contaminated, and items that documents which were kept still touch.
+    """
+    contaminated = pl.col("covered") >= coverage
+    kept = pl.col("reason").is_null()
+    return (
+        overlaps.join(decided.select("doc_id", "source", "reason"), on="doc_id", maintain_order="left")
+        .group_by("benchmark", "source")
+        .agg(
+            pl.col("doc_id").n_unique().alias("documents_shared"),
+            pl.col("item_id").n_unique().alias("items_shared"),
+            pl.col("doc_id").filter(contaminated).n_unique().alias("documents_contaminated"),
+            pl.col("item_id").filter(contaminated).n_unique().alias("items_contaminated"),
+            pl.col("item_id").filter(kept).n_unique().alias("items_touched"),
+        )
+        .sort("benchmark", "source")
+        .to_dicts()
+    )
+
+
+def touched_items(overlaps: pl.DataFrame, kept: pl.DataFrame) -> pl.DataFrame:
+    """The items that kept documents share words with.
+
+    benchmark, item_id, documents: how many share a run of words.
+    """
+    return (
+        overlaps.join(kept, on="doc_id", how="semi")
+        .group_by("benchmark", "item_id")
+        .agg(pl.col("doc_id").n_unique().cast(pl.UInt32).alias("documents"))
+        .sort("benchmark", "item_id")
+    )

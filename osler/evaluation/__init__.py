@@ -1,0 +1,6 @@
+"""What a model is asked, and what it answers.
+
+In: benchmark items, tasks, strategies, protocols.
+Out: predictions, one row an answer.
+Called by: the stages benchmarks, tasks, questions and evaluate.
+"""

@@ -1,0 +1,209 @@
+"""Benchmark items in one schema, from the formats that benchmarks come in.
+
+MedMCQA's `cop` counts from 1: in its dev split it is 1 to 4, and in all 1,056 explanations that begin with the letter
+of the answer ("Ans. is 'c' ...") the letter is option number `cop`. (The copy on the Hugging Face Hub counts from 0.)
+PubMedQA's official test half are the ids in test_ground_truth.json; the other 500 are for development.
+MedQA's files are phrases_no_exclude_<train, dev or test>.jsonl of the release with four options; train and dev are
+development, and an id is <split>-<row>, rows from 0.
+MMLU's dev and val files are development; an id is <subject>-<row> in test, <subject>-dev-<row> and <subject>-val-<row>
+elsewhere, rows from 0, as MIRAGE counts them.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import polars as pl
+
+from osler.build.section import BuildError
+
+SCHEMA = pl.Schema(
+    {
+        "item_id": pl.String(),
+        "benchmark": pl.String(),
+        "group": pl.String(),
+        "split": pl.String(),
+        "question": pl.String(),
+        "context": pl.String(),
+        "options": pl.List(pl.String),
+        "answer": pl.Int64(),
+    }
+)
+SPLITS = ("test", "dev")
+LETTERS = "ABCD"
+
+
+@dataclass(frozen=True)
+class RawItem:
+    """One question; `where` is file and row, for error messages only."""
+
+    where: str
+    id: str
+    group: str
+    split: str
+    question: str
+    context: str
+    options: list[str]
+    answer: int
+
+
+def _field(row: Mapping[str, Any], name: str, kind: type, where: str) -> Any:
+    value = row.get(name)
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise BuildError(f"{where}: '{name}' is {value!r}, not a {kind.__name__}; correct the row")
+    return value
+
+
+def jsonl_item(row: Mapping[str, Any], where: str) -> RawItem:
+    """An item from the fields of a jsonl row.
+
+    Needed are id, question, options and answer (an index). Optional are context, group and split, which is `test` by
+    default.
+    """
+    item_id = row.get("id")
+    if not isinstance(item_id, str | int) or isinstance(item_id, bool):
+        raise BuildError(f"{where}: 'id' is {item_id!r}, not a text or a number; correct the row")
+    group, split = row.get("group"), row.get("split")
+    return RawItem(
+        where=where,
+        id=str(item_id),
+        group=str(item_id) if group is None else str(group),
+        split="test" if split is None else str(split),
+        question=_field(row, "question", str, where),
+        context="" if row.get("context") is None else _field(row, "context", str, where),
+        options=[str(option) for option in _field(row, "options", list, where)],
+        answer=_field(row, "answer", int, where),
+    )
+
+
+def medmcqa_item(row: Mapping[str, Any], where: str) -> RawItem:
+    """An item of MedMCQA's dev split.
+
+    That is the split with public answers, and so the one that is tested on.
+    """
+    item_id = _field(row, "id", str, where)
+    return RawItem(
+        where=where,
+        id=item_id,
+        group=item_id,
+        split="test",
+        question=_field(row, "question", str, where),
+        context="",
+        options=[_field(row, name, str, where) for name in ("opa", "opb", "opc", "opd")],
+        answer=_field(row, "cop", int, where) - 1,
+    )
+
+
+def medqa_item(row: Mapping[str, Any], split: str, number: int, where: str) -> RawItem:
+    """An item of MedQA with its four options.
+
+    They stand under A to D. The row gives the letter of the right one, and that option's text.
+
+    Args:
+        row: question, options, answer_idx and answer; meta_info (the exam's step) and metamap_phrases are not used.
+        split: "train", "dev" or "test".
+        number: of the row, from 0.
+        where: file and row.
+    """
+    options = _field(row, "options", dict, where)
+    if sorted(options) != list(LETTERS):
+        raise BuildError(f"{where}: 'options' has {', '.join(sorted(options))}, not A to D; take the release with four")
+    letter, answer = _field(row, "answer_idx", str, where), _field(row, "answer", str, where)
+    if options.get(letter) != answer:
+        raise BuildError(f"{where}: 'answer_idx' is {letter!r}, but 'answer' is {answer!r}; correct the row")
+    item_id = f"{split}-{number}"
+    return RawItem(
+        where=where,
+        id=item_id,
+        group=item_id,
+        split="test" if split == "test" else "dev",
+        question=_field(row, "question", str, where),
+        context="",
+        options=[_field(options, name, str, where) for name in LETTERS],
+        answer=LETTERS.index(letter),
+    )
+
+
+def pubmedqa_item(pmid: str, row: Mapping[str, Any], is_test: bool, where: str) -> RawItem:
+    """An item of PubMedQA's 1,000 labeled by experts.
+
+    It has a question, an abstract without its conclusion, and the options yes, no and maybe.
+    """
+    options = ["yes", "no", "maybe"]
+    decision = _field(row, "final_decision", str, where)
+    if decision not in options:
+        raise BuildError(f"{where}: 'final_decision' is {decision!r}, not yes, no or maybe; correct the row")
+    return RawItem(
+        where=where,
+        id=pmid,
+        group=pmid,
+        split="test" if is_test else "dev",
+        question=_field(row, "QUESTION", str, where),
+        context="\n".join(str(part) for part in _field(row, "CONTEXTS", list, where)),
+        options=options,
+        answer=options.index(decision),
+    )
+
+
+def mmlu_item(values: list[str], subject: str, split: str, row: int, where: str) -> RawItem:
+    """An item of an MMLU file: question, four options, letter.
+
+    Args:
+        values: the cells.
+        subject: "anatomy".
+        split: "test", "dev" or "val".
+        row: from 0.
+        where: file and row.
+    """
+    if len(values) != 6 or values[5] not in LETTERS or not values[5]:
+        raise BuildError(f"{where}: not question, 4 options and a letter A to D, but {values!r}; correct the row")
+    item_id = f"{subject}-{row}" if split == "test" else f"{subject}-{split}-{row}"
+    return RawItem(
+        where=where,
+        id=item_id,
+        group=item_id,
+        split="test" if split == "test" else "dev",
+        question=values[0],
+        context="",
+        options=values[1:5],
+        answer=LETTERS.index(values[5]),
+    )
+
+
+def items_frame(items: Iterable[RawItem], benchmark: str) -> pl.DataFrame:
+    """The items as rows of SCHEMA, in order.
+
+    Args:
+        items: at least one.
+        benchmark: its name; item ids and groups start with it.
+    Raises:
+        BuildError: an id occurs twice, a question or an option is empty, there are fewer than 2 options, the answer is
+            none of them, a split is neither test nor dev, or no item is given.
+    """
+    rows: list[dict[str, Any]] = []
+    seen: dict[str, str] = {}
+    for item in items:
+        problem = None
+        if item.id in seen:
+            problem = f"id '{item.id}' is also that of {seen[item.id]}"
+        elif not item.question.strip():
+            problem = "the question is empty"
+        elif len(item.options) < 2:
+            problem = f"{len(item.options)} options, at least 2 are needed"
+        elif len(item.options) > 26:
+            problem = f"{len(item.options)} options, letters reach to 26"
+        elif not all(option.strip() for option in item.options):
+            problem = "an option is empty"
+        elif not 0 <= item.answer < len(item.options):
+            problem = f"answer {item.answer} is none of {len(item.options)} options (counted from 0)"
+        elif item.split not in SPLITS:
+            problem = f"split '{item.split}' is neither test nor dev"
+        if problem:
+            raise BuildError(f"{item.where}: {problem}; correct the row")
+        seen[item.id] = item.where
+        row = asdict(item)
+        row |= {"item_id": f"{benchmark}/{item.id}", "benchmark": benchmark, "group": f"{benchmark}/{item.group}"}
+        rows.append({name: row[name] for name in SCHEMA})
+    if not rows:
+        raise BuildError(f"benchmark {benchmark}: no items; correct `path`")
+    return pl.DataFrame(rows, schema=SCHEMA)

@@ -1,0 +1,112 @@
+"""Section `benchmark`, and the items in a benchmark's files."""
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import orjson
+from pydantic import Field
+
+from osler.build.section import BuildError, Section
+from osler.evaluation.benchmark_formats import (
+    RawItem,
+    jsonl_item,
+    medmcqa_item,
+    medqa_item,
+    mmlu_item,
+    pubmedqa_item,
+)
+from osler.ingest.archives import REFUSED, RawFile, open_binary
+from osler.ingest.records import files_of_format
+
+
+class Benchmark(Section):
+    """A section `benchmark.<name>`."""
+
+    path: str = Field(min_length=1, description="file or folder, relative to `root`")
+    format: Literal["jsonl", "medqa", "medmcqa", "pubmedqa", "mmlu"] = Field(
+        description="jsonl: Osler's own; the others as they are distributed"
+    )
+
+
+def _files(path: Path, form: str) -> Iterator[RawFile]:
+    for file in files_of_format(path, form):
+        if file.fault and file.fault.reason in REFUSED:
+            raise BuildError(f"{path / file.name}: {file.fault.detail}; take it out of the folder")
+        if not file.fault:
+            yield file
+
+
+def _json_objects(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
+    for file in _files(path, "jsonl"):
+        with open_binary(file.path) as stream:
+            for number, line in enumerate(stream, 1):
+                if line.strip():
+                    yield _json_object(line, f"{file.name}#{number}"), f"{path}: {file.name}#{number}"
+
+
+def _json_object(text: bytes, where: str) -> dict[str, Any]:
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise BuildError(f"{where}: no JSON: {error}; correct the row") from None
+    if not isinstance(value, dict):
+        raise BuildError(f"{where}: a {type(value).__name__}, not a JSON object; correct the row")
+    return value
+
+
+def _medqa_items(path: Path) -> Iterator[RawItem]:
+    for file in _files(path, "jsonl"):
+        split = file.name.split("/")[-1].split(".")[0].rpartition("_")[2]
+        if split not in ("train", "dev", "test"):
+            raise BuildError(f"{file.path}: its name ends in none of _train, _dev and _test; take it out of the folder")
+        for number, (row, where) in enumerate(_json_objects(file.path)):
+            yield medqa_item(row, split, number, where)
+
+
+def _pubmedqa_items(folder: Path) -> Iterator[RawItem]:
+    found: dict[str, tuple[Path, dict[str, Any]]] = {}
+    for name in ("ori_pqal.json", "test_ground_truth.json"):
+        file = next((file for file in (folder / name, folder / f"{name}.gz") if file.is_file()), None)
+        if file is None:
+            raise BuildError(f"{folder}: has no {name} or {name}.gz; `path` is the folder with both files of PubMedQA")
+        with open_binary(file) as stream:
+            found[name] = file, _json_object(stream.read(), str(file))
+    file, rows = found["ori_pqal.json"]
+    test_file, test = found["test_ground_truth.json"]
+    if missing := sorted(test.keys() - rows.keys()):
+        raise BuildError(f"{test_file}: {len(missing)} ids are not in {file.name}, such as {missing[0]}")
+    for pmid, row in rows.items():
+        item = pubmedqa_item(pmid, row, pmid in test, f"{file}: {pmid}")
+        if pmid in test and test[pmid] != item.options[item.answer]:
+            raise BuildError(f"{test_file}: {pmid}: '{test[pmid]}', but {file.name} has '{item.options[item.answer]}'")
+        yield item
+
+
+def _mmlu_items(folder: Path) -> Iterator[RawItem]:
+    for split in ("dev", "val", "test"):
+        for file in _files(folder / split, "csv"):
+            subject = file.name.split(".")[0].removesuffix(f"_{split}")
+            with open_binary(file.path) as stream:
+                rows = csv.reader((line.decode() for line in stream), strict=True)
+                for number, values in enumerate(rows):
+                    yield mmlu_item(values, subject, split, number, f"{file.path}#{number + 1}")
+
+
+def read_items(path: Path, benchmark: Benchmark) -> Iterator[RawItem]:
+    """The items of a benchmark, in order of files and rows.
+
+    The files of MMLU come in the order dev, val, test.
+    """
+    match benchmark.format:
+        case "jsonl":
+            yield from (jsonl_item(row, where) for row, where in _json_objects(path))
+        case "medmcqa":
+            yield from (medmcqa_item(row, where) for row, where in _json_objects(path))
+        case "medqa":
+            yield from _medqa_items(path)
+        case "pubmedqa":
+            yield from _pubmedqa_items(path)
+        case "mmlu":
+            yield from _mmlu_items(path)

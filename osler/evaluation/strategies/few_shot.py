@@ -1,0 +1,45 @@
+"""Few-shot: the same solved questions before every question.
+
+They are of the development split, and drawn several times.
+
+A score under one draw says little: Meditron reports 15 to 51 points between draws (arXiv 2311.16079). So each item is
+answered once a draw, and the spread over draws is reported beside the mean. All items of a benchmark share a draw's
+exemplars, which are then read once (osler/inference/language_model.py).
+"""
+
+from collections.abc import Sequence
+
+import polars as pl
+from pydantic import Field
+
+from osler.evaluation.exemplars import checked_pool, drawn_exemplars
+from osler.evaluation.protocols import AnswerProtocol
+from osler.evaluation.questions import Item, predictions
+from osler.evaluation.strategies import StrategySettings
+from osler.inference.interface import Model
+
+
+class FewShot(StrategySettings):
+    """Settings of `strategies.few_shot`."""
+
+    shots: int = Field(gt=0, description="solved questions before the one to answer")
+    draws: int = Field(gt=0, description="sets of exemplars, each of which answers all items")
+
+
+def answered(
+    model: Model, items: Sequence[Item], pool: Sequence[Item], settings: FewShot, protocol: AnswerProtocol, seed: int
+) -> pl.DataFrame:
+    """Predictions for `items`, one for each item and draw.
+
+    Each follows `shots` exemplars from `pool`.
+
+    Raises:
+        BuildError: see `checked_pool`.
+    """
+    pool = checked_pool(items, pool, settings.shots, "few_shot")
+    frames = []
+    for draw in range(settings.draws):
+        shown = drawn_exemplars(pool, settings.shots, seed, draw)
+        answers = protocol.answers(model, [protocol.prompt(item, shown) for item in items])
+        frames.append(predictions(items, answers, protocol.name, seed, draw))
+    return pl.concat(frames)

@@ -1,0 +1,43 @@
+"""Self-consistency: the answer of most of several sampled chains of thought.
+
+Each chain is read for its answer.
+
+Costs as much as `samples` times `cot`. A sample's random numbers are a function of seed, item and sample, whatever is
+generated beside it. Source: Wang et al., arXiv 2203.11171.
+"""
+
+from collections.abc import Sequence
+
+import polars as pl
+from pydantic import Field
+
+from osler.evaluation.chains_of_thought import ReasoningSettings, reasoned
+from osler.evaluation.protocols import AnswerProtocol
+from osler.evaluation.questions import Item, predictions, voted
+from osler.evaluation.strategies import StrategySettings
+from osler.inference.interface import Model, seeded_rank
+
+
+class SelfConsistency(ReasoningSettings, StrategySettings):
+    """Settings of `strategies.self_consistency`."""
+
+    samples: int = Field(gt=0, description="chains per question")
+    temperature: float = Field(gt=0, le=10, description="divides the logits of the tokens that are drawn")
+
+
+def answered(
+    model: Model, items: Sequence[Item], settings: SelfConsistency, protocol: AnswerProtocol, seed: int
+) -> pl.DataFrame:
+    """Predictions for `items`, one vote for each chain.
+
+    Scores are shares of all chains, also of those without an answer.
+    """
+    samples = settings.samples
+    asked = [protocol.prompt(item, instruction=settings.instruction) for item in items]
+    prompts = [prompt for prompt in asked for _ in range(samples)]
+    seeds = [
+        seeded_rank(seed, "self_consistency", item.item_id, str(sample)) for item in items for sample in range(samples)
+    ]
+    answers = reasoned(model, protocol, prompts, settings, settings.temperature, seeds)
+    votes = [voted(answers[start : start + samples]) for start in range(0, len(answers), samples)]
+    return predictions(items, votes, protocol.name, seed)

@@ -1,0 +1,138 @@
+"""Generations: what a model wrote for generative tasks, and its scores.
+
+There is a row for each item of a task.
+
+Texts come from evaluate's store, and BERTScore; other scores are computed each time: microseconds a row, but for ROUGE.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from osler.build.fingerprint import fingerprint
+from osler.evaluation.task_texts import WRITTEN, written
+from osler.evaluation.tasks import Task
+from osler.evaluation.text_metrics import entities_of, label_of, length_ratio, normalized, rouge_scores, token_f1
+from osler.inference.interface import Model, seeded_rank
+
+if TYPE_CHECKING:
+    from osler.inference.text_encoder import TextEncoder
+
+ROOT = Path(__file__).resolve().parents[2]
+GENERATIONS = pl.Schema(
+    {
+        "item_id": pl.String(),
+        "task": pl.String(),
+        "group": pl.String(),
+        "metric": pl.String(),
+        "model": pl.String(),
+        "seed": pl.Int64(),
+        "target": pl.String(),
+        **WRITTEN,
+        "score": pl.Float64(),  # the metric's own, 0 to 1: ROUGE-L, right or wrong, F1 of the entities
+        "token_f1": pl.Float64(),
+        "length_ratio": pl.Float64(),
+        "rouge_1": pl.Float64(),  # metric text, as the next three
+        "rouge_2": pl.Float64(),
+        "rouge_l": pl.Float64(),
+        "bertscore_f1": pl.Float64(),  # null where the build has no encoder for it
+        "answer": pl.String(),  # metric label: normalized, null when none could be read
+        "gold": pl.String(),  # metric label: normalized
+        "named": pl.Int64(),  # metric entities: how many the text has, as the next two
+        "wanted": pl.Int64(),
+        "shared": pl.Int64(),
+    }
+)
+Kept = Callable[..., tuple[pl.DataFrame, bool]]
+"""kept(compute, **parts of the key): a frame from the store, or computed; and whether it was."""
+
+
+def asked(rows: pl.DataFrame, task: Task, seed: int) -> pl.DataFrame:
+    """The test rows that are asked, by item_id.
+
+    These are all, or as many as `limit_items`, those of lowest seeded rank.
+    """
+    tested = rows.filter(pl.col("split") == "test")
+    ranked = sorted(tested["item_id"], key=lambda item_id: (seeded_rank(seed, "limit", item_id), item_id))
+    return tested.filter(pl.col("item_id").is_in(ranked[: task.limit_items])).sort("item_id")
+
+
+def scored(rows: pl.DataFrame, task: Task) -> pl.DataFrame:
+    """The scores of `rows` (text, target) as columns of GENERATIONS.
+
+    Columns of metrics other than the task's are left out.
+    """
+    texts, targets = rows["text"].to_list(), rows["target"].to_list()
+    pairs = list(zip(texts, targets, strict=True))
+    columns: dict[str, list[Any]] = {
+        "token_f1": [token_f1(*pair) for pair in pairs],
+        "length_ratio": [length_ratio(*pair) for pair in pairs],
+    }
+    if task.metric == "text":
+        rouge = rouge_scores(texts, targets)
+        columns |= {name: [getattr(each, name) for each in rouge] for name in ("rouge_1", "rouge_2", "rouge_l")}
+        columns["score"] = columns["rouge_l"]
+    elif task.metric == "label":
+        columns["answer"] = [label_of(text, task.labels) for text in texts]
+        columns["gold"] = [normalized(target) for target in targets]
+        columns["score"] = [
+            float(answer == gold) for answer, gold in zip(columns["answer"], columns["gold"], strict=True)
+        ]
+    elif task.separator is not None:
+        sets = [tuple(entities_of(text, task.separator) for text in pair) for pair in pairs]
+        columns["named"] = [len(ours) for ours, _ in sets]
+        columns["wanted"] = [len(theirs) for _, theirs in sets]
+        columns["shared"] = [len(ours & theirs) for ours, theirs in sets]
+        columns["score"] = [
+            2 * len(ours & theirs) / (len(ours) + len(theirs)) if ours or theirs else 1.0 for ours, theirs in sets
+        ]
+    return rows.with_columns(pl.Series(name, values, dtype=GENERATIONS[name]) for name, values in columns.items())
+
+
+def bertscored(encoder: "Callable[[], TextEncoder]", texts: Sequence[str], targets: Sequence[str]) -> pl.DataFrame:
+    """A column `bertscore_f1`."""
+    return pl.DataFrame({"bertscore_f1": encoder().bert_scores(texts, targets)}, schema={"bertscore_f1": pl.Float64()})
+
+
+def task_predictions(
+    folder: Path,
+    tasks: Mapping[str, Task],
+    name: str,
+    seed: int,
+    kept: Kept,
+    model: Callable[[], Model],
+    bertscore: "tuple[str, Callable[[], TextEncoder]] | None" = None,
+) -> tuple[pl.DataFrame, list[tuple[int, bool]]]:
+    """All tasks' items with the texts of `name` and their scores.
+
+    Args:
+        folder: with a file of each task's rows (TASKS).
+        tasks: the sections by name.
+        name: of the model.
+        seed: of which items are asked where there is a limit.
+        kept: the store.
+        model: loads it.
+        bertscore: the hash of the encoder that BERTScore asks, and what loads it; None where there is none.
+    Returns:
+        Rows of GENERATIONS by task and item; for each task the number of rows and whether they had to be computed.
+    """
+    code = fingerprint(ROOT / "osler/evaluation/task_texts.py", ROOT, with_packages=False)
+    frames, done = [pl.DataFrame(schema=GENERATIONS)], []
+    for listed, task in sorted(tasks.items()):
+        rows = asked(pl.read_parquet(folder / f"{listed}.parquet"), task, seed)
+        prompts = rows.select("instruction", "source")
+        parts = {"what": "task", "code": code, "prompts": prompts.rows(), "limit_tokens": task.limit_tokens}
+        texts, computed = kept(lambda asked=prompts, limit=task.limit_tokens: written(model(), asked, limit), **parts)
+        done.append((rows.height, computed))
+        here = {"metric": pl.lit(task.metric), "model": pl.lit(name), "seed": pl.lit(seed, pl.Int64)}
+        whole = scored(pl.concat([rows, texts], how="horizontal"), task).with_columns(**here)
+        if bertscore and task.metric == "text":
+            (read_by, encoder), pairs = bertscore, (whole["text"].to_list(), whole["target"].to_list())
+            found, _ = kept(partial(bertscored, encoder, *pairs), what="bertscore", encoder=read_by, pairs=pairs)
+            whole = whole.hstack(found)
+        columns = [column for column in GENERATIONS if column in whole.columns]
+        frames.append(whole.select(columns))
+    return pl.concat(frames, how="diagonal"), done

@@ -1,0 +1,174 @@
+"""A raw file as screened documents and a ledger."""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+
+from osler.build.files import file_hash, write_json, write_parquet
+from osler.corpus.ledger import ledger as ledger_frame
+from osler.ingest.archives import SKIPPED, RawFile
+from osler.ingest.drafts import Draft, documents_frame, draft, private, private_draft
+from osler.ingest.faults import Fault
+from osler.ingest.records import file_records
+from osler.ingest.source import Source, has_field
+from osler.privacy.keys import secret
+from osler.privacy.pseudonyms import private_origin
+
+BATCH_BYTES = 1 << 24  # of text that is cleaned at a time
+HARMLESS = ("duplicate_id", "empty", "link", "phi", "too_long", *SKIPPED)  # their details hold no text of the source
+HIDDEN = "not shown, since the source has a section `phi`"
+PART_BYTES = 1 << 28  # of text in one parquet file, before cleaning
+
+
+def pseudonym_key(source: Source, name: str, file: RawFile) -> bytes:
+    """The key of ids and file names.
+
+    The source's own, else what only holders of the file know. Empty where there is neither.
+    """
+    key = secret(source.phi, name) if source.phi else b""
+    return key or (b"" if file.fault else bytes.fromhex(file_hash(file.path)))
+
+
+def batches(drafts: Iterator[Draft]) -> Iterator[tuple[list[Draft], int]]:
+    """Documents in runs of BATCH_BYTES of text or more, with their size.
+
+    The last may be smaller.
+    """
+    batch: list[Draft] = []
+    size = 0
+    for document in drafts:
+        batch.append(document)
+        size += sum(len(content) for _, content in document.contents)
+        if size >= BATCH_BYTES:
+            yield batch, size
+            batch, size = [], 0
+    if batch:
+        yield batch, size
+
+
+class FileIngest:
+    """A raw file being read: what was dropped and counted so far.
+
+    `unseen` are fields that the source names and no record had; None until there is a record that could have them.
+    """
+
+    def __init__(self, file: RawFile, name: str, source: Source) -> None:
+        self.file, self.name, self.source = file, name, source
+        self.key = pseudonym_key(source, name, file) if source.phi else b""
+        self.dropped: list[dict[str, str | None]] = []
+        self.encodings: set[str] = set()
+        self.changes, self.identifiers = Counter[str](), Counter[str]()
+        self.rows = 0
+        self.unseen: list[str] | None = None
+
+    def drop(self, origin: str, doc_id: str | None, reason: str, detail: str) -> None:
+        """Write a ledger row."""
+        row = {"stage": "ingest", "source": self.name, "doc_id": doc_id, "origin": origin}
+        hidden = self.source.phi is not None and reason not in HARMLESS  # a detail may quote what could not be read
+        self.dropped.append(row | {"reason": reason, "detail": HIDDEN if hidden else detail})
+
+    def drafts(self) -> Iterator[Draft]:
+        """The records of the file as documents, each id once.
+
+        What gives none is dropped.
+        """
+        source, origins = self.source, dict[str, str]()
+        templates, silent = source.templates, source.silent_fields
+        records = file_records(self.file, source)
+        for place, record in records:
+            self.rows += 1
+            origin = private_origin(self.key, place) if source.phi else place
+            if not self.file.fault:
+                self.encodings.add(records.encoding)
+            if self.unseen != [] and not isinstance(record, Fault):
+                self.unseen = [field for field in self.unseen or silent if not has_field(record, field)]
+            made = record if isinstance(record, Fault) else draft(record, origin, self.name, source, templates)
+            if isinstance(made, Fault):
+                self.drop(origin, None, made.reason, made.detail)
+                continue
+            found = private_draft(made, source, self.key)
+            if found.doc_id in origins:
+                self.drop(origin, found.doc_id, "duplicate_id", f"the id of {origins[found.doc_id]}")
+            else:
+                origins[found.doc_id] = origin
+                yield found
+
+    def cleaned(self, batch: list[Draft]) -> pl.DataFrame:
+        """A batch as normalized and screened documents.
+
+        What is empty or refused is dropped.
+        """
+        frame, changed = documents_frame(batch, self.source)
+        self.changes.update(changed)
+        for doc_id, origin in frame.filter(pl.col("text") == "").select("doc_id", "origin").iter_rows():
+            self.drop(
+                origin,
+                doc_id,
+                "empty",
+                "no text" if self.source.collection != "instructions" else "a turn without text",
+            )
+        frame = frame.filter(pl.col("text") != "")
+        if self.source.phi:
+            frame, refused, found = private(frame, self.source.phi, self.key)
+            self.identifiers.update(found)
+            for origin, doc_id, detail in refused:
+                self.drop(origin, doc_id, "phi", detail)
+        return frame
+
+
+def ingested_file(folder: Path, file: RawFile, name: str, source: Source) -> None:
+    """Write part-*.parquet of SCHEMA, ledger.parquet and counts.json of one raw file."""
+    ingest = FileIngest(file, name, source)
+    written = number = size = 0
+
+    def write(frames: list[pl.DataFrame]) -> None:
+        nonlocal written, number
+        part = pl.concat(frames)
+        if len(part):
+            write_parquet(folder / f"part-{number:05d}.parquet", part)
+        written, number = written + len(part), number + 1
+
+    frames: list[pl.DataFrame] = []
+    for batch, batch_bytes in batches(ingest.drafts()):
+        frames.append(ingest.cleaned(batch))
+        size += batch_bytes
+        if size >= PART_BYTES:
+            write(frames)
+            frames, size = [], 0
+    if frames:
+        write(frames)
+    if ingest.rows != written + len(ingest.dropped):
+        raise AssertionError(
+            f"{file.name}: {ingest.rows} rows, but {written} documents and {len(ingest.dropped)} ledger rows"
+        )
+    write_parquet(folder / "ledger.parquet", ledger_frame(ingest.dropped))
+    counts = {"rows": ingest.rows, "encodings": sorted(ingest.encodings), "changes": ingest.changes}
+    write_json(folder / "counts.json", counts | {"identifiers": ingest.identifiers, "unseen": ingest.unseen})
+
+
+def without_repeats(parts: list[Path]) -> Iterator[tuple[Path | pl.DataFrame, pl.DataFrame]]:
+    """Each part of a source without ids of earlier files.
+
+    A part without any is given as its path. Beside each: the rows left out.
+
+    Within a file ids are different already, so that two equal ones lie in two files.
+    """
+    ids = pl.concat(
+        pl.read_parquet(part, columns=["doc_id", "origin"]).with_columns(pl.lit(number).alias("part"))
+        for number, part in enumerate(parts)
+    )
+    first = pl.col("origin").first().over("doc_id")
+    repeats = ids.with_columns(first.alias("first")).filter(
+        pl.col("doc_id").is_duplicated() & (first != pl.col("origin"))
+    )
+    for number, part in enumerate(parts):
+        here = repeats.filter(pl.col("part") == number)
+        yield (pl.read_parquet(part).join(here, on=["doc_id", "origin"], how="anti") if len(here) else part), here
+
+
+def listed(ledgers: list[pl.DataFrame]) -> str:
+    """The reasons as " (3 empty, 1 duplicate_id)", or nothing without any."""
+    reasons = Counter(reason for frame in ledgers for reason in frame["reason"])
+    return f" ({', '.join(f'{count} {reason}' for reason, count in sorted(reasons.items()))})" if reasons else ""

@@ -1,0 +1,255 @@
+"""The rows of one open file.
+
+In UTF-8 where it is text: jsonl, json, csv, txt, parquet and arrow.
+
+A row that cannot be read is a Fault and the next one is read; what ends a file raises Unreadable, or what its library
+raises. jsonl and csv are read line by line and hold at most LINE_BYTES; json and txt are read as a whole. On one core
+jsonl 456 MB/s, csv 111, parquet 381.
+"""
+
+import csv
+import io
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+import orjson
+import polars as pl
+
+from osler.ingest.archives import whole
+from osler.ingest.faults import Fault, Rows, Unreadable
+
+LINE_BYTES = 1 << 28  # of a line of jsonl, and of a record of csv
+WHOLE_BYTES = 1 << 30  # of a file that is read as a whole
+BATCH_ROWS = 1 << 10
+LONGEST_NAME_CHARACTERS = 60  # of a column
+
+# A parquet file that is damaged in the right place makes the Rust library panic, which is no Exception.
+ERRORS = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
+
+
+def _undecodable(text: bytes) -> Fault | None:
+    try:
+        text.decode()
+    except UnicodeDecodeError as error:
+        return Fault("undecodable", f"no UTF-8 at byte {error.start} of the row")
+    return None
+
+
+def _line(stream: BinaryIO) -> tuple[bytes, bool]:
+    """The next line, and whether it is too long.
+
+    Of one that is, the beginning.
+    """
+    line = rest = stream.readline(LINE_BYTES + 1)
+    too_long = len(line) > LINE_BYTES
+    while too_long and rest and not rest.endswith(b"\n"):
+        rest = stream.readline(1 << 20)
+    return line, too_long
+
+
+def jsonl_rows(stream: BinaryIO) -> Rows:
+    """One row for each line that is not blank.
+
+    A row's number is its line's.
+    """
+    row = 0
+    while (read := _line(stream))[0]:
+        line, too_long = read
+        row += 1
+        if not line.strip():
+            continue
+        if too_long:
+            yield row, Fault("too_long", f"a line of more than {LINE_BYTES} bytes")
+            continue
+        try:
+            record = orjson.loads(line)
+        except orjson.JSONDecodeError as error:
+            yield row, _undecodable(line) or Fault("malformed_row", f"no JSON: {error}")
+            continue
+        if isinstance(record, dict):
+            yield row, record
+        else:
+            yield row, Fault("malformed_row", f"a {type(record).__name__}, not a JSON object")
+
+
+def json_rows(stream: BinaryIO, id_field: str | None) -> Rows:
+    """The objects of an array, of an object, or the one object.
+
+    Those of an object whose values all are objects have its keys as `id_field`.
+    """
+    try:
+        value = orjson.loads(whole(stream, WHOLE_BYTES))
+    except orjson.JSONDecodeError as error:
+        raise Unreadable("unreadable_file", f"no JSON: {error}") from None
+    if isinstance(value, dict) and value and all(isinstance(one, dict) for one in value.values()):
+        value = [one if id_field is None else {id_field: key} | one for key, one in value.items()]
+    for row, record in enumerate(value if isinstance(value, list) else [value], 1):
+        if isinstance(record, dict):
+            yield row, record
+        else:
+            yield row, Fault("malformed_row", f"a {type(record).__name__}, not a JSON object")
+
+
+def _without_columns(columns: Sequence[str], fields: Sequence[str]) -> Unreadable | None:
+    for field in fields:
+        if (count := columns.count(field)) != 1:
+            message = (
+                f"{count or 'no'} column{'s are' if count else ' is'} named '{field}', which the source's section names"
+            )
+            return Unreadable("missing_field", f"{message}; the columns are {', '.join(columns)[:1000]}")
+    return None
+
+
+def _reads_as_data(header: Sequence[str]) -> bool:
+    """Whether a csv file's first record hardly names columns.
+
+    It has a number, nothing, a sentence, or one value twice.
+    """
+    return len(set(header)) < len(header) or any(
+        not cell.strip() or len(cell) > LONGEST_NAME_CHARACTERS or re.fullmatch(r"[-+\d.,/: ]+", cell)
+        for cell in header
+    )
+
+
+class _CsvLines(Iterator[str]):
+    """The lines of a CSV file.
+
+    Those of a record that is none can be read again.
+
+    Attributes:
+        taken: lines of the record being read.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self.taken: list[str] = []
+        self._stream = stream
+        self._pending: list[str] = []  # to read again, last first
+        self._size = 0
+
+    def __next__(self) -> str:
+        if self._pending:
+            line, too_long = self._pending.pop(), False
+        else:
+            read, too_long = _line(self._stream)
+            line = read.decode("utf-8", "surrogateescape")
+        if not line:
+            raise StopIteration
+        self._size = self._size + len(line) if self.taken else len(line)
+        self.taken.append("\n" if too_long else line)
+        if too_long or self._size > LINE_BYTES:
+            raise csv.Error(f"more than {LINE_BYTES} bytes")
+        return line
+
+    def give_back(self) -> None:
+        """Read all lines of the record but its first again."""
+        self._pending.extend(reversed(self.taken[1:]))
+        del self.taken[1:]
+
+
+def _csv_header(rows: Iterator[list[str]], fields: Sequence[str]) -> list[str] | None:
+    """The names of the columns; None of an empty file.
+
+    Raises:
+        Unreadable: no header, or one without `fields`.
+    """
+    try:
+        header = next(rows, None)
+    except csv.Error as error:
+        raise Unreadable("unreadable_file", f"no CSV header: {error}") from None
+    if header is None:
+        return None
+    if fault := _undecodable(",".join(header).encode("utf-8", "surrogateescape")):
+        raise Unreadable(fault.reason, f"the header: {fault.detail}")
+    if missing := _without_columns(header, fields):
+        if not set(fields) & set(header) and _reads_as_data(header):
+            message = f"the first line reads as data and not as names of columns; add a header with {', '.join(fields)}"
+            raise Unreadable("missing_header", f"{message}; it is {', '.join(header)[:200]}")
+        raise missing
+    return header
+
+
+def csv_rows(stream: BinaryIO, delimiter: str, fields: Sequence[str]) -> Rows:
+    """The records of a csv file, by its header.
+
+    One that is no CSV costs its first line. Reading goes on at the next, so a stray quote swallows nothing.
+
+    Args:
+        fields: columns that must be there, once.
+    """
+    csv.field_size_limit(sys.maxsize)
+    lines = _CsvLines(stream)
+    rows = csv.reader(lines, delimiter=delimiter, strict=True)
+    header = _csv_header(rows, fields)
+    if header is None:
+        return
+    number, line = 0, 1
+    while True:
+        line += len(lines.taken)
+        lines.taken.clear()
+        try:
+            values = next(rows)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            lines.give_back()
+            rows = csv.reader(lines, delimiter=delimiter, strict=True)
+            number += 1
+            yield number, Fault("malformed_row", f"line {line}: {error}")
+            continue
+        if not values:
+            continue
+        number += 1
+        if len(values) != len(header):
+            yield number, Fault("malformed_row", f"line {line}: {len(values)} values for {len(header)} columns")
+            continue
+        record = dict(zip(header, values, strict=True))
+        text = "".join(values)
+        yield number, record if text.isascii() else _undecodable(text.encode("utf-8", "surrogateescape")) or record
+
+
+def txt_rows(stream: BinaryIO, split: str | None) -> Rows:
+    """The pieces of a text, as {text}.
+
+    Those with nothing but white space are no rows.
+
+    Args:
+        split: regular expression at which it splits.
+    """
+    text = whole(stream, WHOLE_BYTES).decode("utf-8", "surrogateescape").replace("\r\n", "\n")
+    pieces = [text] if split is None else re.split(split, text)
+    for row, piece in enumerate((piece for piece in pieces if piece.strip()), 1):
+        yield row, _undecodable(piece.encode("utf-8", "surrogateescape")) or {"text": piece}
+
+
+def frame_rows(source: Path | bytes, fields: Sequence[str], optional: Sequence[str]) -> Rows:
+    """The rows of a parquet file, BATCH_ROWS at a time.
+
+    Args:
+        fields: columns, or `column.key` inside one, that must be there.
+        optional: columns that may be.
+    """
+    where = io.BytesIO(source) if isinstance(source, bytes) else source
+    frame = pl.scan_parquet(where, glob=False)
+    columns = frame.collect_schema().names()
+    roots = {field: field if field in columns else field.split(".")[0] for field in [*fields, *optional]}
+    if missing := _without_columns(columns, [roots[field] for field in fields]):
+        raise missing
+    wanted = [column for column in dict.fromkeys(roots.values()) if column in columns]
+    row = 0
+    for batch in frame.select(wanted).collect_batches(chunk_size=BATCH_ROWS, maintain_order=True):
+        for record in batch.iter_rows(named=True):
+            row += 1
+            yield row, record
+
+
+def arrow_rows(path: Path) -> Rows:
+    """The rows of a file of a `datasets` folder."""
+    from datasets import Dataset
+
+    try:
+        yield from enumerate(Dataset.from_file(str(path)), 1)
+    except ValueError as error:  # pyarrow's
+        raise Unreadable("unreadable_file", f"no arrow stream: {error}") from None

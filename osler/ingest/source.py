@@ -1,0 +1,309 @@
+"""Section `source`: where files lie, and how a record becomes text."""
+
+import re
+import string
+from collections.abc import Mapping
+from typing import Any, Literal, Protocol, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from osler.build.section import Section
+from osler.corpus.documents import Collection
+from osler.ingest.faults import Fault, Record
+from osler.privacy.screening import Phi
+
+FIELDS = {  # of the formats that have no others
+    "jats": ("title", "abstract", "body", "id", "pmid", "doi", "journal", "date", "license"),
+    "pubmed": ("title", "abstract", "pmid", "doi", "journal", "date"),
+    "html": ("title", "text"),
+}
+# Who speaks, in the names of the message lists in use (OpenAI's and ShareGPT's).
+ROLES = {"user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant", "system": "system"}
+
+
+class Template:
+    """A text with `{field}` in it.
+
+    `{field?}` may be absent or null and is then nothing.
+
+    Only names: no indices in brackets, conversions or format specifications. `{a.b.0}` reaches into a nested value where no
+    field is called that.
+    """
+
+    def __init__(self, text: str) -> None:
+        """Parse `text`; `{{` and `}}` stand for braces.
+
+        Raises:
+            ValueError: a brace is open, or something other than a plain field name is inside.
+        """
+        self.parts: list[tuple[str, str | None]] = []
+        for literal, field, specification, conversion in string.Formatter().parse(text):
+            if field is not None and (not field.rstrip("?") or specification or conversion or set(field) & set("[]")):
+                raise ValueError(f"only plain {{field}} can be used in {text!r}")
+            self.parts.append((literal, field))
+        if not self.fields:
+            raise ValueError(f"no {{field}} in {text!r}")
+
+    @property
+    def fields(self) -> list[str]:
+        """The fields named, in order, the optional ones with their `?`."""
+        return [field for _, field in self.parts if field is not None]
+
+    def rendered(self, record: Record) -> str | Fault:
+        """The text for `record`, or why there is none.
+
+        A field is absent, null, or no scalar.
+        """
+        pieces = []
+        for literal, field in self.parts:
+            pieces.append(literal)
+            if field is not None:
+                name = field.removesuffix("?")
+                if name != field and value_of(record, name) is None:
+                    continue
+                value = scalar(record, name)
+                if isinstance(value, Fault):
+                    return value
+                pieces.append(value)
+        return "".join(pieces)
+
+
+def scalar(record: Record, field: str) -> str | Fault:
+    """A field of `record` as text (numbers and booleans through `str`)."""
+    value = value_of(record, field)
+    if value is None:
+        return Fault("missing_field", f"no value for '{field}'")
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int | float):
+        return str(value)
+    return Fault("malformed_row", f"'{field}' is a {type(value).__name__}, not a text or a number")
+
+
+def message_turns(record: Record, field: str) -> list[tuple[str, str]] | Fault:
+    """The conversation in a list of messages, as (role, content).
+
+    User and assistant in turns, the user first.
+
+    A message is {role, content} or {from, value}. What a system message says goes before the first user's words, after
+    which a blank line stands, as Mistral's own template has it.
+    """
+    messages = value_of(record, field)
+    if messages is None:
+        return Fault("missing_field", f"no value for '{field}'")
+    if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
+        return Fault("malformed_row", f"'{field}' is no list of messages")
+    system, turns = "", list[tuple[str, str]]()
+    for number, message in enumerate(messages):
+        role = ROLES.get(str(message.get("role", message.get("from"))))
+        content = message.get("content", message.get("value"))
+        if role is None or not isinstance(content, str):
+            return Fault("malformed_row", f"message {number} of '{field}' has no role or no text that can be used")
+        if role == "system" and not turns:
+            system += f"{content}\n\n"
+        elif role != ("assistant" if len(turns) % 2 else "user"):
+            return Fault("malformed_row", f"message {number} of '{field}' is not the user's or the assistant's in turn")
+        else:
+            turns.append((role, content if turns else system + content))
+    return turns if len(turns) > 1 else Fault("malformed_row", f"'{field}' has no answer to learn")
+
+
+class Layout(Protocol):
+    """What reading rows needs of a section that names files.
+
+    It is a source's, or a task's (osler/evaluation/tasks.py).
+    """
+
+    @property
+    def format(self) -> str:
+        """Of the files, a key of SUFFIXES or `hub`."""
+        ...
+
+    @property
+    def split(self) -> str | None:
+        """See `Source`."""
+        ...
+
+    @property
+    def id(self) -> str | None:
+        """Field that names a row."""
+        ...
+
+    @property
+    def fields(self) -> list[str]:
+        """Every field that is needed, once."""
+        ...
+
+    @property
+    def optional_fields(self) -> list[str]:
+        """Every field that may be missing."""
+        ...
+
+
+class Turn(Section):
+    """One turn of a conversation."""
+
+    role: Literal["user", "assistant"] = Field(description="who speaks; what the assistant says is learned")
+    text: str = Field(min_length=1, description="template of its content")
+
+    @field_validator("text")
+    @classmethod
+    def _template(cls, text: str) -> str:
+        Template(text)
+        return text
+
+
+class Source(Section):
+    """A section `source.<name>`: where documents come from and which fields make them."""
+
+    collection: Collection = Field(description="clinical and general are text to train on, instructions conversations")
+    path: str = Field(min_length=1, description="file or folder, relative to `root`")
+    format: Literal["jsonl", "json", "csv", "parquet", "txt", "jats", "pubmed", "html", "hub"] = Field(
+        description="how its files are read; hub: the folder of a Hugging Face dataset"
+    )
+    split: str | None = Field(
+        default=None,
+        description="txt: regular expression at which a file splits into documents; hub: name of a split, null: all",
+    )
+    id: str | None = Field(default=None, description="field that names a row; null: file and row number do")
+    text: str | None = Field(
+        default=None, description="template of a document, '{title}. {text}'; txt knows only {text}"
+    )
+    turns: tuple[Turn, ...] | None = Field(default=None, description="instructions only: the conversation")
+    turns_field: str | None = Field(
+        default=None, description="instructions only, instead of `turns`: field with the messages"
+    )
+    license: str = Field(min_length=1, description="license of the source")
+    license_field: str | None = Field(
+        default=None, description="field with the license of a row; null: all have the source's"
+    )
+    date_field: str | None = Field(default=None, description="field with the date of a row; null, or no value: no date")
+    phi: Phi | None = Field(default=None, description="what is done about identifiers of patients; null: nothing")
+    document_limit_characters: int | None = Field(
+        default=None, ge=1, description="longer ones go to the ledger; null: none"
+    )
+
+    @field_validator("text")
+    @classmethod
+    def _template(cls, text: str | None) -> str | None:
+        if text is not None:
+            Template(text)
+        return text
+
+    @field_validator("split")
+    @classmethod
+    def _pattern(cls, split: str | None) -> str | None:
+        try:
+            if split is not None and re.compile(split).groups:
+                raise ValueError("groups would end up in the text: write (?:...) instead of (...)")
+        except re.error as error:
+            raise ValueError(f"no regular expression: {error}") from None
+        return split
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        given = [key for key in ("text", "turns", "turns_field") if getattr(self, key) not in (None, ())]
+        if given not in ([["turns"], ["turns_field"]] if self.collection == "instructions" else [["text"]]):
+            raise ValueError(
+                "instructions have `turns` or `turns_field`, the other collections `text`, and nothing else"
+            )
+        if self.turns is not None and "assistant" not in {turn.role for turn in self.turns}:
+            raise ValueError("`turns` has no assistant, so there is nothing to learn")
+        if self.split is not None and self.format not in ("txt", "hub"):
+            raise ValueError(f"`split` is for formats txt and hub, not {self.format}")
+        known = FIELDS.get(self.format)
+        if known and (wrong := [name for name in (*self.fields, *self.optional_fields) if name not in known]):
+            raise ValueError(f"`format` {self.format} has no field '{wrong[0]}'; its fields are {', '.join(known)}")
+        if self.format == "txt" and {*self.fields, *self.optional_fields} != {"text"}:
+            raise ValueError("a txt file has the one field {text}, and neither id, license_field nor date_field")
+        return self
+
+    @property
+    def templates(self) -> list[Template]:
+        """One template for each turn; a text is one.
+
+        None where `turns_field` has the conversation.
+        """
+        texts = [turn.text for turn in self.turns or ()] if self.text is None else [self.text]
+        return [Template(text) for text in texts]
+
+    @property
+    def fields(self) -> list[str]:
+        """Every field that a row must have, once, in order of use.
+
+        `date_field` is among them, though it may be null.
+        """
+        names = [field for template in self.templates for field in template.fields if not field.endswith("?")]
+        others = (self.turns_field, self.id, self.license_field, self.date_field)
+        return list(dict.fromkeys(names + [name for name in others if name is not None]))
+
+    @property
+    def optional_fields(self) -> list[str]:
+        """The fields that a row may lack, without their `?`."""
+        names = [field for template in self.templates for field in template.fields if field.endswith("?")]
+        return list(dict.fromkeys(name.removesuffix("?") for name in names))
+
+    @property
+    def silent_fields(self) -> list[str]:
+        """The fields whose absence costs a row nothing.
+
+        A misspelled one shows only if no row has it.
+        """
+        if self.format in FIELDS:  # known by name, and absent where a record has none
+            return []
+        return [*self.optional_fields, *([] if self.date_field is None else [self.date_field])]
+
+
+def contents(record: Record, source: Source, templates: list[Template]) -> list[tuple[str, str]] | Fault:
+    """What a record says: (role, content) of each turn.
+
+    A text is one turn of role "".
+
+    Args:
+        templates: `source.templates`, parsed once.
+    Returns:
+        Or why there is no document: a field, or the length of all contents together.
+    """
+    if source.turns_field is not None:
+        turns = message_turns(record, source.turns_field)
+    else:
+        turns = []
+        roles = [""] if source.turns is None else [turn.role for turn in source.turns]
+        for role, template in zip(roles, templates, strict=True):
+            content = template.rendered(record)
+            if isinstance(content, Fault):
+                return content
+            turns.append((role, content))
+    if isinstance(turns, Fault):
+        return turns
+    length = sum(len(content) for _, content in turns)
+    if source.document_limit_characters is not None and length > source.document_limit_characters:
+        return Fault("too_long", f"{length} characters, more than `document_limit_characters`")
+    return turns
+
+
+def has_field(record: Record, field: str) -> bool:
+    """Whether `record` has the field that `value_of` looks up, be it null."""
+    if field in record:
+        return True
+    above, _, last = field.rpartition(".")
+    inside = value_of(record, above) if above else None
+    return last in (
+        map(str, range(len(inside))) if isinstance(inside, list) else inside if isinstance(inside, Mapping) else ()
+    )
+
+
+def value_of(record: Record, field: str) -> Any:
+    """A field of `record`; None where it is absent or null.
+
+    `a.b.0`, where no field is called that, is the first element of b in a.
+    """
+    found: Any = record.get(field)
+    if found is None and "." in field:
+        found = record
+        for part in field.split("."):
+            if isinstance(found, Mapping):
+                found = found.get(part)
+            else:
+                found = found[int(part)] if isinstance(found, list) and part in map(str, range(len(found))) else None
+    return found

@@ -1,0 +1,187 @@
+"""What training a model costs: parameters, FLOPs, bytes on each device.
+
+Computed from sizes alone and without torch.
+
+Counts of parameters are exact. FLOPs follow the usual accounting (6 a parameter and token, and attention), which leaves out what
+is less than 1 % of them. Weights, gradients and optimizer state are exact; activations count the tensors that the backward pass
+needs: of what torch 2.13 saved for tiny models 0.98 to 0.99 in float32 (its test), 0.96 to 1.17 in bfloat16 as
+FSDP and DeepSpeed have it, 0.81 to 0.85 under autocast (python, ddp), and 0.6 of a mixture under autocast, which leaves its
+experts in float32. What an allocator loses, communication buffers and kernels' work space come on top.
+
+Symbols: h hidden size, f intermediate size, L layers, V vocabulary, a heads, g key-value heads, d = h / a, E experts, K of them
+a token, N parameters, D tokens, T tokens a row, P processes.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import Field
+
+from osler.build.section import Section
+from osler.model.architecture import Architecture
+from osler.model.devices import EngineName
+
+LOGITS_AT_ONCE_BYTES = 1 << 24  # of osler.training.cross_entropy, which never holds all logits
+Dtype = Literal["float32", "bfloat16"]
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """How many parameters a model has.
+
+    Counted are all, those that one token goes through, and those of the largest layer.
+    """
+
+    total: int
+    active: int
+    layer: int
+
+
+def parameters(architecture: Architecture, vocabulary: int) -> Parameters:
+    """Count the parameters of a Mistral or Mixtral.
+
+    A layer has h(h + 2gd) + h^2 in attention, 3hf in a feed-forward network (E of them and a router of hE in a mixture, of which a
+    token uses K), and 2h in norms; beside the layers stand embeddings of Vh, twice if not tied, and a norm of h.
+    """
+    h, f = architecture.hidden_size, architecture.intermediate_size
+    key_value = architecture.key_value_heads * (h // architecture.heads)
+    attention = 2 * h * h + 2 * h * key_value
+    number, used, router = 1, 1, 0
+    if architecture.experts:
+        number, used, router = (
+            architecture.experts.number,
+            architecture.experts.per_token,
+            architecture.experts.number * h,
+        )
+    rest = vocabulary * h * (1 if architecture.tie_embeddings else 2) + h
+    shared = attention + router + 2 * h
+    layer = shared + number * 3 * h * f
+    return Parameters(
+        rest + architecture.layers * layer, rest + architecture.layers * (shared + used * 3 * h * f), layer
+    )
+
+
+def planned_flops(architecture: Architecture, vocabulary: int, tokens: int, row_tokens: int) -> float:
+    """FLOPs of forward and backward pass over `tokens`.
+
+    They are D (6 N_active + 6 L h T). The first term is two FLOPs a parameter and token forward, four backward, of
+    active parameters (embeddings counted, as is usual). The second is the two products of attention with a causal mask:
+    12 L h T in the source, without a mask. Since documents in a row do not see each other it is an upper bound.
+    Activation checkpointing adds a third, which is no part of this number nor of MFU.
+
+    Source:
+        Kaplan et al. 2020, arXiv 2001.08361, section 2.1; Chowdhery et al. 2022 (PaLM), arXiv 2204.02311, appendix B.
+    """
+    active = parameters(architecture, vocabulary).active
+    attention = architecture.layers * architecture.hidden_size * row_tokens
+    return 6.0 * tokens * (active + attention)
+
+
+class Placement(Section):
+    """The keys of section `launch` that decide what a device holds."""
+
+    engine: EngineName
+    zero_stage: Literal[1, 2, 3] | None = None
+    processes: int = Field(ge=1, description="on each machine, one a device")
+    nodes: int = Field(ge=1, description="machines")
+    micro_batch_rows: int | None = Field(
+        default=None, ge=1, description="rows that a process holds at once; null: its share of a batch"
+    )
+    activation_checkpointing: bool
+
+    @property
+    def devices(self) -> int:
+        """On all machines."""
+        return self.processes * self.nodes
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes on each device."""
+
+    weights: float
+    gradients: float
+    optimizer: float
+    activations: float
+
+    @property
+    def total(self) -> float:
+        return self.weights + self.gradients + self.optimizer + self.activations
+
+
+def state_bytes(counted: Parameters, dtype: Dtype, placement: Placement) -> tuple[float, float, float]:
+    """Bytes of weights, gradients and optimizer state on each device.
+
+    The optimizer is AdamW, with two moments in float32.
+
+    python: 4, 4 and 8 a parameter; in bfloat16 autocast keeps a copy of 2 beside the weights during a pass. ddp: the same, and
+    its buckets hold the gradients a second time. fsdp: 4, 4 and 8 divided by P, and whole the layer at work and the next one,
+    as they are computed with. deepspeed, in bfloat16: 2 (weights), 2 (gradients) and 12 (moments and a float32 copy); stage 1
+    divides the last by P, 2 the gradients too, 3 also the weights, whose layer at work is whole. In float32 its 2, 2, 12
+    are 4, 4, 12.
+
+    Source:
+        Rajbhandari et al. 2019 (ZeRO), arXiv 1910.02054, section 3.1 and figure 1; Zhao et al. 2023 (FSDP), arXiv 2304.11277;
+        torch's DistributedDataParallel (gradient_as_bucket_view off).
+    """
+    total, processes = counted.total, placement.devices
+    width = 2 if dtype == "bfloat16" else 4
+    if placement.engine == "fsdp":
+        return 4 * total / processes + 2 * counted.layer * width, 4 * total / processes, 8 * total / processes
+    if placement.engine == "deepspeed":
+        stage = placement.zero_stage or 0
+        weights = width * total / processes + 2 * counted.layer * width if stage == 3 else width * total
+        return weights, width * total / (processes if stage >= 2 else 1), 12 * total / (processes if stage >= 1 else 1)
+    copy = 2 * total if dtype == "bfloat16" else 0
+    return 4 * total + copy, (8 if placement.engine == "ddp" else 4) * total, 8 * total
+
+
+def layer_bytes(architecture: Architecture, dtype: Dtype) -> int:
+    """Bytes a token that one layer keeps for its backward pass.
+
+    Elements: 8h + 2gd + 4f; in a mixture 8h + 2gd + K(4f + 2h) + 2E. That is, of each of two norms its input, what it scales
+    and its output (6h); queries and attention's output (2h), keys and values (2gd); gate, its activation, up and their
+    product (4f), of a mixture for each of K experts, with a copy of its input and of its output; the router's logits and
+    probabilities. Attention keeps no T x T scores: its kernels compute them again. In bfloat16 an element is 2 bytes, but
+    the norms work in float32: 4 of the 8h are 4 bytes (3 where the embeddings are in bfloat16 too, as in FSDP and DeepSpeed).
+
+    Source:
+        the count of Korthikanti et al. 2022, arXiv 2205.05198, section 4, for SwiGLU, grouped queries and no dropout.
+    """
+    h, f = architecture.hidden_size, architecture.intermediate_size
+    key_value = architecture.key_value_heads * (h // architecture.heads)
+    feed_forward = 4 * f
+    if architecture.experts:
+        feed_forward = architecture.experts.per_token * (4 * f + 2 * h) + 2 * architecture.experts.number
+    elements = 8 * h + 2 * key_value + feed_forward
+    return 2 * elements + 2 * 4 * h if dtype == "bfloat16" else 4 * elements
+
+
+def activation_bytes(
+    architecture: Architecture, vocabulary: int, dtype: Dtype, tokens: int, checkpointing: bool
+) -> float:
+    """Bytes that a process keeps for the backward pass of `tokens`.
+
+    They are those at the peak. With checkpointing each layer keeps its input (h a token), and one at a time all that
+    `layer_bytes` counts. Beside the layers: the last norm, the gradients of the head's input and weight, and a slice of
+    the logits.
+    """
+    hidden, layer = architecture.hidden_size, layer_bytes(architecture, dtype)
+    layers = architecture.layers * hidden * 4 + layer if checkpointing else architecture.layers * layer
+    head = 3 * 4 * hidden * tokens + 4 * vocabulary * hidden + LOGITS_AT_ONCE_BYTES
+    return layers * tokens + head
+
+
+def device_memory(
+    architecture: Architecture, vocabulary: int, dtype: Dtype, placement: Placement, batch_rows: int, row_tokens: int
+) -> Memory:
+    """What each device holds.
+
+    `batch_rows` are those of a step over all processes.
+    """
+    share = -(-batch_rows // placement.devices)
+    rows = min(share, placement.micro_batch_rows or share)
+    return Memory(
+        *state_bytes(parameters(architecture, vocabulary), dtype, placement),
+        activation_bytes(architecture, vocabulary, dtype, rows * row_tokens, placement.activation_checkpointing),
+    )

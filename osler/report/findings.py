@@ -1,0 +1,212 @@
+"""All that was found in the predictions and held-out bits.
+
+It is computed once, for the report, the metrics and the figures.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from osler.evaluation.strategies.order import strategies_in_order
+from osler.statistics.accuracy import (
+    Accuracy,
+    Spread,
+    accuracies,
+    bits_per_byte,
+    chance_levels,
+    draw_spreads,
+    headline,
+    in_order,
+    mean_accuracies,
+    seed_accuracies,
+    untouched,
+)
+from osler.statistics.calibration import Calibration, calibrations
+from osler.statistics.claims import Test, outcomes
+from osler.statistics.intervals import Interval
+from osler.statistics.prompt_costs import Cost, costs, pareto_frontier
+from osler.statistics.protocol_agreement import (
+    Agreement,
+    PositionBias,
+    Unparsed,
+    agreements,
+    position_biases,
+    protocol_accuracies,
+    unparsed_counts,
+)
+from osler.statistics.shapley import Credit, shapley_credit
+from osler.statistics.token_curve import PATHS, Dip, Point, accuracy_lost, bits_added, curve_points, dip, on_path
+
+COMPARED = "zero_shot"  # the strategy that answers in several protocols
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What the predictions and held-out bits of a build amount to.
+
+    Accuracies are fractions, of the headline protocol unless they say otherwise.
+
+    Args:
+        protocol: the headline.
+        confidence: of all intervals.
+        models: as they are built.
+        strategies: from plain to elaborate.
+        seeds: different training seeds among the predictions.
+        seed_shares: accuracy of each seed, by strategy and model, a mean over benchmarks.
+        truncated: predictions, of any protocol, whose prompt was cut to fit the model.
+        cells: accuracy by benchmark, strategy and model.
+        means: over benchmarks, by strategy and model.
+        clean: `cells` without the items that the corpus touches, for benchmarks where it touches some.
+        touched: how many items of these benchmarks were asked and are touched.
+        chance: by benchmark.
+        spreads: over draws of exemplars, by strategy and model.
+        claims: by key; see `osler.statistics.claims.claim_outcome`.
+        credit: None without the full factorial.
+        costs: by strategy and model.
+        frontiers: model -> strategies that none beats with as many tokens or fewer.
+        protocols: accuracy of `COMPARED` by protocol and model; likewise the next three.
+        agreements: by model and two protocols.
+        biases: by protocol and model.
+        calibrations: by protocol and model.
+        unparsed: by strategy, protocol and model.
+        losses: bits per byte by domain and model.
+        points: of the curve over tokens.
+        dips: by path and score.
+    """
+
+    protocol: str
+    confidence: float
+    models: Sequence[str]
+    strategies: Sequence[str]
+    seeds: int
+    seed_shares: Mapping[tuple[str, str], Mapping[int, float]]
+    truncated: int
+    cells: Mapping[tuple[str, str, str], Accuracy]
+    means: Mapping[tuple[str, str], Interval]
+    clean: Mapping[tuple[str, str, str], Accuracy]
+    touched: Mapping[str, int]
+    chance: Mapping[str, float]
+    spreads: Mapping[tuple[str, str], Spread]
+    claims: Mapping[str, Mapping[str, Any]]
+    credit: Credit | None
+    costs: Mapping[tuple[str, str], Cost]
+    frontiers: Mapping[str, Sequence[str]]
+    protocols: Mapping[tuple[str, str], Interval]
+    agreements: Mapping[tuple[str, str, str], Agreement]
+    biases: Mapping[tuple[str, str], PositionBias]
+    calibrations: Mapping[tuple[str, str], Calibration]
+    unparsed: Mapping[tuple[str, str, str], Unparsed]
+    losses: Mapping[tuple[str, str], Interval]
+    points: Sequence[Point]
+    dips: Mapping[str, Mapping[str, Dip]]
+
+    @property
+    def mean_chance(self) -> float:
+        """Over benchmarks."""
+        return sum(self.chance.values()) / len(self.chance)
+
+    @property
+    def ways(self) -> list[str]:
+        """The protocols compared, the headline first."""
+        return sorted({name for name, _ in self.protocols}, key=lambda name: (name != self.protocol, name))
+
+    @property
+    def calibrated(self) -> list[str]:
+        """Those of them whose answers have probabilities."""
+        return [name for name in self.ways if any(own == name for own, _ in self.calibrations)]
+
+
+def findings(
+    predictions: pl.DataFrame,
+    heldout: pl.DataFrame,
+    touched: pl.DataFrame,
+    seen: Mapping[str, int | None],
+    protocol: str,
+    test: Test,
+) -> Findings:
+    """Compute them.
+
+    Args:
+        predictions: of all models, in all protocols.
+        heldout: bits and bytes of documents by domain and model.
+        touched: benchmark and item_id of items that the corpus touches.
+        seen: model -> tokens of continued pretraining.
+        protocol: the headline.
+        test: how intervals and tests are computed.
+    """
+    confidence = test.confidence
+    answers = headline(predictions, protocol)
+    means = mean_accuracies(answers, confidence)
+    losses = bits_per_byte(heldout, confidence)
+    spent = costs(answers)
+    strategies = strategies_in_order([strategy for strategy, _ in means])
+    models = in_order(model for _, model in means)
+    asked = answers.select("benchmark", "item_id").unique().join(touched, on=["benchmark", "item_id"], how="semi")
+    points = curve_points(seen, means, losses, strategies[0])
+    return Findings(
+        protocol=protocol,
+        confidence=confidence,
+        models=models,
+        strategies=strategies,
+        seeds=answers["seed"].n_unique(),
+        seed_shares=seed_accuracies(answers),
+        truncated=int(predictions["truncated"].sum()),
+        cells=accuracies(answers, confidence),
+        means=means,
+        clean=accuracies(untouched(answers, touched), confidence),
+        touched=dict(asked.group_by("benchmark").len().rows()),
+        chance=chance_levels(answers),
+        spreads=draw_spreads(answers),
+        claims=dict(outcomes(answers, test)),
+        credit=shapley_credit(answers, test),
+        costs=spent,
+        frontiers={model: frontier(model, strategies, spent, means) for model in models},
+        protocols=protocol_accuracies(predictions, confidence, COMPARED),
+        agreements=agreements(predictions, confidence, COMPARED),
+        biases=position_biases(predictions, confidence, COMPARED),
+        calibrations=calibrations(predictions, confidence, test.samples, test.seed, COMPARED),
+        unparsed=unparsed_counts(predictions),
+        losses=losses,
+        points=points,
+        dips=dips_of(answers, heldout, points, strategies[0], confidence),
+    )
+
+
+def frontier(
+    model: str,
+    strategies: Sequence[str],
+    spent: Mapping[tuple[str, str], Cost],
+    means: Mapping[tuple[str, str], Interval],
+) -> list[str]:
+    """The strategies of a model that are worth their tokens.
+
+    No other strategy beats them in accuracy at no more tokens.
+    """
+    return pareto_frontier(
+        {
+            name: (spent[name, model].tokens, means[name, model].estimate)
+            for name in strategies
+            if (name, model) in means
+        }
+    )
+
+
+def dips_of(
+    answers: pl.DataFrame, heldout: pl.DataFrame, points: Sequence[Point], strategy: str, confidence: float
+) -> dict[str, dict[str, Dip]]:
+    """How far each measure gets worse before it gets better.
+
+    This is for each path of continued pretraining.
+    """
+    measures = {
+        "accuracy": accuracy_lost(answers, strategy),
+        "general_bits_per_byte": bits_added(heldout, "general"),
+    }
+    dips: dict[str, dict[str, Dip]] = {path: {} for path in PATHS}
+    for name, worse in measures.items():
+        measured = [point for point in points if name in point.scores]
+        for path, found in dips.items():
+            found[name] = dip([point.model for point in on_path(measured, path)], worse, confidence)
+    return dips

@@ -1,0 +1,51 @@
+"""The section of the report about generated texts."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from osler.report.page import Block, Code, Heading, Paragraph, Table, Text
+
+
+def generation_blocks(metrics: Mapping[str, Any]) -> list[Block]:
+    """A section of the report with a table for each task.
+
+    There is none where there is no task.
+
+    Args:
+        metrics: as `generation_metrics` gives them.
+    """
+    detail: Sequence[Mapping[str, Any]] = metrics.get("detail", [])
+    blocks: list[Block] = []
+    for task in dict.fromkeys(entry["task"] for entry in detail):
+        own = [entry for entry in detail if entry["task"] == task]
+        names = list(dict.fromkeys(name for entry in own for name in entry["scores"]))
+        unread = ["unread"] if any(entry["unread"] for entry in own) else []
+        rows: list[list[Text]] = [
+            [
+                Code(entry["model"]),
+                *(_shown(entry["scores"].get(name), 1 if name == "length_ratio" else 100) for name in names),
+                *(_percent(entry["unread"]) for _ in unread),
+            ]
+            for entry in own
+        ]
+        sizes = f"{own[0]['items']:,} items in {own[0]['groups']:,} groups."
+        header = ["model", *(name.replace("_", " ") for name in names), *unread]
+        blocks += [Heading(3, task), Paragraph(sizes), Table(header, rows)]
+        if cut := sum(entry["truncated"] for entry in own):
+            blocks.append(Paragraph(f"{cut:,} prompts were cut on the left to fit the model."))
+    lead = "Greedy texts against their targets: scores in percent, words written over words of the targets, intervals over groups."
+    return [Heading(2, "Generative tasks"), Paragraph(lead), *blocks] if blocks else []
+
+
+def _shown(score: Mapping[str, float | None] | None, factor: int) -> str:
+    if score is None:
+        return ""
+    bounds = [score["low"], score["high"]]
+    inside = (
+        "" if None in bounds else f" [{', '.join(f'{factor * bound:.1f}' for bound in bounds if bound is not None)}]"
+    )
+    return f"{factor * (score['estimate'] or 0):.1f}{inside}"
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.1f} %"

@@ -1,0 +1,177 @@
+"""Scores of generative tasks, by model and task, with their intervals.
+
+The intervals are over groups of items.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import polars as pl
+from scipy import stats
+
+from osler.statistics.accuracy import in_order
+from osler.statistics.intervals import Interval, accuracy_interval, ratio_interval
+
+HEADLINES = {"text": "rouge_l", "label": "accuracy", "entities": "entity_f1"}
+"""The score of each metric that stands for a task."""
+
+
+def clustered(top: pl.Series, bottom: pl.Series, group: pl.Series, confidence: float) -> Interval:
+    """Sum of `top` over sum of `bottom`, with whole groups as clusters.
+
+    This is for scores of 0 to 1. Scores that are 0 everywhere, or 1, have no spread, which is not certainty: the
+    interval is then that of a share, of groups that score at all.
+
+    Args:
+        top: a value an item.
+        bottom: the same; 1 for a mean; their sum is positive.
+        group: the items' groups.
+        confidence: for example 0.95.
+    """
+    sums = pl.DataFrame({"group": group, "top": top, "bottom": bottom}).group_by("group").sum().sort("group")
+    found = ratio_interval(sums["top"].to_list(), sums["bottom"].to_list(), confidence)
+    return _bounded(found, len(sums), confidence)
+
+
+def _bounded(found: Interval, groups: int, confidence: float) -> Interval:
+    if found.estimate in (0, 1):
+        return accuracy_interval([found.estimate > 0] * groups, [str(group) for group in range(groups)], confidence)
+    return Interval(found.estimate, max(0.0, found.low), min(1.0, found.high))
+
+
+def jackknife_interval(rows: pl.DataFrame, statistic: Callable[[pl.DataFrame], float], confidence: float) -> Interval:
+    """Interval of a score that is no mean of its items.
+
+    The score is of 0 to 1. Its interval comes from what the score is without each group in turn. A score that is 0 or 1
+    as a whole: see `clustered`.
+
+    Args:
+        rows: with a column `group`; one group gives [0, 1].
+        statistic: of rows.
+        confidence: for example 0.95; Student's t of as many degrees of freedom as there are groups less one.
+    Source:
+        Efron and Stein 1981, The jackknife estimate of variance, Annals of Statistics 9.
+    """
+    whole, names = statistic(rows), rows["group"].unique().sort().to_list()
+    if len(names) < 2:
+        return Interval(whole, 0.0, 1.0)
+    without = np.array([statistic(rows.filter(pl.col("group") != name)) for name in names])
+    error = math.sqrt((len(names) - 1) * float(without.var()))
+    half = float(stats.t.ppf((1 + confidence) / 2, len(names) - 1)) * error
+    return _bounded(Interval(whole, whole - half, whole + half), len(names), confidence)
+
+
+def scores_of(rows: pl.DataFrame, metric: str, confidence: float) -> dict[str, Interval]:
+    """The scores of one model on one task, the headline first.
+
+    All but `length_ratio` are 0 to 1.
+
+    * `rouge_l`, `rouge_2`, `rouge_1`, `token_f1`: means over items; so `bertscore_f1`, where it was computed.
+    * `accuracy`, `macro_f1` (over labels): a text from which no label can be read is wrong.
+    * `entity_f1`: of all items' entities together (micro); `item_entity_f1`: the mean over items (macro).
+    * `length_ratio`: words of all texts over words of all targets, unit 1; 0 where nothing was written.
+
+    Args:
+        rows: of GENERATIONS, at least one.
+        metric: theirs.
+        confidence: of the intervals.
+    """
+    ones, group = pl.Series([1.0] * len(rows)), rows["group"]
+
+    def mean(column: str) -> Interval:
+        return clustered(rows[column], ones, group, confidence)
+
+    found: dict[str, Interval]
+    if metric == "text":
+        found = {name: mean(name) for name in ("rouge_l", "rouge_2", "rouge_1")}
+        if not rows["bertscore_f1"].null_count():
+            found["bertscore_f1"] = mean("bertscore_f1")
+    elif metric == "label":
+        right = [score == 1 for score in rows["score"]]
+        found = {
+            "accuracy": accuracy_interval(right, group.to_list(), confidence),
+            "macro_f1": jackknife_interval(
+                rows, lambda some: macro_f1(some["answer"].to_list(), some["gold"].to_list()), confidence
+            ),
+        }
+    else:
+        top, bottom = 2 * rows["shared"], rows["named"] + rows["wanted"]
+        found = {"item_entity_f1": mean("score")}
+        if bottom.sum() > 0:
+            found = {"entity_f1": clustered(top, bottom, group, confidence)} | found
+    lengths = rows.filter(pl.col("length_ratio").is_not_null())
+    return found | {"token_f1": mean("token_f1")} | _length(lengths, confidence)
+
+
+def _length(rows: pl.DataFrame, confidence: float) -> dict[str, Interval]:
+    if rows.is_empty():
+        return {}
+    words = rows["target"].map_elements(lambda text: len(text.split()), pl.Int64)
+    parts = pl.DataFrame({"group": rows["group"], "top": rows["length_ratio"] * words, "bottom": words})
+    sums = parts.group_by("group").sum().sort("group")
+    return {"length_ratio": ratio_interval(sums["top"].to_list(), sums["bottom"].to_list(), confidence)}
+
+
+def generation_metrics(generations: pl.DataFrame, confidence: float) -> dict[str, Any]:
+    """The contents of generation.json.
+
+    There is a headline for each task and model, and under `detail` are all scores. Without a row it is {}.
+
+    Args:
+        generations: rows of GENERATIONS of all models.
+        confidence: of the intervals.
+    Returns:
+        `scores`: task -> name of its headline score -> model -> number. `detail`, a list that DVC leaves out of
+        comparisons: task, model, metric, items, groups, scores with bounds (null where there is none: one group),
+        `unread` (share of texts from which no label could be read; null for other metrics), tokens read and generated an
+        item, prompts truncated.
+    """
+    scores: dict[str, dict[str, dict[str, float | None]]] = {}
+    detail: list[dict[str, Any]] = []
+    for (task,), of_task in sorted(generations.partition_by("task", as_dict=True).items()):
+        by_model = {str(model): rows for (model,), rows in of_task.partition_by("model", as_dict=True).items()}
+        for model in in_order(by_model):
+            rows = by_model[model]
+            metric = str(rows["metric"][0])
+            found = scores_of(rows, metric, confidence)
+            written = {
+                name: {key: _rounded(bound) for key, bound in asdict(interval).items()}
+                for name, interval in found.items()
+            }
+            headline = HEADLINES[metric]
+            if headline in written:
+                scores.setdefault(str(task), {}).setdefault(headline, {})[model] = written[headline]["estimate"]
+            detail.append(
+                {
+                    "task": task,
+                    "model": model,
+                    "metric": metric,
+                    "items": len(rows),
+                    "groups": rows["group"].n_unique(),
+                    "scores": written,
+                    "unread": _rounded(rows["answer"].null_count() / len(rows)) if metric == "label" else None,
+                    "source_tokens": _rounded(float(np.mean(rows["source_tokens"].to_numpy()))),
+                    "generated_tokens": _rounded(float(np.mean(rows["generated_tokens"].to_numpy()))),
+                    "truncated": int(rows["truncated"].sum()),
+                }
+            )
+    return {"scores": scores, "detail": detail} if detail else {}
+
+
+def _rounded(value: float) -> float | None:
+    return round(value, 6) if math.isfinite(value) else None
+
+
+def macro_f1(answers: Sequence[str | None], targets: Sequence[str]) -> float:
+    """Mean F1 over the labels that are some item's target.
+
+    An answer None is wrong. A label that is nobody's target has no F1 of its own; giving it costs the label that was
+    right.
+    """
+    named, wanted = Counter(answers), Counter(targets)
+    right = Counter(target for answer, target in zip(answers, targets, strict=True) if answer == target)
+    return sum(2 * right[label] / (named[label] + wanted[label]) for label in wanted) / len(wanted)

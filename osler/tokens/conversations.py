@@ -1,0 +1,80 @@
+"""Conversations as token ids, and which of them are learned.
+
+Those of the assistant, and the end mark after them.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from osler.build.section import BuildError
+
+Turn = Mapping[str, str]
+
+
+def rendered(tokenizer: Any, turns: Sequence[Turn]) -> tuple[str, list[tuple[int, int]]]:
+    """The conversation by the chat template, and the assistant's character spans.
+
+    A span begins where the template asked for the answer ends, and takes what the template writes after the words (its end
+    mark), since that is what the model must learn to write. Text that spells a special token loses it, so that no user can
+    end a turn.
+
+    Raises:
+        BuildError: there is no template, it does not write a longer conversation as a continuation of a shorter one, or no
+            end mark after an answer.
+    """
+    if tokenizer.chat_template is None:
+        raise BuildError("params.yaml: tokenizer.chat_template: the tokenizer has none of its own; set one")
+    special = [token for token in tokenizer.all_special_tokens if token]
+    cleaned = []
+    for turn in turns:
+        content = turn["content"]
+        for token in special:
+            content = content.replace(token, "")
+        cleaned.append({"role": turn["role"], "content": content})
+    spans: list[tuple[int, int]] = []
+    text = ""
+    for count, turn in enumerate(cleaned, start=1):
+        before = text
+        if turn["role"] == "assistant" and count > 1:
+            before = tokenizer.apply_chat_template(cleaned[: count - 1], tokenize=False, add_generation_prompt=True)
+        text = tokenizer.apply_chat_template(cleaned[:count], tokenize=False)
+        if not text.startswith(before):
+            raise BuildError(
+                "params.yaml: tokenizer.chat_template: a conversation does not begin with its own first turns;"
+                " write each turn as a continuation of the ones before"
+            )
+        if turn["role"] == "assistant":
+            if not any(token in text[len(before) :] for token in special):
+                raise BuildError(
+                    "params.yaml: tokenizer.chat_template: no end mark, such as {{ eos_token }}, after an answer; the model"
+                    " would not learn to stop"
+                )
+            spans.append((len(before), len(text)))
+    return text, spans
+
+
+def tokenized(tokenizer: Any, turns: Sequence[Turn]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """Ids of a conversation, and which of them are learned.
+
+    <s> comes first if the tokenizer has it, written once.
+
+    The text is tokenized whole, as it is read in evaluation; a token that spans the border of a turn counts to the turn
+    that it ends in.
+
+    Returns:
+        ids (L,) and learned (L,); the first token is never learned.
+    """
+    text, spans = rendered(tokenizer, turns)
+    encoding = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    ids, offsets = encoding["input_ids"], encoding["offset_mapping"]
+    if tokenizer.bos_token_id is not None and ids[:1] != [tokenizer.bos_token_id]:
+        ids, offsets = [tokenizer.bos_token_id, *ids], [(0, 0), *offsets]
+    ends = np.array([end for _, end in offsets])
+    learned = np.zeros(len(ids), np.bool_)
+    for first, last in spans:
+        learned |= (ends > first) & (ends <= last)
+    learned[0] = False
+    return np.array(ids, np.int64), learned

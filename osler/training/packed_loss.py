@@ -1,0 +1,71 @@
+"""The loss of packed rows, whose documents do not see each other.
+
+The loop (loop.py) hands it to an engine, which wraps it, and calls it with a batch (batches.py).
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from osler.build.section import BuildError
+from osler.model.router import router_coefficient, router_loss
+from osler.training.batches import IGNORED
+from osler.training.cross_entropy import linear_cross_entropy
+
+
+class PackedLoss(nn.Module):
+    """A causal language model that returns the loss of packed rows.
+
+    Its forward pass is the summed loss. It is what DDP and its kin wrap.
+    """
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+        self.router_coefficient = router_coefficient(model.config)
+
+    def hidden(
+        self, tokens_BT: Tensor, positions_BT: Tensor, noise_BTD: Tensor | None
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Last hidden states (B, T, D), and each router's logits (BT, E).
+
+        The segments of a row do not see each other.
+        """
+        embeddings_BTD = self.model.get_input_embeddings()(tokens_BT)
+        if noise_BTD is not None:
+            embeddings_BTD = embeddings_BTD + noise_BTD.to(embeddings_BTD)
+        asked = {"output_router_logits": True} if self.router_coefficient else {}
+        output = self.model.base_model(
+            inputs_embeds=embeddings_BTD, position_ids=positions_BT, use_cache=False, **asked
+        )
+        return output.last_hidden_state, getattr(output, "router_logits", None) or ()
+
+    def forward(
+        self, tokens_BT: Tensor, positions_BT: Tensor, labels_BT: Tensor, kept_BT: Tensor, noise_BTD: Tensor | None
+    ) -> Tensor:
+        """Two sums (2,), which several processes and parts add up.
+
+        The parts are those of a batch. The first sum is nats over the labels that are not IGNORED. The second is the
+        auxiliary loss of the routers times the tokens that are no padding (0 for a dense model).
+
+        Over all tokens of a step the second is the mean of each part's own auxiliary loss, weighted by its tokens: every
+        part spreads its tokens evenly, which is a little stricter than spreading those of the whole batch.
+
+        Raises:
+            BuildError: the auxiliary loss has a coefficient, and the model gives no router logits to learn from.
+        """
+        learned_BT = labels_BT != IGNORED
+        hidden_BTD, logits = self.hidden(tokens_BT, positions_BT, noise_BTD)
+        head = self.model.get_output_embeddings()
+        loss = linear_cross_entropy(hidden_BTD[learned_BT], head.weight, labels_BT[learned_BT])
+        if not self.router_coefficient:
+            return torch.stack([loss, loss.new_zeros(())])
+        if not logits or (torch.is_grad_enabled() and not all(layer_NE.requires_grad for layer_NE in logits)):
+            raise BuildError(
+                f"{type(self.model).__name__}: router_aux_loss_coef is {self.router_coefficient:g}, but no router loss is"
+                " produced: it would silently be off; set it to 0 in the base model's config.json, or fix the model"
+            )
+        kept_N = kept_BT.flatten()
+        spread = router_loss(logits, self.model.config.num_experts_per_tok, kept_N)
+        return torch.stack([loss, spread * kept_N.sum()])

@@ -1,0 +1,193 @@
+"""What all training stages share: a written model for each seed.
+
+A stage says what one seed trains: a `Training`, which is a model, a `Run` and what these depend on. Its `Trainer` has the loop
+(loop.py) train it, and writes the model with its provenance and loss curve.
+
+Seeds are trained by processes of their own, `launch.jobs` at a time, where one process trains a model on a CPU; else one after
+another. Each is resumed by itself from its checkpoints in `scratch/<model>/`, and a finished one is kept in `scratch/trained/`
+under the hash of all it depends on, code included, hard-linked into the out: a seed more costs that seed.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from osler.build.files import write_bytes
+from osler.build.fingerprint import closure, fingerprint
+from osler.build.packages import package_versions
+from osler.build.pipeline import ROOT
+from osler.build.shard_store import content_key, link
+from osler.model.folder import import_ahead, provenance_of, write_model
+from osler.model.numerics import Numerics
+from osler.model.router import router_coefficient
+from osler.model.seeds import made_folder
+from osler.tokens.mixture import seen
+from osler.tokens.shards import content_hash
+from osler.training.checkpoints import Checkpoint, Logged, State
+from osler.training.launch import Launch, die_with_parent, started_launch
+from osler.training.loop import Weights, train
+from osler.training.optimizer_state import FILE
+from osler.training.run import Run
+
+SCRATCH = ROOT / "scratch"
+TRAINED = "trained"  # finished models, below SCRATCH
+CURVE = "training.csv"  # the loss of a seed, beside its model
+WHERE_AND_WHEN = ("_name_or_path", "transformers_version")  # of a config: not what the weights depend on
+
+
+@dataclass(frozen=True)
+class Training:
+    """What one seed trains, and what its result depends on.
+
+    Args:
+        model: to start from; trained in place.
+        run: on what, and how.
+        inputs: name -> folder of everything the weights depend on; hashed into the checkpoint's key and the provenance.
+        tokenizer: folder the tokenizer files are copied from.
+        stream_tokens: how far continued pretraining reads its stream, as asked for; None: it is another training.
+        keep_moments: the model's folder gets the optimizer's moments too, so that a run can go on from it.
+    """
+
+    model: Any
+    run: Run
+    inputs: Mapping[str, Path]
+    tokenizer: Path
+    stream_tokens: int | None = None
+    keep_moments: bool = False
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """The training of a stage.
+
+    It has what each seed trains, by the code of the file `module`.
+    """
+
+    module: Path
+    numerics: Numerics
+    training: Callable[[int], Training]
+
+    def write(self, seeds: tuple[int, ...], trained_model: Path, training: Path) -> None:
+        """Train all seeds and write the results.
+
+        What a killed run left is resumed.
+
+        Args:
+            seeds: the first one's model is written to the out itself, the others' below it (seed_models.py).
+            trained_model, training: outs: the model's folder and the CSV of the first seed's loss.
+        """
+        launch = started_launch(os.environ)
+        if launch.engine != "python":
+            die_with_parent()
+        entries = dict(zip(seeds, self._entries(seeds, launch), strict=True))
+        if os.environ.get("RANK", "0") != "0":
+            return
+        for seed, entry in entries.items():
+            folder = made_folder(trained_model, seed, seeds)
+            for file in sorted(entry.iterdir()):
+                if file.name == CURVE and seed == seeds[0]:
+                    write_bytes(training, file.read_bytes())
+                else:
+                    link(file, folder / file.name)
+        for entry in (SCRATCH / TRAINED / trained_model.name).iterdir():
+            if entry not in entries.values():
+                shutil.rmtree(entry)
+
+    def _entries(self, seeds: tuple[int, ...], launch: Launch) -> Iterator[Path]:
+        """The finished folder of each seed."""
+        import torch
+
+        jobs = min(launch.jobs, len(seeds))
+        if launch.engine != "python" or jobs == 1 or torch.cuda.is_available():
+            yield from map(self.finished, seeds)
+            return
+        import_ahead()
+        # forked, so that torch is imported once; nothing has been computed yet, and no thread started
+        with ProcessPoolExecutor(jobs, get_context("fork"), initializer=die_with_parent) as processes:
+            yield from processes.map(self.finished, seeds)
+
+    def finished(self, seed: int) -> Path:
+        """Train one seed if it is not yet.
+
+        It returns a folder of the model's files and CURVE.
+        """
+        launch = started_launch(os.environ)
+        asked = self.training(seed)
+        run, model = asked.run, asked.model
+        hashes = {name: content_hash(path) for name, path in sorted(asked.inputs.items())}
+        settings = _settings(asked, self.numerics)
+        key = hashlib.sha256(json.dumps([settings, hashes], sort_keys=True, default=str).encode()).hexdigest()[:16]
+        code = hashlib.sha256(fingerprint(self.module, ROOT, with_packages=False).encode()).hexdigest()[:16]
+        entry = SCRATCH / TRAINED / run.title / content_key(key=key, code=code, title=run.title)[:16]
+        is_first = os.environ.get("RANK", "0") == "0"
+        if entry.is_dir():
+            if is_first:
+                print(f"{run.label()}: reused, it has been trained before", flush=True)
+            return entry
+        folder = SCRATCH / run.title / key
+        moments = folder / FILE if asked.keep_moments else None
+        parameters = sum(parameter.numel() for parameter in model.parameters())  # an engine may divide them
+        checkpoint = Checkpoint(folder, code, launch.accept_code_change)
+        state, weights = train(model, run, self.numerics, checkpoint, launch, moments)
+        if is_first:
+            facts = {"inputs": hashes, "settings": settings, "parameters": parameters}
+            facts["packages"] = package_versions(closure(self.module, ROOT)[1])
+            _write(asked, facts, state, weights, moments, entry)
+            shutil.rmtree(folder, ignore_errors=True)
+            where = f" on {launch.world()} processes" if launch.world() > 1 else ""
+            steps, tokens = state.step - run.first_step(), _own_tokens(asked, state)
+            print(f"{run.label()}: {steps} steps{where}, {tokens:,} tokens, loss {state.log[-1].loss:.3f}", flush=True)
+        return entry
+
+
+def _settings(asked: Training, numerics: Numerics) -> dict[str, Any]:
+    """All that a result depends on besides its inputs and the code."""
+    run = asked.run
+    return {
+        "alpha": run.alpha,
+        "config": {key: value for key, value in asked.model.config.to_dict().items() if key not in WHERE_AND_WHEN},
+        "numerics": numerics.model_dump(),
+        "recipe": run.recipe.model_dump(),
+        "seed": run.seed,
+        "rows": hashlib.sha256(run.order_N2.tobytes()).hexdigest(),
+        "schedule": asdict(run.schedule) if run.schedule else None,
+    }
+
+
+def _own_tokens(asked: Training, state: State) -> int:
+    """Those of the run without its past."""
+    return state.tokens - (asked.run.past.tokens if asked.run.past else 0)
+
+
+def _write(
+    asked: Training, facts: dict[str, Any], state: State, weights: Weights, moments: Path | None, entry: Path
+) -> None:
+    """The folder `entry`, whole or not at all: the model, its provenance with `facts`, and CURVE."""
+    run = asked.run
+    without = ["router_loss"] * (not router_coefficient(asked.model.config)) + ["noise_free_loss"] * (not run.alpha)
+    log = pl.DataFrame(state.log, schema=Logged._fields, orient="row").drop(without)
+    parent = asked.inputs.get("model")
+    before = provenance_of(parent) if parent and (parent / "provenance.json").is_file() else {}
+    ledger = [{"run": run.title} | fact for fact in seen(run, len(run.order_N2), run.rows_before())]
+    provenance = facts | {
+        "code": state.codes,
+        "continued_tokens": None if asked.stream_tokens is None else state.tokens,
+        "rows_before": run.rows_read(0, run.rows_before()),
+        "rows_read": run.rows_read(run.rows_before()),
+        "rows_there": {name: len(rows.row_ends_R) for name, rows in run.sources.items()},
+        "steps": state.step,
+        "stream_tokens": asked.stream_tokens,
+        "token_ledger": [*before.get("token_ledger", ()), *ledger],
+        "tokens": _own_tokens(asked, state),
+    }
+    files = {CURVE: log.write_csv().encode()}
+    write_model(asked.model, asked.tokenizer, entry, provenance, weights, moments, files)

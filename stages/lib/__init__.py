@@ -1,1 +1,0 @@
-"""Pure modules by subject; stages call them, they know no stage."""

@@ -1,0 +1,39 @@
+"""Stage `questions`: what every model is asked, as one file.
+
+It also brings the models of the Hub that read texts for it, if any.
+
+Settings of benchmarks, strategies, protocols and tasks are the same for all models, so the evaluation of each depends on this
+file and DVC does not write them down once a model.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from osler.build.files import write_json
+from osler.build.stage import run
+from osler.evaluation.settings import Evaluate, Questions, Strategies
+from osler.evaluation.tasks import Task
+from osler.inference.encoder_files import Encoders, write_encoders
+
+
+def main(
+    benchmark: Mapping[str, object],
+    encoder: Encoders,
+    evaluate: Evaluate,
+    strategies: Strategies,
+    task: Mapping[str, Task],
+    encoders: Path,
+    questions: Path,
+) -> None:
+    """Write `questions`, and fill the folder `encoders`.
+
+    Raises:
+        BuildError: see `write_encoders`.
+    """
+    asked = Questions(benchmarks=sorted(benchmark), evaluate=evaluate, strategies=strategies, task=task)
+    write_json(questions, asked.model_dump(mode="json"))
+    write_encoders(encoder, encoders)
+
+
+if __name__ == "__main__":
+    run(main)

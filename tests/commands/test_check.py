@@ -1,0 +1,172 @@
+"""What the check refuses in sections and files."""
+
+import copy
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from osler.build.pipeline import ROOT, Declaration
+from osler.build.section import BuildError
+from osler.commands.check import check_files, check_names, check_outs, check_sections
+from osler.privacy import screening
+from tests.support.params import PARAMS, changed
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (("source",), {}, "source: empty"),
+        (("source",), None, "source: must be a mapping"),
+        (("benchmark",), {}, "benchmark: empty"),
+        (("tokenizer", "sources"), ["notes"], "tokenizer.sources: must be a mapping"),
+        *(
+            (("source", name), {}, "source: .* cannot be a name")
+            for name in ("a/b", "..", ".a", "a b", "", "-a", "a.b", 7)
+        ),
+        (("benchmark", "../a"), {}, "benchmark: '../a' cannot be a name"),
+        (("pretrain", "a/b"), {}, "pretrain: 'a/b' cannot be a name"),
+        (("evaluated",), [], "evaluated: must be a list of models, each once"),
+        (("evaluated",), ["base", "base"], "evaluated: must be a list of models, each once"),
+        (("trunk",), {"a": None}, "trunk.a: Input should be an object"),
+        (("anneal",), {"a": {"tokens": 5, "maximum_epochs": 1.0}}, "anneal.a.from: Field required"),
+        (("trunk",), {"a": {"from": "trunk-a", "tokens": 5, "maximum_epochs": 1.0}}, "trunk.a.from: a circle of segm"),
+        (
+            ("trunk",),
+            {
+                name: {"from": f"trunk-{other}", "tokens": 5, "maximum_epochs": 1.0}
+                for name, other in (("a", "b"), ("b", "c"), ("c", "b"))
+            },
+            "trunk.a.from: a circle of segments",
+        ),
+        (("source", "notes"), None, "source.notes: Input should be an object"),
+        (("source", "notes", "path"), "/etc", "source.notes.path: must be relative to `root`"),
+        (("source", "notes", "licence"), "x", "source.notes.licence: unknown key, take it out"),
+        (
+            ("source", "notes", "text"),
+            {"text": None},
+            "source.notes.text: Input should be a valid string .*; put it in quotes",
+        ),
+    ],
+)
+def test_what_dvc_makes_stages_from_is_checked_before_it_does(path: tuple[Any, ...], value: Any, message: str) -> None:
+    """DVC's own words for such sections name its templates, not the key at fault."""
+    with pytest.raises(BuildError, match=message) as caught:
+        check_names(changed(path, value), ROOT)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (("pretrain",), {}, "pretrain.base, download_model.base: none set"),
+        (("download_model",), {"base": {}}, "pretrain and download_model set"),
+    ],
+)
+def test_one_section_makes_the_base_model(tmp_path: Path, path: tuple[str, ...], value: Any, message: str) -> None:
+    """Neither none nor two."""
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc/config").write_text("[core]\n    no_scm = true\n")
+    (tmp_path / "dvc.yaml").write_bytes((ROOT / "dvc.yaml").read_bytes())
+    params = changed(path, value)
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    with pytest.raises(BuildError, match=message):
+        check_sections(params, tmp_path)
+
+
+def test_a_missing_section_is_looked_for_among_those_there_are() -> None:
+    """What is written in its place is named."""
+    params = {("sources" if key == "source" else key): value for key, value in PARAMS.items()}
+    with pytest.raises(BuildError, match="source: missing, but there is sources;"):
+        check_names(params, ROOT)
+
+
+def test_no_two_stages_make_one_thing_and_every_model_is_made() -> None:
+    """A model of pretraining named after one of fine-tuning, and none named `base`."""
+    base, cpt = (
+        Declaration("pretrain@x", (), ("models/x",), {}),
+        Declaration("cpt", ("models/base",), ("models/cpt",), {}),
+    )
+    with pytest.raises(BuildError, match="no stage makes models/base, which cpt reads"):
+        check_outs([base, cpt])
+    tokenizer = Declaration("tokenizer", (), ("models/tokenizer",), {})
+    with pytest.raises(BuildError, match="evaluated: tokenizer: no model of this build"):
+        check_outs([tokenizer, Declaration("evaluate@tokenizer", ("models/tokenizer",), (), {})])
+    with pytest.raises(BuildError, match="cpt, cpt: all would make models/cpt"):
+        check_outs([cpt, cpt])
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> dict[str, Any]:
+    """Params with one source, a folder of one file, and one benchmark."""
+    (tmp_path / "raw/notes").mkdir(parents=True)
+    for name in ("notes/a.jsonl", "items.jsonl"):
+        (tmp_path / "raw" / name).write_text("{}\n")
+    own = copy.deepcopy(PARAMS) | {"root": "raw", "synthesize": {}}
+    own["source"] = {"notes": PARAMS["source"]["notes"] | {"path": "notes"}}
+    own["task"] = {}
+    own["benchmark"] = {"items": {"path": "items.jsonl", "format": "jsonl"}}
+    return own
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda notes: os.mkfifo(notes / ".git/pipe"), ".git/pipe: a pipe, a socket or a device"),
+        (lambda notes: (notes / "b.jsonl").symlink_to("nothing"), "notes/b.jsonl: a link to nothing"),
+        (lambda notes: (notes / "b.jsonl").symlink_to("b.jsonl"), "notes/b.jsonl: a link to nothing"),
+        (lambda notes: (notes / "b.txt").symlink_to("/etc/passwd"), "notes/b.txt: a link that leads out"),
+        (lambda notes: (notes / "b").symlink_to("/etc"), "notes/b: a link to a folder"),
+        (lambda notes: Path(os.fsdecode(bytes(notes) + b"/\xff.jsonl")).touch(), "a name that is no UTF-8"),
+        (lambda notes: (notes / "a.jsonl").rename(notes / "a.docx"), "has no file of `format` jsonl .*; it has a.docx"),
+    ],
+)
+def test_what_would_hang_or_stop_dvc_is_refused(
+    own: dict[str, Any], tmp_path: Path, make: Callable[[Path], None], message: str
+) -> None:
+    """One line with key, file and what to do; the same folder without it passes."""
+    (tmp_path / "raw/notes/.git").mkdir()
+    (tmp_path / "raw/notes/README.md").touch()
+    (tmp_path / "raw/notes/c.jsonl").symlink_to("a.jsonl")
+    if "format" in message:
+        (tmp_path / "raw/notes/c.jsonl").unlink()
+        (tmp_path / "raw/notes/README.md").unlink()
+    check_files(own, tmp_path)
+    make(tmp_path / "raw/notes")
+    with pytest.raises(BuildError, match=f"params.yaml: source.notes.path: .*{message}") as caught:
+        check_files(own, tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_pipe_in_place_of_a_benchmark_is_refused(own: dict[str, Any], tmp_path: Path) -> None:
+    """A path itself, not only what is below one."""
+    (tmp_path / "raw/items.jsonl").unlink()
+    os.mkfifo(tmp_path / "raw/items.jsonl")
+    with pytest.raises(BuildError, match="benchmark.items.path: .*items.jsonl: is neither a file nor a folder"):
+        check_files(own, tmp_path)
+
+
+def test_the_key_of_surrogates_must_be_there(own: dict[str, Any], tmp_path: Path) -> None:
+    """It is read before the build, not in the middle."""
+    own["source"]["notes"]["phi"] = {
+        "action": "surrogate", "detector": "rules", "detector_version": None, "required": False, "minimum_recall": 0.0,
+        "classes": None, "key_file": "/nowhere/key", "key_id": "00000000",
+    }  # fmt: skip
+    with pytest.raises(BuildError, match="source.notes.phi.key_file: No such file"):
+        check_files(own, tmp_path)
+
+
+def test_the_detector_must_be_there(own: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And in the versions that the params tell: the check says so, not the build."""
+    monkeypatch.setattr(screening, "installed", lambda: "1.0 en_core_web_lg-3.8.0")
+    own["source"]["notes"]["phi"] = {
+        "action": "redact", "detector": "presidio", "detector_version": None, "required": False, "minimum_recall": 0.0,
+        "classes": None, "key_file": None, "key_id": None,
+    }  # fmt: skip
+    with pytest.raises(BuildError, match="source.notes.phi.detector_version: None, but installed is '1.0 en_core"):
+        check_files(own, tmp_path)
+    own["source"]["notes"]["phi"]["detector_version"] = "1.0 en_core_web_lg-3.8.0"
+    check_files(own, tmp_path)

@@ -1,0 +1,97 @@
+"""What `make export` writes is a folder that transformers loads, with a card about these very files."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from osler.build.files import folder_hash
+from osler.build.pipeline import ROOT
+from osler.build.section import BuildError
+from osler.commands.export import write_export
+from osler.model.folder import write_model
+from tests.support.tiny import tiny_model, tiny_tokenizer
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model as a training stage leaves it, and an optimizer as a trunk's."""
+    folder = tmp_path_factory.mktemp("models")
+    tokenizer = tiny_tokenizer()
+    tokenizer.save_pretrained(folder / "tokenizer")
+    write_model(tiny_model(len(tokenizer)), folder / "tokenizer", folder / "cpt", {"steps": 7})
+    (folder / "cpt/optimizer.safetensors").write_bytes(b"moments")
+    return folder / "cpt"
+
+
+@pytest.fixture
+def card(model: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "cpt.md"
+    path.write_text(f"---\nlicense: other\n---\n\n# cpt\n\n`{folder_hash(model)}`\n")
+    return path
+
+
+def test_transformers_loads_the_folder(model: Path, card: Path, tmp_path: Path) -> None:
+    """Model and tokenizer come from it as from the build, the card is README.md, and the optimizer stays behind."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    written = write_export(model, card, tmp_path / "deep/folder")
+    folder = tmp_path / "deep/folder"
+    assert written == sorted({path.name for path in model.iterdir()} - {"optimizer.safetensors"} | {"README.md"})
+    ours, theirs = (AutoModelForCausalLM.from_pretrained(place, local_files_only=True) for place in (model, folder))
+    assert all(bool((one == other).all()) for one, other in zip(ours.parameters(), theirs.parameters(), strict=True))
+    assert AutoTokenizer.from_pretrained(folder, local_files_only=True).chat_template
+    assert (folder / "README.md").read_text() == card.read_text()
+    assert json.loads((folder / "provenance.json").read_text()) == {"steps": 7}
+    assert [path.name for path in tmp_path.glob("deep/.*")] == []
+
+
+def test_files_are_copies(model: Path, card: Path, tmp_path: Path) -> None:
+    """Writing into the export changes nothing in the build, whose files may be links into DVC's cache."""
+    before = folder_hash(model)
+    write_export(model, card, tmp_path / "folder")
+    with (tmp_path / "folder/model.safetensors").open("r+b") as stream:
+        stream.write(b"changed")
+    assert folder_hash(model) == before
+
+
+def test_a_folder_with_something_in_it_is_left_alone(model: Path, card: Path, tmp_path: Path) -> None:
+    """Also one that holds only a hidden file; an empty folder is used."""
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/.git").touch()
+    for place in (tmp_path / "full", card):
+        with pytest.raises(BuildError, match="is there and not an empty folder"):
+            write_export(model, card, place)
+    assert [path.name for path in (tmp_path / "full").iterdir()] == [".git"]
+    (tmp_path / "empty").mkdir()
+    assert "README.md" in write_export(model, card, tmp_path / "empty")
+
+
+def test_a_card_of_other_files_is_refused(model: Path, tmp_path: Path) -> None:
+    """After a training without a report the card is about weights that are gone."""
+    stale = tmp_path / "cpt.md"
+    for text in (None, "# cpt\n\n`0123456789abcdef`\n"):
+        if text:
+            stale.write_text(text)
+        with pytest.raises(BuildError, match="cpt.md: no card of these files; run `dvc repro report`"):
+            write_export(model, stale, tmp_path / "folder")
+    assert not (tmp_path / "folder").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--help"], 0, "a new or empty folder"),
+        ([], 2, "Usage: osler export"),
+        (["cpt-nefune", "x"], 1, "no model"),
+    ],
+)
+def test_the_command_says_what_it_wants(arguments: list[str], code: int, said: str) -> None:
+    """Help, what is missing, and a name that is no model's, each without a traceback."""
+    command = [sys.executable, "-m", "osler", "export", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == code
+    assert said in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,87 @@
+"""What sections of params.yaml must say of each other."""
+
+import copy
+from typing import Any
+
+import pytest
+
+from osler.build.pipeline import ROOT
+from osler.build.section import BuildError
+from osler.commands.references import check_references, refuse_training_splits
+from tests.support.params import PARAMS, changed
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (("root",), None, "root: must be a folder"),
+        (("corpus",), [], "corpus: must be a mapping"),
+        (("corpus",), {"notes": "general"}, "corpus: must be the text sources"),
+        (("mix", "weights"), {"nots": 1.0}, "mix.weights: nots: not among"),
+        (("mix", "epochs"), {"nots": 1.0}, "mix.epochs: nots: not among"),
+        (("instruct", "weights"), {"notes": 1.0}, "instruct.weights: notes: not among"),
+        (
+            ("instruct", "benchmark_training_splits"),
+            {"clinical_qa": "medqa"},
+            "splits: clinical_qa: medqa: not",
+        ),
+        (("pretrain", "base", "weights"), {"notes": 1.0}, "pretrain.base.weights: notes: not among towns"),
+        (("select", "priority"), ["notes"], "select.priority: must be every source once"),
+        (("select", "priority"), ["notes", "towns", "notes"], "select.priority: notes: named twice"),
+        (("mix", "weights"), {"notes": 0.0}, "mix.weights: no weight above 0"),
+        (("instruct", "weights"), {}, "instruct.weights: no weight above 0"),
+        (("pretrain", "base", "weights"), {"towns": 0}, "pretrain.base.weights: no weight above 0"),
+        (
+            ("tokenizer", "sources"),
+            {"notes": "general"},
+            "tokenizer.sources: notes: general: not among abstracts: clin",
+        ),
+        (("licenses", "allow"), ["MIT"], "source.guidelines.license: CC0-1.0: not in `licenses.allow`"),
+        (("strategies", "cot", "models"), ["cpt-stf"], "strategies.cot.models: cpt-stf: not among base, base-neftune"),
+        (("sft", "batch_tokens"), 100, "sft.batch_tokens: 100 is no multiple"),
+        (("architecture", "maximum_positions"), 64, "architecture.maximum_positions: 64, below"),
+        (("mix", "clinical_documents"), "subset", "mix.clinical_documents: subset, but pack.subset is null"),
+        (("launch", "processes"), 3, "launch: 3 processes do not divide the 2 rows of pretrain.base.batch_tokens 256"),
+        (("anneal",), {"a": {"from": "base", "tokens": 5}}, "anneal.a.tokens: 5, less than a step of cpt.batch_tokens"),
+        (("strategies", "zero_shot"), None, "evaluate.compared: zero_shot answers in these"),
+        (
+            ("evaluate", "vllm"),
+            {"version": "0.32.0", "scores": True},
+            "evaluate.vllm.scores: vLLM gives no hidden states, by which knn_few_shot and medprompt",
+        ),
+        (("strategies", "cot", "limit_tokens"), 512, "strategies.cot.limit_tokens: 512 leave no room for a prompt"),
+        (("evaluate", "generation_limit_tokens"), 999, "evaluate.generation_limit_tokens: 999 leave no room"),
+        (("benchmark", "readings"), PARAMS["benchmark"]["synthetic"], "task.readings: is a benchmark too"),
+        (("root",), "/nowhere", "source.guidelines.path: /nowhere/.* does not exist"),
+    ],
+)
+def test_a_reference_that_points_nowhere_is_refused(path: tuple[str, ...], value: Any, message: str) -> None:
+    """One line that names the key, before anything is built."""
+    with pytest.raises(BuildError, match=message) as caught:
+        check_references(changed(path, value), ROOT)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("source", "path", "is_split"),
+    [
+        ("clinical_qa", "instructions/clinical_qa.jsonl.gz", False),
+        ("clinical_qa", "benchmark/items.jsonl", True),
+        ("clinical_qa", "benchmark/items.jsonl/train", True),
+        ("clinical_qa", "benchmark", True),
+        ("clinical_qa", "./other/../benchmark/items.jsonl", True),
+        ("clinical_qa", "benchmark/items", False),
+        ("synthetic_train", "instructions/clinical_qa.jsonl.gz", True),
+        ("photosynthetic", "instructions/clinical_qa.jsonl.gz", False),
+    ],
+)
+def test_a_benchmarks_training_split_is_learned_only_if_named(source: str, path: str, is_split: bool) -> None:
+    """What lies in the benchmark's path or bears its name is one, and is refused until it is written down as one."""
+    params = copy.deepcopy(PARAMS)
+    params["source"][source] = params["source"].pop("clinical_qa") | {"path": path}
+    params["instruct"]["weights"] = {source: 1.0}
+    if is_split:
+        with pytest.raises(BuildError, match=f"instruct.weights.{source}: .* split of the benchmark synthetic"):
+            refuse_training_splits(params)
+        params["instruct"]["benchmark_training_splits"] = {source: "synthetic"}
+    refuse_training_splits(params)

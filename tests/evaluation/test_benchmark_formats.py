@@ -1,0 +1,180 @@
+"""Benchmark formats, and the stage that reads them."""
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import polars as pl
+import pytest
+
+from osler.build.section import BuildError
+from osler.evaluation.benchmarks import Benchmark
+from stages import benchmarks
+
+Format = Literal["jsonl", "medqa", "medmcqa", "pubmedqa", "mmlu"]
+ITEM: dict[str, Any] = {"id": "q1", "question": "Which?", "options": ["this", "that"], "answer": 1}
+
+
+def items(raw: Path, item_format: Format) -> pl.DataFrame:
+    """What the stage writes."""
+    benchmark = Benchmark(path="x", format=item_format)
+    benchmarks.main(raw=raw, benchmark=benchmark, name="quiz", items=raw.parent / "items.parquet")
+    return pl.read_parquet(raw.parent / "items.parquet")
+
+
+def jsonl(folder: Path, rows: list[dict[str, Any]], name: str = "items.jsonl") -> Path:
+    """A file of rows."""
+    (folder / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder / name
+
+
+def test_jsonl_items_and_their_defaults(tmp_path: Path) -> None:
+    """Without group, context and split an item is its own group, has no context and is tested on."""
+    full = {**ITEM, "id": 2, "context": "Given.", "group": "fact", "split": "dev", "extra": "ignored"}
+    assert items(jsonl(tmp_path, [ITEM, full]), "jsonl").rows() == [
+        ("quiz/q1", "quiz", "quiz/q1", "test", "Which?", "", ["this", "that"], 1),
+        ("quiz/2", "quiz", "quiz/fact", "dev", "Which?", "Given.", ["this", "that"], 1),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({}, "id 'q1' is also that of .*items.jsonl#1"),
+        ({"id": None}, "'id' is None"),
+        ({"id": "q2", "question": " "}, "the question is empty"),
+        ({"id": "q2", "question": None}, "'question' is None"),
+        ({"id": "q2", "options": ["only"], "answer": 0}, "1 options, at least 2"),
+        ({"id": "q2", "options": ["a", ""]}, "an option is empty"),
+        ({"id": "q2", "answer": 2}, "answer 2 is none of 2 options"),
+        ({"id": "q2", "answer": -1}, "answer -1 is none of 2 options"),
+        ({"id": "q2", "answer": "b"}, "'answer' is 'b'"),
+        ({"id": "q2", "answer": True}, "'answer' is True"),
+        ({"id": "q2", "split": "train"}, "split 'train' is neither"),
+    ],
+)
+def test_a_bad_item_is_an_error_with_file_and_row(tmp_path: Path, changed: dict[str, Any], message: str) -> None:
+    """Unlike a document, an item cannot be left out silently: the score would be another benchmark's."""
+    with pytest.raises(BuildError, match=f"items.jsonl#2: {message}"):
+        items(jsonl(tmp_path, [ITEM, ITEM | changed]), "jsonl")
+
+
+def test_unreadable_rows_and_empty_files_are_errors(tmp_path: Path) -> None:
+    """A broken line names itself; no line at all names the benchmark."""
+    (tmp_path / "items.jsonl").write_text("{\n")
+    with pytest.raises(BuildError, match=r"items\.jsonl#1: no JSON"):
+        items(tmp_path / "items.jsonl", "jsonl")
+    with pytest.raises(BuildError, match="benchmark quiz: no items"):
+        items(jsonl(tmp_path, []), "jsonl")
+
+
+def test_medmcqa_counts_options_from_one(tmp_path: Path) -> None:
+    """`cop` 1 is opa, index 0; there is no option 0."""
+    row = {"id": "m", "question": "Q?", "cop": 1, "opa": "a", "opb": "b", "opc": "c", "opd": "d", "exp": None}
+    found = items(jsonl(tmp_path, [row]), "medmcqa")
+    assert found.select("options", "answer", "split").rows() == [(["a", "b", "c", "d"], 0, "test")]
+    with pytest.raises(BuildError, match="answer -1 is none of 4"):
+        items(jsonl(tmp_path, [row | {"cop": 0}]), "medmcqa")
+
+
+def pubmedqa(folder: Path, test: dict[str, str]) -> Path:
+    """Two labeled questions, of which `test` are tested on."""
+    rows = {
+        pmid: {"QUESTION": f"Q{pmid}?", "CONTEXTS": ["One.", "Two."], "final_decision": decision}
+        for pmid, decision in (("11", "yes"), ("22", "maybe"))
+    }
+    (folder / "pqa").mkdir()
+    (folder / "pqa" / "ori_pqal.json.gz").write_bytes(gzip.compress(json.dumps(rows).encode()))
+    (folder / "pqa" / "test_ground_truth.json").write_text(json.dumps(test))
+    return folder / "pqa"
+
+
+def test_pubmedqa_tests_on_the_official_half(tmp_path: Path) -> None:
+    """Ids in the ground truth are test items, the others development; the abstract is the context."""
+    found = items(pubmedqa(tmp_path, {"22": "maybe"}), "pubmedqa")
+    assert found.select("item_id", "split", "answer").rows() == [("quiz/11", "dev", 0), ("quiz/22", "test", 2)]
+    assert found["context"].to_list() == ["One.\nTwo."] * 2
+    assert found["options"].to_list() == [["yes", "no", "maybe"]] * 2
+
+
+@pytest.mark.parametrize(
+    ("test", "message"),
+    [({"33": "yes"}, "1 ids are not in"), ({"22": "no"}, "22: 'no', but ori_pqal.json.gz has 'maybe'")],
+)
+def test_pubmedqa_files_that_disagree_are_an_error(tmp_path: Path, test: dict[str, str], message: str) -> None:
+    """The two files must be of one release."""
+    with pytest.raises(BuildError, match=message):
+        items(pubmedqa(tmp_path, test), "pubmedqa")
+
+
+def mmlu(folder: Path, test_row: str) -> Path:
+    """One subject with a row in each of its three files."""
+    for split, row in (("dev", "D?,a,b,c,d,A"), ("val", '"V, really?",a,b,c,d,D'), ("test", test_row)):
+        (folder / "mmlu" / split).mkdir(parents=True)
+        (folder / "mmlu" / split / f"anatomy_{split}.csv").write_text(row + "\n")
+    return folder / "mmlu"
+
+
+def test_mmlu_dev_and_val_are_development(tmp_path: Path) -> None:
+    """Three files without header, three items; rows count from 0 and test ids are MIRAGE's."""
+    found = items(mmlu(tmp_path, "T?,a,b,c,d,C"), "mmlu")
+    assert found.select("item_id", "split", "question", "answer").rows() == [
+        ("quiz/anatomy-dev-0", "dev", "D?", 0),
+        ("quiz/anatomy-val-0", "dev", "V, really?", 3),
+        ("quiz/anatomy-0", "test", "T?", 2),
+    ]
+
+
+@pytest.mark.parametrize("row", ["T?,a,b,c,C", "T?,a,b,c,d,E", "T?,a,b,c,d,"])
+def test_a_bad_mmlu_row_is_an_error(tmp_path: Path, row: str) -> None:
+    """A column too few shifts the letter, and E is no option of four."""
+    with pytest.raises(BuildError, match=r"anatomy_test\.csv#1: not question, 4 options and a letter"):
+        items(mmlu(tmp_path, row), "mmlu")
+
+
+MEDQA: dict[str, Any] = {
+    "question": "Which?",
+    "answer": "this",
+    "options": {"A": "that", "B": "this", "C": "both", "D": "none"},
+    "meta_info": "step1",
+    "answer_idx": "B",
+    "metamap_phrases": ["which"],
+}
+
+
+def test_medqa_splits_by_file(tmp_path: Path) -> None:
+    """Train and dev are development; ids are split and row, since the release has none."""
+    (tmp_path / "medqa").mkdir()
+    for split in ("train", "dev", "test"):
+        jsonl(tmp_path / "medqa", [MEDQA, MEDQA], f"phrases_no_exclude_{split}.jsonl")
+    found = items(tmp_path / "medqa", "medqa")
+    assert found.filter(pl.col("split") == "test").select("item_id", "options", "answer").rows() == [
+        ("quiz/test-0", ["that", "this", "both", "none"], 1),
+        ("quiz/test-1", ["that", "this", "both", "none"], 1),
+    ]
+    assert found.filter(pl.col("split") == "dev")["item_id"].to_list() == [
+        *("quiz/dev-0", "quiz/dev-1", "quiz/train-0", "quiz/train-1"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"answer_idx": "A"}, "'answer_idx' is 'A', but 'answer' is 'this'"),
+        ({"answer_idx": "E"}, "'answer_idx' is 'E'"),
+        ({"options": MEDQA["options"] | {"E": "more"}}, "'options' has A, B, C, D, E, not A to D"),
+        ({"options": ["this"]}, "'options' is .*not a dict"),
+        ({"question": None}, "'question' is None"),
+    ],
+)
+def test_a_bad_medqa_row_is_an_error(tmp_path: Path, changed: dict[str, Any], message: str) -> None:
+    """The letter and the text of the answer must agree, and five options are another benchmark."""
+    with pytest.raises(BuildError, match=f"phrases_no_exclude_test.jsonl#1: {message}"):
+        items(jsonl(tmp_path, [MEDQA | changed], "phrases_no_exclude_test.jsonl"), "medqa")
+
+
+def test_a_medqa_file_of_no_split_is_an_error(tmp_path: Path) -> None:
+    """Its rows could be any."""
+    with pytest.raises(BuildError, match="items.jsonl: its name ends in none of _train, _dev and _test"):
+        items(jsonl(tmp_path, [MEDQA]), "medqa")

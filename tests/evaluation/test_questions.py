@@ -1,0 +1,33 @@
+"""Items under a limit, and one answer from several."""
+
+from dataclasses import asdict, replace
+
+import numpy as np
+
+from osler.evaluation.questions import Answer, averaged, in_item_order, limited, voted
+from tests.evaluation.test_strategies import item
+
+
+def test_averaged_and_voted_by_eye() -> None:
+    """Scores go back through the order of their prompt; the second member listed option 1 first."""
+    odds = [np.log((0.2, 0.8)), np.log((0.6, 0.4))]
+    members = [
+        in_item_order(Answer(int(np.argmax(odd)), tuple(odd.tolist()), 10, 1, bool(place), (str(place),)), order)
+        for place, (odd, order) in enumerate(zip(odds, [[0, 1], [1, 0]], strict=True))
+    ]
+    mean = averaged(members)
+    assert np.allclose(mean.scores, (0.3, 0.7))
+    assert asdict(replace(mean, scores=())) == asdict(Answer(1, (), 20, 2, True, ("0", "1")))
+    assert voted(members).scores == (0.0, 1.0)
+    assert voted([replace(members[0], choice=None)]).choice is None
+
+
+def test_a_limit_is_nested_and_blind_to_other_benchmarks() -> None:
+    """A smaller limit keeps a subset, and another benchmark changes nothing."""
+    items = [item(number) for number in range(40)]
+    ten = limited(items, 10, 1)
+    assert len(ten) == 10
+    assert set(limited(items, 4, 1)) < set(ten)
+    assert [one for one in limited([*items, *(item(n, benchmark="c") for n in range(9))], 10, 1) if one in items] == ten
+    assert limited(items, 10, 2) != ten
+    assert limited(items, None, 1) == items

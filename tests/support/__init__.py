@@ -1,0 +1,1 @@
+"""What tests share: small projects, tiny models, junk, kills, a browser."""

@@ -1,0 +1,137 @@
+"""Checkpoints: whole or passed over, two of them, without pickle, and of the code that goes on."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from osler.build.section import BuildError
+from osler.training.checkpoints import Checkpoint, Logged, State
+from osler.training.engines import Engine, started_engine
+from osler.training.packed_loss import PackedLoss
+from tests.support.runs import VOCABULARY, recipe
+from tests.support.tiny import NUMERICS, launch, tiny_model
+
+
+def engine() -> Engine:
+    """A fresh model in a process of its own."""
+    return started_engine(PackedLoss(tiny_model(VOCABULARY)), recipe(), NUMERICS, launch())
+
+
+def state(step: int, code: str = "code") -> State:
+    return State(step, 10 * step, [Logged(step, 10 * step, 0.5, 1e-3, 0.0, None)], [(0.25, 0.0)], [code])
+
+
+def saved(folder: Path, *steps: int) -> dict[int, dict[str, dict[str, torch.Tensor]]]:
+    """Checkpoints of these steps in `folder`, each with other weights and moments; what was in them."""
+    one, checkpoint, written = engine(), Checkpoint(folder, "code", False), {}
+    for step in steps:
+        generator = torch.Generator().manual_seed(step)
+        for name in one.parameters:
+            values = {key: torch.rand(value.shape, generator=generator) for key, value in shapes(one, name).items()}
+            one.scatter(name, values, step)
+        written[step] = {name: one.gather(name) for name in one.parameters}
+        written[step] = {
+            name: {key: value.clone() for key, value in values.items()} for name, values in written[step].items()
+        }
+        checkpoint.save(one, state(step))
+    checkpoint.settle(one)
+    return written
+
+
+def shapes(one: Engine, name: str) -> dict[str, torch.Tensor]:
+    return dict.fromkeys(("weight", "exp_avg", "exp_avg_sq"), one.parameters[name])
+
+
+def loaded(folder: Path) -> tuple[Engine, State]:
+    one = engine()
+    return one, Checkpoint(folder, "code", False).load(one)
+
+
+def test_what_is_loaded_is_what_was_saved_and_two_are_kept(tmp_path: Path) -> None:
+    """Of three checkpoints the last two lie there, and the last gives back every bit of weights, moments and state."""
+    written = saved(tmp_path, 3, 6, 9)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000006", "step-00000009"]
+    one, there = loaded(tmp_path)
+    assert vars(there) == vars(state(9))
+    for name, values in written[9].items():
+        for key, value in one.gather(name).items():
+            assert torch.equal(value, values[key]), (name, key)
+        assert float(one.optimizer.state[one.parameters[name]]["step"]) == 9
+    assert {path.suffix for path in tmp_path.rglob("*") if path.is_file()} == {".json", ".safetensors"}
+
+
+DAMAGE: dict[str, Any] = {
+    "a flipped byte": lambda folder: flipped(folder / "part-00000.safetensors"),
+    "a file cut short": lambda folder: (folder / "part-00000.safetensors").write_bytes(b"123"),
+    "a missing file": lambda folder: (folder / "part-00000.safetensors").unlink(),
+    "half an index": lambda folder: (folder / "index.json").write_text('{"state": {'),
+    "no index": lambda folder: (folder / "index.json").unlink(),
+}
+
+
+def flipped(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
+    tmp_path: Path, kind: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The warning names the file, and the run goes on from step 3."""
+    written = saved(tmp_path, 3, 6)
+    DAMAGE[kind](tmp_path / "step-00000006")
+    one, there = loaded(tmp_path)
+    assert there.step == 3
+    name = next(iter(written[3]))
+    assert torch.equal(one.gather(name)["weight"], written[3][name]["weight"])
+    assert "warning: " in (told := capfd.readouterr().err)
+    assert "step-00000006" in told
+
+
+def test_a_half_written_one_is_removed_and_counts_as_none(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """A folder under its temporary name is what a kill during writing leaves."""
+    saved(tmp_path, 3)
+    (tmp_path / "step-00000003").rename(tmp_path / ".step-00000003.tmp")
+    assert loaded(tmp_path)[1].step == 0
+    assert list(tmp_path.iterdir()) == []
+    assert "not finished" in capfd.readouterr().err
+
+
+def test_a_snapshot_is_of_its_moment(tmp_path: Path) -> None:
+    """What training changes while the file is being written is not in it."""
+    one, checkpoint = engine(), Checkpoint(tmp_path, "code", False)
+    for name in one.parameters:
+        one.scatter(name, {key: torch.ones_like(value) for key, value in shapes(one, name).items()}, 1)
+    before = state(1)
+    checkpoint.save(one, before)
+    with torch.no_grad():
+        for parameter in one.parameters.values():
+            parameter.zero_()
+    before.step = 2
+    checkpoint.settle(one)
+    again, there = loaded(tmp_path)
+    assert there.step == 1
+    assert all(bool((parameter == 1).all()) for parameter in again.parameters.values())
+
+
+def test_a_checkpoint_of_other_code_is_resumed_only_when_accepted(tmp_path: Path) -> None:
+    """The refusal names launch.accept_code_change, and the accepted change is recorded."""
+    saved(tmp_path, 3)
+    with pytest.raises(BuildError, match="launch.accept_code_change"):
+        Checkpoint(tmp_path, "new", False).load(engine())
+    assert Checkpoint(tmp_path, "new", True).load(engine()).codes == ["code", "new"]
+
+
+def test_a_full_disk_stops_the_run_with_a_line(tmp_path: Path) -> None:
+    """What the writing thread could not do is told by the loop."""
+    one, checkpoint = engine(), Checkpoint(tmp_path, "code", False)
+    (tmp_path / ".step-00000001.tmp" / "part-00000.safetensors").mkdir(parents=True)  # in the way of the file
+    for name in one.parameters:
+        one.scatter(name, shapes(one, name), 1)
+    checkpoint.save(one, state(1))
+    with pytest.raises(BuildError, match="could not be written"):
+        checkpoint.settle(one)

@@ -1,0 +1,125 @@
+"""How a trainer is started, and that there is never a second one."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from osler.build.pipeline import ROOT
+from osler.build.section import BuildError
+from osler.commands.launch import held_lock
+from osler.training.launch import LAUNCH, command, started_launch
+from tests.support.tiny import launch
+
+HOLDER = """
+import os, sys, time
+from pathlib import Path
+from osler.commands.launch import held_lock
+held_lock(Path(sys.argv[1]), "cpt")
+os.execv(sys.executable, [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(60)"])
+"""
+WORKER = """
+import subprocess, sys, time
+if sys.argv[1:]:
+    from osler.training.launch import die_with_parent
+    die_with_parent()
+    print("up", flush=True)
+    time.sleep(60)
+else:
+    worker = subprocess.Popen([sys.executable, "-c", sys.orig_argv[2], "worker"])
+    print(worker.pid, flush=True)
+    worker.wait()
+"""
+
+
+def test_a_second_trainer_is_refused_while_the_first_lives(tmp_path: Path) -> None:
+    """The lock passes from the launcher to the program it becomes; the refusal names that process; its death frees it."""
+    lock = tmp_path / "locks" / "cpt"
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(lock)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout
+        assert holder.stdout.readline() == "up\n"
+        with pytest.raises(BuildError, match=rf"cpt is still being trained by process {holder.pid}\b"):
+            held_lock(lock, "cpt")
+        holder.kill()
+        holder.wait()
+        os.close(held_lock(lock, "cpt"))
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the kernel's part in it is Linux's")
+def test_workers_do_not_outlive_the_torchrun_that_started_them() -> None:
+    """A worker whose parent is killed with -9 is gone within seconds, since it holds no lock that would tell of it."""
+    with subprocess.Popen([sys.executable, "-c", WORKER], cwd=ROOT, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout
+        lines = {parent.stdout.readline().strip() for _ in range(2)}
+        worker = int(next(line for line in lines if line != "up"))
+        assert Path(f"/proc/{worker}").exists()
+        parent.send_signal(signal.SIGKILL)
+        parent.wait()
+    deadline = time.monotonic() + 10
+    while alive(worker) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not alive(worker)
+
+
+def alive(process: int) -> bool:
+    try:
+        return "State:\tZ" not in Path(f"/proc/{process}/status").read_text()
+    except OSError:
+        return False
+
+
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
+SRUN = ["srun", "--nodes=3", "--ntasks=3", "--ntasks-per-node=1", "--kill-on-bad-exit=1", *TORCHRUN, "--nnodes=3"]
+COMMANDS: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "one process": ({}, [sys.executable, "-m", "stages.cpt"]),
+    "ddp": ({"engine": "ddp", "processes": 2}, [*TORCHRUN, "--standalone", "-m", "stages.cpt"]),
+    "ZeRO": (
+        {"engine": "deepspeed", "zero_stage": 3, "processes": 2},
+        [*TORCHRUN, "--standalone", "-m", "stages.cpt"],
+    ),
+    "three machines": (
+        {"engine": "fsdp", "processes": 2, "nodes": 3},
+        [*SRUN, "--rdzv-id=stages.cpt", "--rdzv-backend=c10d", "--rdzv-endpoint=node7:29400", "-m", "stages.cpt"],
+    ),
+    "three that meet elsewhere": (
+        {"engine": "fsdp", "processes": 2, "nodes": 3, "rendezvous": "node1:4000"},
+        [*SRUN, "--rdzv-id=stages.cpt", "--rdzv-backend=c10d", "--rdzv-endpoint=node1:4000", "-m", "stages.cpt"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", COMMANDS)
+def test_the_section_decides_the_command(case: str) -> None:
+    """python runs the module; the others run torchrun, once a machine, and srun starts it on several."""
+    changes, expected = COMMANDS[case]
+    assert command(launch(**changes), "stages.cpt", "node7") == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"processes": 2}, r"launch.processes: 2 on 1 nodes, but engine python runs 1"),
+        ({"engine": "ddp"}, r"launch.processes: 1, but engine ddp is for several"),
+        ({"engine": "deepspeed", "processes": 2}, r"launch.zero_stage: null with engine deepspeed"),
+        ({"engine": "fsdp", "processes": 2, "zero_stage": 2}, r"launch.zero_stage: 2 with engine fsdp"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(changes: dict[str, Any], message: str) -> None:
+    """The message names the key and what to set."""
+    with pytest.raises(BuildError, match=message):
+        command(launch(**changes), "stages.cpt", "node7")
+
+
+def test_the_trainer_knows_what_it_was_started_as() -> None:
+    """The section comes through the environment whole; a trainer that nobody launched refuses."""
+    asked = launch(engine="fsdp", processes=2, micro_batch_rows=3)
+    assert started_launch({LAUNCH: asked.model_dump_json()}) == asked
+    with pytest.raises(BuildError, match="osler launch"):
+        started_launch({})
