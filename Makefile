@@ -42,13 +42,13 @@ ablation: setup ## experiments over SET='neftune.alpha=0,5 seeds=1,2,3', one aft
 	@osler ablate $(SET)
 
 test: setup ## all tests (about 15 minutes on two cores)
-	python -m pytest -m 'not campaign and not first_hour' --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	python -m pytest -m 'not campaign and not first_hour' --numprocesses 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 check: setup ## format, lint, types and all tests
 	ruff format --check .
 	ruff check .
 	mypy
-	python -m pytest -m 'not campaign and not first_hour' --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	python -m pytest -m 'not campaign and not first_hour' --numprocesses 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 format: setup ## put the code into its format
 	ruff format .

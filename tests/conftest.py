@@ -1,5 +1,6 @@
 """Settings of all tests, and the build that those of whole builds share."""
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -25,6 +26,18 @@ def pytest_make_parametrize_id(val: object) -> str | None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files of whole builds first: of several processes none is left alone with minutes of them at the end."""
     items.sort(key=lambda item: item.get_closest_marker("dag") is None)
+
+
+@pytest.fixture(autouse=True)
+def signals_stay() -> Iterator[None]:
+    """No test leaves another answer to a signal: under SIGPIPE's own, the next write to a process that ended kills pytest."""
+    numbers = (signal.SIGPIPE, signal.SIGINT, signal.SIGTERM, signal.SIGCHLD)
+    before = [signal.getsignal(number) for number in numbers]
+    yield
+    after = [signal.getsignal(number) for number in numbers]
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+    assert after == before
 
 
 @pytest.fixture(scope="module")

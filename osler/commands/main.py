@@ -39,12 +39,15 @@ def one_line_errors(pipes: bool = False) -> Iterator[None]:
     Args:
         pipes: end quietly where the reader of the output does (`| head`).
     """
-    if pipes:
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    before = signal.signal(signal.SIGPIPE, signal.SIG_DFL) if pipes else None
     try:
         yield
     except BuildError as error:
         sys.exit(f"{NAME}: {error}")
+    finally:
+        if pipes:
+            sys.stdout.flush()
+            signal.signal(signal.SIGPIPE, before)  # who called this may write to pipes of its own
 
 
 @app.command()
