@@ -14,11 +14,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from osler.build.files import file_hash, folder_hash, read_json, write_json
+from osler.build.files import file_hash, folder_hash, link, read_json, write_json
 from osler.build.hub import ModelFiles
 from osler.build.packages import package_versions
 from osler.build.section import BuildError
-from osler.build.shard_store import link
 from osler.build.stage import run
 from osler.model.architecture import Architecture
 

@@ -16,9 +16,9 @@ from typing import Any
 
 import polars as pl
 
-from osler.build.files import file_hash, read_json, write_json, write_parquet
+from osler.build.files import file_hash, link, read_json, write_json, write_parquet
 from osler.build.section import BuildError
-from osler.build.shard_store import Store, link
+from osler.build.shard_store import Shard, Store
 from osler.build.stage import run
 from osler.ingest.archives import SKIPPED
 from osler.ingest.audit import Audit, write_audit
@@ -50,17 +50,16 @@ def main(
         check_detector(source.phi, name)
     files = source_files(raw, source)
     section = source.model_dump(exclude={"path"}) | {"name": name}
-    entries = store.entries(
-        __file__,
-        [
-            (
-                {"file": file.name, "input": str(file.fault or file_hash(file.path)), "source": section},
-                partial(ingested_file, file=file, name=name, source=source),
-            )
-            for file in files
-        ],
-        [file.path for file in files if not file.fault],
-    )
+    hashes = {file.path: file_hash(file.path) for file in files if not file.fault}
+    tasks = [
+        Shard(
+            {"file": file.name, "input": str(file.fault or hashes[file.path]), "source": section},
+            partial(ingested_file, file=file, name=name, source=source),
+            {} if file.fault else {file.path: hashes[file.path]},
+        )
+        for file in files
+    ]
+    entries = store.entries(__file__, tasks)
     facts: list[dict[str, Any]] = [read_json(entry / "counts.json") for entry in entries]
     dropped = [pl.read_parquet(entry / "ledger.parquet") for entry in entries]
     rows = sum(fact["rows"] for fact in facts)

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-from osler.build.shard_store import Store, link
+from osler.build.files import link
+from osler.build.shard_store import Store
 from osler.build.stage import run
 from osler.corpus.documents import document_files
 from osler.corpus.overlaps import Overlap, write_overlaps

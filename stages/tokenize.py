@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from osler.build.files import folder_hash, write_parquet
+from osler.build.files import folder_hash, link, write_parquet
 from osler.build.section import BuildError
-from osler.build.shard_store import Store, link
+from osler.build.shard_store import Store
 from osler.build.stage import run
 from osler.corpus.documents import document_files
 from osler.tokens.shards import token_dtype, write_manifest

@@ -7,6 +7,7 @@ and a hard link into the DVC cache is never written through.
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,42 @@ def _replace(path: Path, write: Callable[[Path], object]) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file or a folder's list is on the disk.
+
+    What another name will stand for is synced before it gets that name: a power cut then leaves all of it or nothing.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_folder(folder: Path) -> None:
+    """`sync` all files below a folder, and the names in it."""
+    for path in folder.rglob("*"):
+        sync(path)
+    sync(folder)
+
+
+def link(existing: Path, new: Path) -> None:
+    """Make `new` a hard link to `existing`.
+
+    It is a copy where the file system has no links. What `new` was before is replaced and never written through: it may be a
+    link to something else.
+    """
+
+    def linked(temporary: Path) -> None:
+        temporary.unlink(missing_ok=True)
+        try:
+            os.link(existing, temporary)
+        except OSError:
+            shutil.copyfile(existing, temporary)
+
+    _replace(new, linked)
 
 
 def write_bytes(path: Path, content: bytes) -> None:

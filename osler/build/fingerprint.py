@@ -28,8 +28,10 @@ EXEMPT = {
     "osler/model/devices.py": "what accelerators can do at most, for the MFU that is shown",
     "osler/build/fingerprint.py": "names the code that runs, for keys and for the record; a new list here reruns nothing",
     "osler/training/launch.py": "on which processes a training runs; no stage declares `launch`, so that it triggers no rebuild",
+    "osler/build/lock.py": "lets one process build a stage at a time",
     "osler/build/progress.py": "shows how far a step is, and yields what it is given",
     "osler/build/pipeline.py": "reads what dvc.yaml and params.yaml say",
+    "osler/build/recorded.py": "refuses files that are not those that were built",
     "osler/build/stage.py": "hands a stage what dvc.yaml and params.yaml say, or refuses it",
     "osler/model/throughput.py": "operations of a training step, for the MFU that is shown",
 }
@@ -41,9 +43,7 @@ VALUES = (
     *("polars.String", "polars.Int", "polars.Float", "polars.UInt", "pydantic."),
 )  # what is called from elsewhere when a module is imported, and does nothing but make a value
 BUILT_IN = frozenset(dir(builtins))
-ACTING = {  # of those, what does more
-    "__import__", "delattr", "eval", "exec", "input", "next", "open", "print", "setattr",
-}  # fmt: skip
+ACTING = {"__import__", "delattr", "eval", "exec", "input", "next", "open", "print", "setattr"}  # those that do more
 
 
 class Node(NamedTuple):

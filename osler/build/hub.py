@@ -4,9 +4,10 @@
 `hf auth login`, never from params.
 """
 
+import hashlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -58,7 +59,8 @@ def fetch(
     """Fill `folder` with the files that match one of the patterns `files`.
 
     What is there already is not fetched again. The files are real ones, not links into a cache. What the package notes
-    about them is in the folder `.cache` beside them.
+    about them is in the folder `.cache` beside them. A large file that has not the sha256 that the Hub gave for it (a disk
+    changed it since) is told in a line and fetched again.
 
     Args:
         key: the params section, for messages.
@@ -70,10 +72,30 @@ def fetch(
     from huggingface_hub import snapshot_download  # reads these when it is imported
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-    try:
+    def get() -> None:
         snapshot_download(repository, repo_type=kind, revision=revision, local_dir=folder, allow_patterns=list(files))
+
+    try:
+        get()
+        if damaged := list(_damaged(folder)):
+            for path in damaged:
+                print(f"warning: {path}: damaged; fetched again", file=sys.stderr, flush=True)
+                path.unlink()
+            get()
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         reason = " ".join(str(error).split())
         raise BuildError(f"params.yaml: {key}: {repository} could not be fetched: {reason}") from None
     if not any(path.is_file() and ".cache" not in path.parts for path in folder.rglob("*")):
         raise BuildError(f"params.yaml: {key}.files: no file of {repository} matches")
+
+
+def _damaged(folder: Path) -> Iterator[Path]:
+    """Files whose sha256, which the package notes as the ETag of those that the Hub keeps as large, is another one."""
+    notes = folder / ".cache/huggingface/download"
+    for note in sorted(notes.rglob("*.metadata")):
+        _, etag, *_ = note.read_text(encoding="utf-8").splitlines()
+        path = folder / note.relative_to(notes).with_suffix("")
+        if len(etag) == 64 and path.is_file():
+            with path.open("rb") as stream:
+                if hashlib.file_digest(stream, "sha256").hexdigest() != etag:
+                    yield path

@@ -98,14 +98,13 @@ def _remembered(root: Path, name: str, files: list[Path], compute: Callable[[], 
         known = json.loads(place.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         known = None  # not there, or damaged
-    if isinstance(known, dict) and known.get("digest") == digest and isinstance(known.get("value"), dict):
+    if isinstance(known, dict) and known.get("digest") == digest and known.get("check") == _hash(known.get("value")):
         return known["value"]
     value = compute()
     if now() != digest:
         return value  # somebody has saved a file in between: of which of the two this is, nobody knows
-    if (root / ".dvc").is_dir() and json.loads(text := json.dumps({"digest": digest, "value": value}))[
-        "value"
-    ] == value:
+    remembered = {"digest": digest, "check": _hash(value), "value": value}
+    if (root / ".dvc").is_dir() and json.loads(text := json.dumps(remembered))["value"] == value:
         with suppress(
             OSError
         ):  # a full or a strange disk: then it is computed again, and who needs to write there says so
@@ -114,6 +113,10 @@ def _remembered(root: Path, name: str, files: list[Path], compute: Callable[[], 
             temporary.write_text(text, encoding="utf-8")
             os.replace(temporary, place)
     return value
+
+
+def _hash(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
 
 
 YAML_ADVICE = {

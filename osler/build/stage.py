@@ -27,18 +27,17 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 from pydantic import Field
 
+from osler.build.lock import HELD, HeldError, held_lock, locks
 from osler.build.pipeline import ROOT, Declaration, artifact_name, declarations, param_name, read_params
 from osler.build.provenance import check_provenance
+from osler.build.recorded import check_deps, check_unchanged, stamps
 from osler.build.section import BuildError
 from osler.build.shard_store import Store
 from osler.build.validation import PARAMS, validated
-
-if TYPE_CHECKING:
-    pass
 
 ALONE_BYTES = 1 << 24  # of a source: 16 MB are read in the time that other processes need to start
 Jobs = Annotated[int, Field(ge=1, description="processes of a stage that treats files, or training seeds, one by one")]
@@ -142,10 +141,46 @@ def _prepare(declared: Declaration, everything: Iterable[Declaration]) -> None:
         (ROOT / path).parent.mkdir(parents=True, exist_ok=True)
 
 
+def _checked(declared: Declaration, everything: Mapping[str, Declaration]) -> tuple[str, ...]:
+    """Refuse to start on deps that are not what was built; the deps that nothing built, raw files."""
+    read = [path for path in declared.deps if artifact_name(path, False)]
+    share = int(os.environ.get("LOCAL_RANK", "0")), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    check_deps(ROOT, read, everything.keys() - {declared.name}, share)
+    for path in read:
+        if artifact_name(path, False) == "model":
+            check_provenance(ROOT / path, ROOT)
+    return tuple(path for path in read if artifact_name(path, False) == "raw")
+
+
+def _built(main: Callable[..., None], address: str, is_first: bool) -> None:
+    """Call `main` for the stage.
+
+    Raises:
+        BuildError: see `run`.
+    """
+    params = read_params(ROOT / PARAMS)
+    everything = declarations(ROOT, params)
+    declared = everything[address]
+    values = bound(main, declared, ROOT, params)
+    raw = _checked(declared, everything)
+    before = stamps(ROOT, raw) if is_first else {}
+    if is_first:
+        _prepare(declared, everything.values())
+    main(**values)
+    if not is_first:
+        return
+    check_unchanged(before, stamps(ROOT, raw))
+    if absent := [path for path in declared.outs if not (ROOT / path).exists()]:
+        raise BuildError(f"finished without writing {', '.join(absent)}")
+    if "store" in values:
+        values["store"].prune()
+
+
 def run(main: Callable[..., None]) -> None:
     """Bind `main` to the running stage and call it.
 
-    A BuildError becomes one line and exit code 1.
+    The lock of the stage is held meanwhile. A BuildError becomes one line and exit code 1: of a stage that another process
+    builds, of deps that are damaged, of raw files that changed meanwhile, of `main`.
     """
     started = time.monotonic()
     address = os.environ.get("DVC_STAGE", "").rpartition(":")[2]  # DVC writes the file before it, seen from elsewhere
@@ -153,24 +188,16 @@ def run(main: Callable[..., None]) -> None:
         module = Path(sys.argv[0]).stem
         sys.exit(f"osler: `{module}` is a stage of dvc.yaml; run it with `dvc repro {module}`")
     first_process = os.environ.get("RANK", "0") == "0"  # of a training stage on several
+    lock = locks(ROOT, address)
     try:
-        params = read_params(ROOT / PARAMS)
-        everything = declarations(ROOT, params)
-        declared = everything[address]
-        values = bound(main, declared, ROOT, params)
-        for path in declared.deps:
-            if artifact_name(path, False) == "model":
-                check_provenance(ROOT / path, ROOT)
-        if first_process:
-            _prepare(declared, everything.values())
-        main(**values)
-        absent = [path for path in declared.outs if not (ROOT / path).exists()] if first_process else []
-        if absent:
-            raise BuildError(f"finished without writing {', '.join(absent)}")
-        if "store" in values:
-            values["store"].prune()
+        descriptor = None if os.environ.get(HELD) == str(lock) else held_lock(lock, address)
+        try:
+            _built(main, address, first_process)
+        finally:
+            if descriptor is not None:
+                os.close(descriptor)
     except Exception as error:
-        if first_process:
+        if first_process and not isinstance(error, HeldError):  # who holds it writes there
             _restore(address)
         if not isinstance(error, BuildError):
             raise

@@ -13,9 +13,9 @@ from pathlib import Path
 import polars as pl
 from pydantic import Field
 
-from osler.build.files import file_hash, write_parquet
+from osler.build.files import file_hash, link, write_parquet
 from osler.build.section import Section
-from osler.build.shard_store import Store, link
+from osler.build.shard_store import Store
 from osler.corpus.contamination import item_index, shared_ngrams
 from osler.corpus.documents import document_batches, document_files
 

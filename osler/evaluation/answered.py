@@ -26,7 +26,7 @@ from osler.build.files import folder_hash, read_json, write_parquet, write_text
 from osler.build.fingerprint import closure, fingerprint
 from osler.build.packages import package_versions
 from osler.build.section import BuildError
-from osler.build.shard_store import content_key
+from osler.build.shard_store import content_key, made_entry, whole_entry
 from osler.evaluation.exemplars import EXEMPLARS, exemplar_pool, leaked
 from osler.evaluation.protocols import AnswerProtocol
 from osler.evaluation.questions import Item, items_of, limited
@@ -214,13 +214,13 @@ class _Asking:
 
     def stored(self, key: str, compute: Callable[[], pl.DataFrame]) -> tuple[pl.DataFrame, bool]:
         """The frame of `key`, and whether it had to be computed."""
-        path = STORE / key / "predictions.parquet"
-        if path.is_file():
-            return pl.read_parquet(path), False
+        place, name = STORE / key, "predictions.parquet"
+        if entry := whole_entry(place):
+            return pl.read_parquet(entry / name), False
         if self.reuse_only:
             raise NotStoredError
         frame = compute()
-        write_parquet(path, frame)
+        made_entry(place, lambda folder: write_parquet(folder / name, frame))
         return frame, True
 
     def kept(self, compute: Callable[[], pl.DataFrame], **parts: object) -> tuple[pl.DataFrame, bool]:

@@ -13,10 +13,9 @@ from pathlib import Path
 
 from pydantic import Field
 
-from osler.build.files import file_hash, read_json, write_json
+from osler.build.files import file_hash, link, read_json, write_json
 from osler.build.hub import ModelFiles
 from osler.build.section import BuildError, Section
-from osler.build.shard_store import link
 
 POOLINGS = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
 

@@ -21,11 +21,11 @@ from typing import Any
 
 import polars as pl
 
-from osler.build.files import write_bytes
+from osler.build.files import link, write_bytes
 from osler.build.fingerprint import closure, fingerprint
 from osler.build.packages import package_versions
 from osler.build.pipeline import ROOT
-from osler.build.shard_store import content_key, link
+from osler.build.shard_store import content_key, made_entry, whole_entry
 from osler.model.folder import import_ahead, provenance_of, write_model
 from osler.model.numerics import Numerics
 from osler.model.router import router_coefficient
@@ -98,9 +98,10 @@ class Trainer:
                     write_bytes(training, file.read_bytes())
                 else:
                     link(file, folder / file.name)
-        for entry in (SCRATCH / TRAINED / trained_model.name).iterdir():
-            if entry not in entries.values():
-                shutil.rmtree(entry)
+        used = {entry.parent for entry in entries.values()}
+        for place in (SCRATCH / TRAINED / trained_model.name).iterdir():
+            if place not in used:
+                shutil.rmtree(place)
 
     def _entries(self, seeds: tuple[int, ...], launch: Launch) -> Iterator[Path]:
         """The finished folder of each seed."""
@@ -127,9 +128,9 @@ class Trainer:
         settings = _settings(asked, self.numerics)
         key = hashlib.sha256(json.dumps([settings, hashes], sort_keys=True, default=str).encode()).hexdigest()[:16]
         code = hashlib.sha256(fingerprint(self.module, ROOT, with_packages=False).encode()).hexdigest()[:16]
-        entry = SCRATCH / TRAINED / run.title / content_key(key=key, code=code, title=run.title)[:16]
+        place = SCRATCH / TRAINED / run.title / content_key(key=key, code=code, title=run.title)[:16]
         is_first = os.environ.get("RANK", "0") == "0"
-        if entry.is_dir():
+        if entry := whole_entry(place):
             if is_first:
                 print(f"{run.label()}: reused, it has been trained before", flush=True)
             return entry
@@ -141,12 +142,12 @@ class Trainer:
         if is_first:
             facts = {"inputs": hashes, "settings": settings, "parameters": parameters}
             facts["packages"] = package_versions(closure(self.module, ROOT)[1])
-            _write(asked, facts, state, weights, moments, entry)
+            entry = made_entry(place, lambda folder: _write(asked, facts, state, weights, moments, folder))
             shutil.rmtree(folder, ignore_errors=True)
             where = f" on {launch.world()} processes" if launch.world() > 1 else ""
             steps, tokens = state.step - run.first_step(), _own_tokens(asked, state)
             print(f"{run.label()}: {steps} steps{where}, {tokens:,} tokens, loss {state.log[-1].loss:.3f}", flush=True)
-        return entry
+        return entry or place
 
 
 def _settings(asked: Training, numerics: Numerics) -> dict[str, Any]:

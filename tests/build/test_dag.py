@@ -283,7 +283,7 @@ def test_an_interrupted_build_ends_with_the_same_bytes(project: Project, how: st
     running.wait()
     if how == "kill -9 of dvc alone":
         refused = project.run("dvc", "repro", "--force", "--single-item", "cpt", fails=True)
-        assert f"still being trained by process {trainer}" in refused
+        assert f"still being built by process {trainer}" in refused
         os.kill(trainer, signal.SIGKILL)
     output = project.run("dvc", "repro", "--force", "--single-item", "cpt")
     assert re.search(r"cpt seed [12]: (resumed at step \d+|reused)", output)

@@ -1,13 +1,17 @@
 """The store of finished shards."""
 
 import os
+import shutil
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from osler.build.files import link
 from osler.build.section import BuildError
-from osler.build.shard_store import Store, link
+from osler.build.shard_store import Store, made_entry
+from tests.support.damage import flip
 
 
 def doubled(path: Path, folder: Path, times: int) -> None:
@@ -70,9 +74,7 @@ def test_two_processes_give_what_one_gives(shards: Path) -> None:
         (shards / f"inputs/{number:03d}").unlink()
     alone, made = built(shards)
     assert made == 5
-    for entry in (shards / "store").iterdir():
-        (entry / "out.txt").unlink()
-        entry.rmdir()
+    shutil.rmtree(shards / "store")
     assert built(shards, jobs=2) == (alone, 5)
 
 
@@ -111,10 +113,140 @@ def test_an_entry_left_half_is_made_again(shards: Path) -> None:
     assert not list((shards / "store").glob(".*"))
 
 
+def one_entry(shards: Path) -> Path:
+    """The file of the first input's entry, the only one."""
+    for path in sorted((shards / "inputs").iterdir())[1:]:
+        path.unlink()
+    built(shards)
+    (entry,) = (shards / "store").glob("*/*/out.txt")
+    return entry
+
+
+@pytest.mark.parametrize("damage", ["flipped", "empty", "missing", "more"])
+def test_a_damaged_entry_is_made_again(shards: Path, damage: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """One bit of any byte, no bytes, no file, or a file too many: one line, and the result of a clean build."""
+    entry = one_entry(shards)
+    text = entry.read_bytes()
+    bits = range(8 * len(text)) if damage == "flipped" else (0,)
+    for bit in bits:
+        (entry,) = (shards / "store").glob("*/*/out.txt")
+        entry.chmod(0o644)
+        match damage:
+            case "flipped":
+                flip(entry, bit)
+            case "empty":
+                entry.write_bytes(b"")
+            case "missing":
+                entry.unlink()
+            case "more":
+                (entry.parent / "more.txt").touch()
+        capsys.readouterr()
+        assert built(shards) == ({"000": text.decode()}, 1)
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line == f"warning: {entry.parent}: damaged; made again"
+
+
+def test_a_damaged_entry_of_two_that_agree(shards: Path) -> None:
+    """Another process may have made the entry meanwhile: the one that is there stays."""
+    entry = one_entry(shards)
+    inode = entry.stat().st_ino
+
+    def fill(folder: Path) -> None:
+        (folder / "out.txt").write_bytes(entry.read_bytes())
+
+    assert made_entry(entry.parents[1], fill) == entry.parent
+    assert entry.stat().st_ino == inode
+    assert not list((shards / "store").glob(".*"))
+
+
+@pytest.mark.parametrize("how", ["appended", "removed", "same size and time"])
+def test_an_input_that_changes_while_it_is_read_gets_no_entry(shards: Path, how: str) -> None:
+    """The key is of what the file was: what was read then is nobody's, and what it was is read when it is back."""
+    for path in sorted((shards / "inputs").iterdir())[1:]:
+        path.unlink()
+    path = shards / "inputs/000"
+    before = path.read_text()
+
+    def work(path: Path, folder: Path) -> None:
+        facts = path.stat()
+        match how:
+            case "appended":
+                path.write_text(before + "five rows more")
+            case "removed":
+                path.unlink()
+            case _:
+                path.write_text(before.swapcase())
+                os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+        (folder / "out.txt").write_text(path.read_text() if path.exists() else "gone")
+
+    store = Store(shards / "store", 1)
+    with pytest.raises(BuildError, match=r"inputs/000: changed while it was read; run again when nobody writes to it"):
+        store.mapped(__file__, [path], work, times=2)
+    assert not list((shards / "store").iterdir())
+    path.write_text(before)
+    assert built(shards) == ({"000": before * 2}, 1)
+
+
+def test_files_are_synced_before_they_get_their_name(
+    shards: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Every file of the entry, the folder that lists it, then the name, then the folders that list the name."""
+    done: list[str] = []
+    names: dict[int, str] = {}
+    opened, synced, renamed = os.open, os.fsync, Path.rename
+
+    def note_open(path: Any, *rest: Any, **named: Any) -> int:
+        descriptor = opened(path, *rest, **named)
+        names[descriptor] = Path(path).name
+        return descriptor
+
+    def note_sync(descriptor: int) -> None:
+        done.append(f"sync {names[descriptor]}")
+        synced(descriptor)
+
+    def note_rename(old: Path, new: Path) -> Path:
+        done.append(f"name {old.name} {new.name}")
+        return renamed(old, new)
+
+    monkeypatch.setattr(os, "open", note_open)
+    monkeypatch.setattr(os, "fsync", note_sync)
+    monkeypatch.setattr(Path, "rename", note_rename)
+    entry = made_entry(tmp_path / "place", lambda folder: doubled(shards / "inputs/000", folder, 2))
+    temporary = f".place.{os.getpid()}"
+    assert done == [
+        "sync out.txt",
+        f"sync {temporary}",
+        f"name {temporary} {entry.name}",
+        "sync place",
+        f"sync {tmp_path.name}",
+    ]
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_link_replaces_what_is_there_and_writes_through_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    """Where links are copies, too: the entry that the out was a link to stays what it is."""
+    old, new, out = (tmp_path / name for name in ("old", "new", "folder/out"))
+    old.write_text("old")
+    new.write_text("new")
+    link(old, out)
+    if not links:
+        monkeypatch.setattr(os, "link", refused)
+    link(new, out)
+    assert [path.read_text() for path in (old, new, out)] == ["old", "new", "new"]
+    assert out.samefile(new) is links
+    assert [path.name for path in out.parent.iterdir()] == ["out"]
+
+
+def refused(*_: object) -> None:
+    raise OSError("no links here")
+
+
 def test_a_link_is_read_only(tmp_path: Path, shards: Path) -> None:
     """An out may be the same file as the entry, so nobody writes to it in place."""
     built(shards)
-    entry = next((shards / "store").iterdir()) / "out.txt"
+    entry = next((shards / "store").glob("*/*/out.txt"))
     link(entry, tmp_path / "folder/out.txt")
     assert (tmp_path / "folder/out.txt").read_text() == entry.read_text()
     assert (tmp_path / "folder/out.txt").stat().st_mode & 0o222 == 0

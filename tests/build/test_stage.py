@@ -1,5 +1,6 @@
 """Binding names, strict values, orphans."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -14,7 +15,7 @@ from pydantic import Field
 from osler.build import stage
 from osler.build.pipeline import ROOT, Declaration, artifact_name, param_name, read_params
 from osler.build.section import BuildError, Section
-from osler.build.shard_store import Store
+from osler.build.shard_store import Shard, Store
 from osler.build.stage import orphans
 from osler.build.validation import validated
 
@@ -145,7 +146,7 @@ def test_a_store_is_pruned_when_its_stage_succeeds(tmp_path: Path, monkeypatch: 
         (folder / "out").touch()
 
     def main(store: Store, failing: bool) -> None:
-        store.entries(stage.__file__, [({}, made)], [])
+        store.entries(stage.__file__, [Shard({}, made)])
         if failing:
             raise BuildError("later")
 
@@ -209,8 +210,11 @@ def test_what_is_remembered_of_params_is_never_stale(tmp_path: Path, damaged: st
     assert read_params(file) == {"seeds": [1]}
     known = json.loads(memory.read_text())
     assert known["value"] == {"seeds": [1]}
-    memory.write_text(json.dumps(known | {"value": {"seeds": [9]}}))
+    other = hashlib.sha256(b'{"seeds": [9]}').hexdigest()
+    memory.write_text(json.dumps(known | {"value": {"seeds": [9]}, "check": other}))
     assert read_params(file) == {"seeds": [9]}, "it is read from there"
+    memory.write_text(json.dumps(known | {"value": {"seeds": [9]}}))
+    assert read_params(file) == {"seeds": [1]}, "a value of another hash is damaged"
     file.write_text("seeds: [2]\n")
     assert read_params(file) == {"seeds": [2]}
     digest = json.loads(memory.read_text())["digest"]

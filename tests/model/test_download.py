@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from hashlib import sha1
+from hashlib import sha1, sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from osler.inference.text_encoder import TextEncoder
 from osler.model.folder import trainable_model
 from stages.download import Download
 from stages.download_model import DownloadModel
+from tests.support.damage import flip
 from tests.support.project import ENVIRONMENT
 from tests.support.tiny import NUMERICS, tiny_encoder, tiny_model, tiny_tokenizer
 
@@ -53,7 +54,8 @@ class Hub(BaseHTTPRequestHandler):
         self.send_response(404 if content is None else 200)
         self.send_header("Content-Length", str(len(content or b"")))
         self.send_header("X-Repo-Commit", COMMIT)
-        self.send_header("ETag", f'"{sha1(content or b"").hexdigest()}"')
+        is_large = self.path.endswith((".safetensors", ".jsonl"))
+        self.send_header("ETag", f'"{(sha256 if is_large else sha1)(content or b"").hexdigest()}"')
         self.end_headers()
         if content and self.command == "GET":
             self.wfile.write(content)
@@ -177,6 +179,18 @@ def test_a_base_model_comes_whole_and_without_pickle(address: str, model: Path, 
     MODEL["model.safetensors"] = b"other"
     downloaded_model(address, model)
     assert folder_hash(base) == kept
+
+
+def test_a_fetched_file_that_the_disk_changed_is_fetched_again(address: str, model: Path, tmp_path: Path) -> None:
+    """One bit of the weights that scratch/ keeps: the line names the file, and the model is the Hub's."""
+    downloaded_model(address, model)
+    kept = folder_hash(tmp_path / "base")
+    shutil.rmtree(tmp_path / "base")
+    (weights,) = (tmp_path / "scratch").rglob("model.safetensors")
+    flip(weights, 8 * (weights.stat().st_size - 5))
+    said = downloaded_model(address, model)
+    assert f"warning: {weights}: damaged; fetched again" in said
+    assert folder_hash(tmp_path / "base") == kept
 
 
 def test_a_base_model_of_other_sizes_or_tokens_is_refused(address: str, model: Path) -> None:

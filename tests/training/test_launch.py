@@ -10,17 +10,17 @@ from typing import Any
 
 import pytest
 
+from osler.build.lock import held_lock
 from osler.build.pipeline import ROOT
 from osler.build.section import BuildError
-from osler.commands.launch import held_lock
 from osler.training.launch import LAUNCH, command, started_launch
 from tests.support.tiny import launch
 
 HOLDER = """
 import os, sys, time
 from pathlib import Path
-from osler.commands.launch import held_lock
-held_lock(Path(sys.argv[1]), "cpt")
+from osler.build.lock import held_lock
+os.set_inheritable(held_lock(Path(sys.argv[1]), "cpt"), True)
 os.execv(sys.executable, [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(60)"])
 """
 WORKER = """
@@ -45,7 +45,7 @@ def test_a_second_trainer_is_refused_while_the_first_lives(tmp_path: Path) -> No
     ) as holder:
         assert holder.stdout
         assert holder.stdout.readline() == "up\n"
-        with pytest.raises(BuildError, match=rf"cpt is still being trained by process {holder.pid}\b"):
+        with pytest.raises(BuildError, match=rf"cpt is still being built by process {holder.pid}\b"):
             held_lock(lock, "cpt")
         holder.kill()
         holder.wait()
