@@ -58,6 +58,11 @@ def file_md5(path: Path) -> str:
         return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
+def bytes_md5(content: bytes) -> str:
+    """md5 of bytes, hexadecimal."""
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
 def files_below(folder: Path) -> list[Path]:
     """Files of an out, in no order.
 
@@ -71,7 +76,7 @@ def folder_md5(folder: Path) -> str:
     """What DVC calls the md5 of a folder."""
     files = {path.relative_to(folder).as_posix(): file_md5(path) for path in files_below(folder)}
     listed = [{"md5": files[name], "relpath": name} for name in sorted(files)]
-    return hashlib.md5(json.dumps(listed, sort_keys=True).encode(), usedforsecurity=False).hexdigest() + FOLDER
+    return bytes_md5(json.dumps(listed, sort_keys=True).encode()) + FOLDER
 
 
 def recorded(root: Path, stages: Collection[str]) -> list[Out]:

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 import polars as pl
 
 from osler.build.pipeline import artifact_name
+from osler.build.recorded import bytes_md5
 from osler.build.section import BuildError
 
 WORKSPACE = "workspace"
@@ -50,13 +51,14 @@ class BuildRevision:
         """The bytes of a file.
 
         Raises:
-            BuildError: it was not built, or neither cache nor remote has it.
+            BuildError: it was not built, neither cache nor remote has it, or what they have is damaged.
         """
         from dvc.exceptions import DvcException
         from dvc_data.index import DataIndexDirError
 
         try:
             found: bytes = self._files.read_bytes(path)
+            built = self._files.info(path).get("dvc_info", {}).get("md5")
         except (OSError, DvcException, DataIndexDirError) as error:
             if self.name == WORKSPACE:
                 advice = "run `dvc pull` or `dvc repro`"
@@ -69,6 +71,10 @@ class BuildRevision:
             is_absent = isinstance(error, FileNotFoundError | DataIndexDirError)
             reason = "not in DVC's cache" if is_absent else " ".join(str(error).split())
             raise BuildError(f"{self.name}: {path}: {reason}; {advice}") from None
+        if built and bytes_md5(found) != built:
+            raise BuildError(
+                f"{self.name}: {path}: is not what was built; `osler doctor --verify` says what brings it back"
+            )
         return found
 
     def table(self, path: str, columns: list[str]) -> pl.DataFrame:

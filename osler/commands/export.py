@@ -1,7 +1,7 @@
 """`osler export`: a model as a standard Hugging Face folder.
 
 Its card becomes README.md. The files are copies, so that nothing done to them reaches DVC's cache. The optimizer of a trunk
-stays behind. The card must be about these very files, told by their hash: 0.7 GB/s.
+stays behind. They must be the files that were built, and the card about these very files, told by their hash: 0.7 GB/s.
 """
 
 import os
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from osler.build.artifacts import Artifacts
 from osler.build.pipeline import ROOT, declarations, read_params
+from osler.build.recorded import check_deps
 from osler.build.section import BuildError
 from osler.build.validation import PARAMS, suggestion
 from osler.model.seeds import model_hash, own_files
@@ -59,6 +60,7 @@ def say(name: str, folder: Path) -> None:
         raise BuildError(f"{name}: no model that was built here{meant}; there are {', '.join(models) or 'none'}")
     cards = artifacts.path("report", "cards")
     model, _ = models[name]
+    check_deps(ROOT, [artifacts.shown(model)], artifacts.stages.keys())
     try:
         written = write_export(model, cards / f"{name}.md", folder)
     except OSError as error:

@@ -243,17 +243,23 @@ def export(
 
 
 @app.command()
-def doctor() -> None:
+def doctor(
+    verify: Annotated[
+        bool, typer.Option("--verify", help="compare all that was built with its hashes instead: 0.6 GB/s a core")
+    ] = False,
+) -> None:
     """What this machine and its packages can do, in one screen.
 
     \b
-    Example:
+    Examples:
         osler doctor
+        osler doctor --verify
     """
     from osler.commands import doctor as command
+    from osler.commands import verify as verification
 
-    with one_line_errors(pipes=True):
-        command.say()
+    with one_line_errors(pipes=not verify):
+        verification.say() if verify else command.say()
 
 
 @app.command(hidden=True)

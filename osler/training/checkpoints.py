@@ -12,7 +12,6 @@ Cost: 12 bytes a parameter; on the tiny default 4 ms a checkpoint in the loop.
 """
 
 import json
-import os
 import shutil
 import sys
 import threading
@@ -25,8 +24,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from osler.build.files import file_hash, read_json, write_json
+from osler.build.files import file_hash, read_json, sync, write_json
 from osler.build.section import BuildError
+from osler.build.shard_store import content_key
 from osler.training.engines import MOMENTS, WEIGHT, Engine
 
 KEPT = 2
@@ -92,9 +92,9 @@ class Checkpoint:
                 shutil.rmtree(unfinished, ignore_errors=True)
         for step in self._steps(engine):
             folder = self.folder / f"step-{step:08d}"
-            faults = _faults(folder, range(engine.rank, 1 << 30, engine.processes))
-            if engine.summed([len(faults)])[0]:
-                for fault in faults:
+            found = faults(folder, range(engine.rank, 1 << 30, engine.processes))
+            if engine.summed([len(found)])[0]:
+                for fault in found:
                     _warn(f"{fault}; going on from the checkpoint before it")
                 continue
             return self._loaded(folder, engine)
@@ -145,8 +145,7 @@ class Checkpoint:
         try:
             path = folder / f"part-{rank:05d}.safetensors"
             save_file(tensors, path)
-            with path.open("rb") as stream:
-                os.fsync(stream.fileno())
+            sync(path)
             facts = {"bytes": path.stat().st_size, "hash": file_hash(path)}
             parameters = sorted({name.partition(".")[2] for name in tensors})
             write_json(folder / f"part-{rank:05d}.json", facts | {"parameters": parameters})
@@ -185,10 +184,13 @@ class Checkpoint:
             }
             for path in self._pending.glob("part-*.json"):
                 path.unlink()
-            write_json(self._pending / INDEX, index)
+            write_json(self._pending / INDEX, index | {"hash": content_key(**index)})
+            sync(self._pending / INDEX)
+            sync(self._pending)
             final = self.folder / self._pending.name[1:].removesuffix(".tmp")
             shutil.rmtree(final, ignore_errors=True)  # a damaged one that was passed over
             self._pending.replace(final)
+            sync(self.folder)
             for old in sorted(self.folder.glob("step-*"))[:-KEPT]:
                 shutil.rmtree(old, ignore_errors=True)
         self._writer = self._pending = None
@@ -201,11 +203,17 @@ class Checkpoint:
                 self.complete(engine)
 
 
-def _faults(folder: Path, numbers: Sequence[int]) -> list[str]:
-    """What is wrong with the index of the checkpoint in `folder` and with those files of it that have these `numbers`."""
+def faults(folder: Path, numbers: Sequence[int] = range(1 << 30)) -> list[str]:
+    """What is wrong with the checkpoint in a folder.
+
+    Looked at are its index and those files of it that have these `numbers`.
+    """
     try:
-        files = sorted(read_json(folder / INDEX)["files"].items())
-    except (OSError, ValueError, KeyError) as error:
+        index = read_json(folder / INDEX)
+        if index.pop("hash") != content_key(**index):
+            raise ValueError("it is not what was written")
+        files = sorted(index["files"].items())
+    except (OSError, ValueError, KeyError, AttributeError) as error:
         return [f"{folder / INDEX}: missing or damaged ({type(error).__name__})"]
     found = []
     for number, (name, facts) in enumerate(files):

@@ -4,7 +4,6 @@ import os
 import shutil
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -12,6 +11,7 @@ from osler.build.files import link
 from osler.build.section import BuildError
 from osler.build.shard_store import Store, made_entry
 from tests.support.damage import flip
+from tests.support.durability import power_may_fail
 
 
 def doubled(path: Path, folder: Path, times: int) -> None:
@@ -187,39 +187,11 @@ def test_an_input_that_changes_while_it_is_read_gets_no_entry(shards: Path, how:
     assert built(shards) == ({"000": before * 2}, 1)
 
 
-def test_files_are_synced_before_they_get_their_name(
-    shards: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """Every file of the entry, the folder that lists it, then the name, then the folders that list the name."""
-    done: list[str] = []
-    names: dict[int, str] = {}
-    opened, synced, renamed = os.open, os.fsync, Path.rename
-
-    def note_open(path: Any, *rest: Any, **named: Any) -> int:
-        descriptor = opened(path, *rest, **named)
-        names[descriptor] = Path(path).name
-        return descriptor
-
-    def note_sync(descriptor: int) -> None:
-        done.append(f"sync {names[descriptor]}")
-        synced(descriptor)
-
-    def note_rename(old: Path, new: Path) -> Path:
-        done.append(f"name {old.name} {new.name}")
-        return renamed(old, new)
-
-    monkeypatch.setattr(os, "open", note_open)
-    monkeypatch.setattr(os, "fsync", note_sync)
-    monkeypatch.setattr(Path, "rename", note_rename)
-    entry = made_entry(tmp_path / "place", lambda folder: doubled(shards / "inputs/000", folder, 2))
-    temporary = f".place.{os.getpid()}"
-    assert done == [
-        "sync out.txt",
-        f"sync {temporary}",
-        f"name {temporary} {entry.name}",
-        "sync place",
-        f"sync {tmp_path.name}",
-    ]
+def test_a_power_cut_leaves_an_entry_or_none(shards: Path) -> None:
+    """What has the name of an entry is on the disk, and so is the name when it is returned."""
+    with power_may_fail(shards / "store") as named:
+        built(shards)
+    assert len(named) == 200
 
 
 @pytest.mark.parametrize("links", [True, False])

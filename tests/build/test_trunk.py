@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from osler.build.files import file_hash, write_json
+from osler.build.files import file_hash, folder_hash, write_json
 from osler.build.section import BuildError
 from osler.tokens.mixture import row_order
 from osler.tokens.shards import write_manifest
@@ -22,6 +22,8 @@ from osler.training.launch import LAUNCH
 from osler.training.recipe import Schedule
 from osler.training.run import Run
 from stages import anneal, cpt, trunk
+from tests.support.damage import flip
+from tests.support.durability import power_may_fail
 from tests.support.runs import Killed, recipe
 from tests.support.tiny import NUMERICS, launch, tiny_model, tiny_tokenizer
 
@@ -90,6 +92,27 @@ def build(inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Buil
         return tmp_path / out
 
     return run
+
+
+def test_a_finished_model_is_kept_whole_or_not_at_all(
+    build: Build, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On the disk before it has its name; asked for again it is not trained again, and is when a bit of it has changed."""
+    with power_may_fail(tmp_path / "scratch/trained") as named:
+        model = build(trunk, "trunk-early", tokens=22)
+    (entry,) = (tmp_path / "scratch/trained/trunk-early").glob("*/*")
+    assert named == [entry.relative_to(tmp_path / "scratch/trained").as_posix()]
+    before = folder_hash(model)
+    shutil.rmtree(model)
+    assert folder_hash(build(trunk, "trunk-early", tokens=22)) == before
+    assert "reused, it has been trained before" in capsys.readouterr().out
+    for file in sorted(entry.iterdir()):
+        (entry,) = (tmp_path / "scratch/trained/trunk-early").glob("*/*")
+        flip(entry / file.name, 8 * (file.stat().st_size - 2))
+        assert folder_hash(build(trunk, "trunk-early", tokens=22)) == before, file.name
+        told = capsys.readouterr()
+        assert f"warning: {entry}: damaged; made again" in told.err
+        assert "reused" not in told.out
 
 
 def provenance(model: Path) -> Any:

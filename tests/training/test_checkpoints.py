@@ -1,5 +1,6 @@
 """Checkpoints: whole or passed over, two of them, without pickle, and of the code that goes on."""
 
+import random
 from pathlib import Path
 from typing import Any
 
@@ -7,9 +8,11 @@ import pytest
 import torch
 
 from osler.build.section import BuildError
-from osler.training.checkpoints import Checkpoint, Logged, State
+from osler.training.checkpoints import Checkpoint, Logged, State, faults
 from osler.training.engines import Engine, started_engine
 from osler.training.packed_loss import PackedLoss
+from tests.support.damage import flip
+from tests.support.durability import power_may_fail
 from tests.support.runs import VOCABULARY, recipe
 from tests.support.tiny import NUMERICS, launch, tiny_model
 
@@ -90,6 +93,25 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
     assert torch.equal(one.gather(name)["weight"], written[3][name]["weight"])
     assert "warning: " in (told := capfd.readouterr().err)
     assert "step-00000006" in told
+
+
+def test_each_bit_of_an_index_counts(tmp_path: Path) -> None:
+    """Steps, tokens, losses and where a parameter lies: none is believed that was not written."""
+    saved(tmp_path, 3)
+    folder = tmp_path / "step-00000003"
+    index = folder / "index.json"
+    assert faults(folder) == []
+    for bit in random.Random(7).sample(range(8 * index.stat().st_size), 400):
+        flip(index, bit)
+        assert faults(folder), bit
+        flip(index, bit)
+
+
+def test_a_power_cut_leaves_a_checkpoint_or_none(tmp_path: Path) -> None:
+    """What has the name of a step is on the disk, and so is the name."""
+    with power_may_fail(tmp_path) as named:
+        saved(tmp_path, 3, 6)
+    assert named == ["step-00000003", "step-00000006"]
 
 
 def test_a_half_written_one_is_removed_and_counts_as_none(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
