@@ -16,11 +16,14 @@ import polars as pl
 import pytest
 
 from osler.build.files import file_hash, folder_hash
+from osler.build.lock import held_lock
 from tests.build.test_portability import FORCED
+from tests.support.damage import flip
 from tests.support.kills import KILLED, killed_and_run_again, outcome
 from tests.support.project import ENVIRONMENT, Project, ran
 
 pytestmark = pytest.mark.dag
+DOCTOR = (sys.executable, "-m", "osler", "doctor", "--verify")
 SEEDS = {1: "", 2: "seeds/2/"}  # of the micro profile: seed -> where its model lies below the model's folder
 
 
@@ -288,3 +291,35 @@ def test_an_interrupted_build_ends_with_the_same_bytes(project: Project, how: st
     output = project.run("dvc", "repro", "--force", "--single-item", "cpt")
     assert re.search(r"cpt seed [12]: (resumed at step \d+|reused)", output)
     assert folder_hash(project.folder / "models/cpt") == expected
+
+
+def test_a_damaged_dep_stops_its_stage_and_the_line_mends_it(project: Project) -> None:
+    """One bit of a model, of documents, tokens or packed rows: nothing is computed of it, and what the line says brings it back."""
+    lock = (project.folder / "dvc.lock").read_bytes()
+    assert "all as they were made" in project.run(*DOCTOR)
+    for stage, pattern in (
+        ("cpt", "models/base/model.safetensors"),
+        ("screen@notes", "data/documents/clinical/notes/*.parquet"),
+        ("pack@notes", "data/tokens/notes/*.bin"),
+        ("mix", "data/packed/clinical/notes/lengths.npy"),
+    ):
+        path = next(project.folder.glob(pattern))
+        name = path.relative_to(project.folder).as_posix()
+        flip(path, 8 * (path.stat().st_size // 2))
+        assert f"{name}: is not what" in project.run(*DOCTOR, fails=True)
+        refused = project.run("dvc", "repro", "--force", "--single-item", stage, fails=True)
+        (line,) = re.findall(rf"osler: {re.escape(stage)}: {re.escape(name)}: is not what .+", refused)
+        project.run("sh", "-ec", re.findall("`(.+?)`", line)[0])
+        assert "all as they were made" in project.run(*DOCTOR)
+        project.run("dvc", "repro", "--force", "--single-item", stage)
+    assert (project.folder / "dvc.lock").read_bytes() == lock
+
+
+def test_a_stage_that_still_runs_is_not_run_beside(project: Project) -> None:
+    """The refusal names the process and takes nothing away; when that has ended, the stage runs."""
+    descriptor = held_lock(project.folder / "scratch/locks/select", "select")
+    said = project.run("dvc", "repro", "--force", "--single-item", "select", fails=True)
+    assert f"osler: select: select is still being built by process {os.getpid()}, from an earlier run" in said
+    os.close(descriptor)
+    project.run("dvc", "repro", "--force", "--single-item", "select")
+    assert project.run("git", "status", "--porcelain") == ""

@@ -159,6 +159,31 @@ def test_a_store_is_pruned_when_its_stage_succeeds(tmp_path: Path, monkeypatch: 
     assert not (tmp_path / "old").exists()
 
 
+@pytest.mark.parametrize("what", ["changed", "appeared", "vanished"])
+def test_raw_files_stay_what_they_are_until_the_stage_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """Also files that were read long before, and in stages that keep no shards."""
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw/a.jsonl").write_text("a")
+    monkeypatch.setenv("DVC_STAGE", "x")
+    monkeypatch.setattr(stage, "ROOT", tmp_path)
+    for name, value in {
+        "read_params": {}, "declarations": {"x": Declaration("x", ("raw",), (), {})}, "bound": {}, "_restore": None
+    }.items():  # fmt: skip
+        monkeypatch.setattr(stage, name, lambda *_, value=value: value)
+
+    def main() -> None:
+        name = "b" if what == "appeared" else "a"
+        (tmp_path / f"raw/{name}.jsonl").write_text("longer")
+        if what == "vanished":
+            (tmp_path / "raw/a.jsonl").unlink()
+
+    with pytest.raises(SystemExit, match=rf"osler: x: raw/[ab].jsonl: {what} while it was read"):
+        stage.run(main)
+    stage.run(lambda: None)
+
+
 def test_a_stage_does_not_start_on_a_model_with_an_odd_record(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

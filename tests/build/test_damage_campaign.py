@@ -1,0 +1,103 @@
+"""Damage all over a whole build, part of `make campaign`: none of it changes a result, and none goes unseen."""
+
+import random
+import re
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from osler.build.files import folder_hash
+from osler.build.pipeline import declarations, read_params
+from osler.build.recorded import cache_folder, check_deps, is_sound
+from osler.build.section import BuildError
+from tests.support.damage import flip
+from tests.support.project import Project, copied
+
+pytestmark = pytest.mark.campaign
+FLIPS = 500
+STORES = ("shards/*/*/*", "predictions/*/*", "trained/*/*/*")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The micro profile, built and committed, and a checkpoint of `cpt`, as a killed run leaves it."""
+    project = copied(tmp_path_factory.mktemp("osler"), "micro")
+    project.run("dvc", "repro")
+    project.run("git", "add", "-A")
+    project.run("git", "commit", "-qm", "built")
+    return project
+
+
+def targets(folder: Path) -> Iterator[tuple[str, Path, Path]]:
+    """Kind, file, and what is looked at when it is used: the out, the cache's file or the entry of a store."""
+    for out in {
+        path for stage in declarations(folder, read_params(folder / "params.yaml")).values() for path in stage.outs
+    }:
+        place = folder / out
+        kind = "models" if out.startswith("models/") else "data and results"
+        for path in sorted(place.rglob("*")) if place.is_dir() else [place]:
+            if path.is_file() and path.stat().st_size:
+                yield kind, path, place
+    for path in sorted(cache_folder(folder).glob("??/*")):
+        yield "DVC's cache", path, path
+    for pattern in STORES:
+        for entry in sorted((folder / "scratch").glob(pattern)):
+            if entry.is_dir():
+                yield from (("stores", path, entry) for path in sorted(entry.rglob("*")) if path.is_file())
+
+
+def seen(folder: Path, kind: str, used: Path) -> bool:
+    """Whether what the build asks before it uses something says that it is damaged."""
+    if kind == "DVC's cache":
+        return not is_sound(used)
+    if kind == "stores":
+        return folder_hash(used) != used.name
+    stages = declarations(folder, read_params(folder / "params.yaml"))
+    try:
+        check_deps(folder, [used.relative_to(folder).as_posix()], stages.keys())
+    except BuildError:
+        return True
+    return False
+
+
+def test_500_flipped_bits_are_all_seen(project: Project) -> None:
+    """Of models, data, results, cache and stores, a seeded bit of a seeded file at a time; whole ones raise no alarm."""
+    by_kind: dict[str, list[tuple[Path, Path]]] = {}
+    for kind, path, used in targets(project.folder):
+        by_kind.setdefault(kind, []).append((path, used))
+    rng, counts = random.Random(500), Counter[str]()
+    assert len(by_kind) == 4
+    for number in range(FLIPS):
+        kind = sorted(by_kind)[number % len(by_kind)]
+        path, used = rng.choice(by_kind[kind])
+        bit = rng.randrange(8 * path.stat().st_size)
+        flip(path, bit)
+        assert seen(project.folder, kind, used), f"bit {bit} of {path}"
+        flip(path, bit)
+        assert number % 20 or not seen(project.folder, kind, used), f"a false alarm about {path}"
+        counts[kind] += 1
+    print(f"{counts.total()} of {FLIPS} flips seen: {dict(counts)}")
+
+
+def test_a_build_of_which_every_entry_is_damaged_ends_with_the_same_bytes(project: Project) -> None:
+    """A bit of a file of each entry of each store: all stages forced to run make them again, and dvc.lock stays as it is."""
+    rng = random.Random(1)
+    entries = [entry for pattern in STORES for entry in (project.folder / "scratch").glob(pattern) if entry.is_dir()]
+    for entry in entries:
+        path = rng.choice(sorted(path for path in entry.rglob("*") if path.is_file()))
+        # the out may be the same file: it stays what it was, since another part of this test is about outs
+        whole = path.with_name(f"{path.name}.whole")
+        shutil.copy2(path, whole)
+        whole.replace(path)
+        flip(path, rng.randrange(8 * path.stat().st_size))
+    lock = (project.folder / "dvc.lock").read_bytes()
+    said = project.run("dvc", "repro", "--force")
+    told = set(re.findall(r"warning: (.+): damaged; made again", said))
+    print(f"{len(told)} of {len(entries)} damaged entries made again")
+    assert told == {str(entry.relative_to(project.folder)) for entry in entries} or told == set(map(str, entries))
+    assert (project.folder / "dvc.lock").read_bytes() == lock
+    project.run(sys.executable, "-m", "osler", "doctor", "--verify")
