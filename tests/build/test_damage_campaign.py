@@ -1,9 +1,13 @@
 """Damage all over a whole build, part of `make campaign`: none of it changes a result, and none goes unseen."""
 
+import os
 import random
 import re
 import shutil
+import signal
+import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +19,7 @@ from osler.build.pipeline import declarations, read_params
 from osler.build.recorded import cache_folder, check_deps, is_sound
 from osler.build.section import BuildError
 from tests.support.damage import flip
-from tests.support.project import Project, copied
+from tests.support.project import ENVIRONMENT, Project, copied
 
 pytestmark = pytest.mark.campaign
 FLIPS = 500
@@ -101,3 +105,50 @@ def test_a_build_of_which_every_entry_is_damaged_ends_with_the_same_bytes(projec
     assert told == {str(entry.relative_to(project.folder)) for entry in entries} or told == set(map(str, entries))
     assert (project.folder / "dvc.lock").read_bytes() == lock
     project.run(sys.executable, "-m", "osler", "doctor", "--verify")
+
+
+def killed_builds(folder: Path, rng: random.Random, kills: int) -> Counter[str]:
+    """Build in a fresh copy, killed again and again until it ends or has been killed `kills` times, and then to its end.
+
+    Every other kill is of dvc alone: its stage goes on, and the next build waits for it as the refusal says.
+    """
+    counts = Counter[str]()
+    while True:
+        with subprocess.Popen(
+            ["dvc", "repro"], cwd=folder, env=ENVIRONMENT, start_new_session=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        ) as running:  # fmt: skip
+            try:
+                said = running.communicate(timeout=rng.uniform(2, 9) if counts["kills"] < kills else 1200)[0]
+            except subprocess.TimeoutExpired:
+                counts["kills"] += 1
+                if counts["kills"] % 2:
+                    os.killpg(running.pid, signal.SIGKILL)
+                else:
+                    running.kill()  # its stage holds the other end of the pipe
+                    assert running.stdout
+                    running.stdout.close()
+                continue
+        if running.returncode == 0:
+            return counts
+        assert "is still being built by process" in said, said[-3000:]
+        counts["refusals"] += 1
+        time.sleep(1)
+
+
+def test_50_kills_of_whole_builds_end_with_the_same_bytes(
+    project: Project, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """At seeded moments, of all processes or of dvc alone: dvc.lock is that of a build in one go, and nothing is damaged."""
+    rng, counts, builds = random.Random(50), Counter[str](), 0
+    while counts["kills"] < 50:
+        killed = copied(tmp_path_factory.mktemp("killed"), "micro")
+        counts += killed_builds(killed.folder, rng, 50 - counts["kills"])
+        builds += 1
+        assert (killed.folder / "dvc.lock").read_bytes() == (project.folder / "dvc.lock").read_bytes()
+        killed.run(sys.executable, "-m", "osler", "doctor", "--verify")
+        left = [path for path in killed.folder.rglob(".*.tmp") if ".git" not in path.parts]
+        assert not [path for path in left if path.is_relative_to(killed.folder / "data")]
+    print(
+        f"{counts['kills']} kills of {builds} builds, {counts['refusals']} refusals to build beside a stage left over"
+    )
