@@ -19,14 +19,17 @@ from osler.training.checkpoints import faults
 
 
 @dataclass(frozen=True)
-class Look:
-    """One thing to look at: its kind, and what is wrong with it, if anything."""
+class Suspect:
+    """One thing that may be damaged.
+
+    `wrong` says what is, if anything.
+    """
 
     kind: str
     wrong: Callable[[], str | None]
 
 
-def out_looks(root: Path) -> Iterator[Look]:
+def out_suspects(root: Path) -> Iterator[Suspect]:
     """Files of outs that lie here."""
     cache = cache_folder(root)
 
@@ -38,10 +41,10 @@ def out_looks(root: Path) -> Iterator[Look]:
     for out in recorded(root, declarations(root, read_params(root / PARAMS)).keys()):
         if (root / out.path).exists():
             for each in expected(root, out, cache):
-                yield Look("files of outs", lambda each=each: wrong(each))  # type: ignore[misc]
+                yield Suspect("files of outs", lambda each=each: wrong(each))  # type: ignore[misc]
 
 
-def cache_looks(root: Path) -> Iterator[Look]:
+def cache_suspects(root: Path) -> Iterator[Suspect]:
     """Files of DVC's cache."""
     cache = cache_folder(root)
 
@@ -51,10 +54,10 @@ def cache_looks(root: Path) -> Iterator[Look]:
 
     for path in sorted(cache.glob("??/*")):
         if path.is_file() and len(path.parent.name + path.name.removesuffix(FOLDER)) == 32:
-            yield Look("files of DVC's cache", lambda path=path: wrong(path))  # type: ignore[misc]
+            yield Suspect("files of DVC's cache", lambda path=path: wrong(path))  # type: ignore[misc]
 
 
-def store_looks(root: Path) -> Iterator[Look]:
+def store_suspects(root: Path) -> Iterator[Suspect]:
     """Entries of the stores, and checkpoints."""
 
     def wrong_entry(entry: Path) -> str | None:
@@ -69,9 +72,9 @@ def store_looks(root: Path) -> Iterator[Look]:
     for pattern in ("shards/*/*/*", "predictions/*/*", "trained/*/*/*"):
         for entry in sorted((root / "scratch").glob(pattern)):
             if entry.is_dir():
-                yield Look("finished shards, predictions and models", lambda entry=entry: wrong_entry(entry))  # type: ignore[misc]
+                yield Suspect("finished shards, predictions and models", lambda entry=entry: wrong_entry(entry))  # type: ignore[misc]
     for folder in sorted((root / "scratch").glob("*/*/step-*")):
-        yield Look("checkpoints", lambda folder=folder: wrong_checkpoint(folder))  # type: ignore[misc]
+        yield Suspect("checkpoints", lambda folder=folder: wrong_checkpoint(folder))  # type: ignore[misc]
 
 
 def say(root: Path = ROOT) -> None:
@@ -80,13 +83,13 @@ def say(root: Path = ROOT) -> None:
     Raises:
         BuildError: something is.
     """
-    looks = [*out_looks(root), *cache_looks(root), *store_looks(root)]
+    suspects = [*out_suspects(root), *cache_suspects(root), *store_suspects(root)]
     counts: dict[str, int] = {}
     damaged = 0
     with ThreadPoolExecutor() as threads:  # hashing lets other threads run
-        found = progress(threads.map(lambda look: look.wrong(), looks), len(looks), "verify", "files")
-        for look, wrong in zip(looks, found, strict=True):
-            counts[look.kind] = counts.get(look.kind, 0) + 1
+        found = progress(threads.map(lambda suspect: suspect.wrong(), suspects), len(suspects), "verify", "files")
+        for suspect, wrong in zip(suspects, found, strict=True):
+            counts[suspect.kind] = counts.get(suspect.kind, 0) + 1
             if wrong:
                 damaged += 1
                 print(wrong, flush=True)

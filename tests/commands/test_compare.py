@@ -9,9 +9,11 @@ from typing import Any
 import polars as pl
 import pytest
 
+from osler.build.recorded import cache_folder, cached, recorded
 from osler.build.section import BuildError
 from osler.commands import compare
 from tests.support.command import osler
+from tests.support.damage import flip
 from tests.support.project import Project
 from tests.support.small import small_project
 
@@ -118,6 +120,21 @@ def test_accuracies_of_two_protocols_are_not_compared(project: Project) -> None:
     with pytest.raises(BuildError, match="of different protocols .first: full_answer; b: letter.; name one with"):
         compare.common_protocol(first, letter, None)
     assert compare.common_protocol(first, letter, "full_answer") == "full_answer"
+
+
+def test_damaged_predictions_are_not_compared(tmp_path: Path, project: Project) -> None:
+    """One bit of a table in DVC's cache: the line names revision and file, and says what finds the rest."""
+    (tmp_path / "dvc.lock").write_text(project.run("git", "show", "first:dvc.lock"))
+    cache = cache_folder(project.folder)
+    (folder,) = (out for out in recorded(tmp_path, ("build",)) if out.path.endswith("predictions/tuned"))
+    listed = {each["relpath"]: each["md5"] for each in json.loads(cached(cache, folder.md5).read_text())}
+    table = cached(cache, listed["predictions.parquet"])
+    flip(table, 8 * (table.stat().st_size // 2))
+    said = "first: results/predictions/tuned/predictions.parquet: is not what was built; `osler doctor --verify`"
+    with pytest.raises(SystemExit, match=said):
+        osler("compare", "first", "HEAD")
+    flip(table, 8 * (table.stat().st_size // 2))
+    osler("compare", "first", "HEAD")
 
 
 def test_a_revision_whose_cache_is_gone_says_what_to_run(tmp_path: Path, project: Project) -> None:
