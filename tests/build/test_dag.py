@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -291,6 +292,27 @@ def test_an_interrupted_build_ends_with_the_same_bytes(project: Project, how: st
     output = project.run("dvc", "repro", "--force", "--single-item", "cpt")
     assert re.search(r"cpt seed [12]: (resumed at step \d+|reused)", output)
     assert folder_hash(project.folder / "models/cpt") == expected
+
+
+def test_two_clones_share_a_cache_by_hard_links(project: Project, tmp_path: Path) -> None:
+    """A second clone takes all from the first one's cache; what either makes anew changes nothing of the other."""
+    project.run("git", "clone", "-q", ".", str(tmp_path / "second"))
+    second = Project(tmp_path / "second")
+    second.run("dvc", "cache", "dir", "--local", str(project.folder / ".dvc/cache"))
+    for clone in (project, second):
+        clone.run("dvc", "config", "--local", "cache.type", "hardlink,copy")
+        clone.run("dvc", "checkout", "--relink")
+        assert ran(clone.run("dvc", "repro")) == set()
+    model = "models/base/model.safetensors"
+    assert (project.folder / model).samefile(second.folder / model)
+    forced = ("dvc", "repro", "--force", "--single-item", "ingest@notes", "tokenize@notes", "select", "pretrain@base")
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(lambda clone: clone.run(*forced), (project, second)))
+    for clone in (project, second):
+        assert "all as they were made" in clone.run(*DOCTOR)
+        assert clone.run("git", "status", "--porcelain") == ""
+    project.run("dvc", "config", "--local", "--unset", "cache.type")
+    project.run("dvc", "checkout", "--relink")
 
 
 def test_a_damaged_dep_stops_its_stage_and_the_line_mends_it(project: Project) -> None:
