@@ -5,6 +5,7 @@ checkpoints and store.
 """
 
 import fcntl
+import json
 import os
 from pathlib import Path
 
@@ -47,3 +48,22 @@ def held_lock(path: Path, stage: str) -> int:
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
     return descriptor
+
+
+def check_dvc_lock(root: Path) -> None:
+    """Refuse to begin where DVC cannot.
+
+    A dvc that is killed while it writes its list of who reads and writes what leaves half of it, at which every later one
+    stops.
+
+    Raises:
+        BuildError: says what to remove.
+    """
+    path = root / ".dvc" / "tmp" / "rwlock"
+    try:
+        json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return
+    except ValueError:
+        name = path.relative_to(root)
+        raise BuildError(f"{name}: half of it, as a killed dvc leaves it; `rm {name}` while no dvc runs here") from None

@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, get_type_hints
 
+from osler.build.lock import check_dvc_lock
 from osler.build.pipeline import ROOT, Declaration, declarations, param_name, read_params
 from osler.build.profiles import NAMED
 from osler.build.section import BuildError
@@ -196,6 +197,7 @@ def say() -> None:
 
     Otherwise than the machine that the results were committed from; that is no error.
     """
+    check_dvc_lock(ROOT)
     check(ROOT)
     print(f"{PARAMS}: no problem found")
     if not is_as_committed(ROOT, wait=False):

@@ -23,6 +23,7 @@ from tests.support.project import ENVIRONMENT, Project, copied
 
 pytestmark = pytest.mark.campaign
 FLIPS = 500
+CHECK = (sys.executable, "-m", "osler", "check")
 STORES = ("shards/*/*/*", "predictions/*/*", "trained/*/*/*")
 
 
@@ -100,9 +101,9 @@ def test_a_build_of_which_every_entry_is_damaged_ends_with_the_same_bytes(projec
         flip(path, rng.randrange(8 * path.stat().st_size))
     lock = (project.folder / "dvc.lock").read_bytes()
     said = project.run("dvc", "repro", "--force")
-    told = set(re.findall(r"warning: (.+): damaged; made again", said))
+    told = {project.folder / path for path in re.findall(r"warning: (.+): damaged; made again", said)}
     print(f"{len(told)} of {len(entries)} damaged entries made again")
-    assert told == {str(entry.relative_to(project.folder)) for entry in entries} or told == set(map(str, entries))
+    assert told == set(entries)
     assert (project.folder / "dvc.lock").read_bytes() == lock
     project.run(sys.executable, "-m", "osler", "doctor", "--verify")
 
@@ -131,6 +132,11 @@ def killed_builds(folder: Path, rng: random.Random, kills: int) -> Counter[str]:
                 continue
         if running.returncode == 0:
             return counts
+        if "RWLock-file" in said:  # DVC's own, of which it wrote half; `osler check` says what to remove
+            checked = subprocess.run(CHECK, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True)
+            subprocess.run(re.findall("`(.+?)`", checked.stderr)[0].split(), cwd=folder, check=True)
+            counts["half locks"] += 1
+            continue
         assert "is still being built by process" in said, said[-3000:]
         counts["refusals"] += 1
         time.sleep(1)

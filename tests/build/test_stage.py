@@ -13,6 +13,7 @@ import pytest
 from pydantic import Field
 
 from osler.build import stage
+from osler.build.lock import check_dvc_lock
 from osler.build.pipeline import ROOT, Declaration, artifact_name, param_name, read_params
 from osler.build.section import BuildError, Section
 from osler.build.shard_store import Shard, Store
@@ -277,3 +278,16 @@ def test_params_are_read_where_nothing_can_be_remembered(tmp_path: Path, blocked
     (tmp_path / blocked).parent.mkdir(exist_ok=True)
     (tmp_path / blocked).touch()
     assert read_params(tmp_path / "params.yaml") == {"seeds": [1]}
+
+
+@pytest.mark.parametrize("left", ["", '{"read": {'])
+def test_half_a_lock_of_dvcs_is_told_before_dvc_stops_at_it(tmp_path: Path, left: str) -> None:
+    """As a dvc leaves it that is killed while it writes; what the line says removes it."""
+    check_dvc_lock(tmp_path)
+    (tmp_path / ".dvc/tmp").mkdir(parents=True)
+    path = tmp_path / ".dvc/tmp/rwlock"
+    path.write_text('{"read": {}, "write": {}}')
+    check_dvc_lock(tmp_path)
+    path.write_text(left)
+    with pytest.raises(BuildError, match=r"^.dvc/tmp/rwlock: .*; `rm .dvc/tmp/rwlock` while no dvc runs here$"):
+        check_dvc_lock(tmp_path)
