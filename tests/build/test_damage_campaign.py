@@ -113,27 +113,27 @@ def killed_builds(folder: Path, rng: random.Random, kills: int) -> Counter[str]:
 
     Every other kill is of dvc alone: its stage goes on, and the next build waits for it as the refusal says.
     """
-    counts = Counter[str]()
+    counts, log = Counter[str](), folder.parent / f"{folder.name}.log"
     while True:
-        with subprocess.Popen(
-            ["dvc", "repro"], cwd=folder, env=ENVIRONMENT, start_new_session=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        with log.open("w") as output, subprocess.Popen(
+            ["dvc", "repro"], cwd=folder, env=ENVIRONMENT, start_new_session=True, stdout=output, stderr=output
         ) as running:  # fmt: skip
             try:
-                said = running.communicate(timeout=rng.uniform(2, 9) if counts["kills"] < kills else 1200)[0]
+                running.wait(timeout=rng.uniform(2, 9) if counts["kills"] < kills else 1200)
             except subprocess.TimeoutExpired:
                 counts["kills"] += 1
                 if counts["kills"] % 2:
                     os.killpg(running.pid, signal.SIGKILL)
                 else:
-                    running.kill()  # its stage holds the other end of the pipe
-                    assert running.stdout
-                    running.stdout.close()
+                    running.kill()
                 continue
         if running.returncode == 0:
             return counts
-        if "RWLock-file" in said:  # DVC's own, of which it wrote half; `osler check` says what to remove
+        if "RWLock-file" in (
+            said := log.read_text()
+        ):  # DVC's own, of which it wrote half; `osler check` says what to remove
             checked = subprocess.run(CHECK, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True)
+            assert "rwlock: half of it" in checked.stderr, checked
             subprocess.run(re.findall("`(.+?)`", checked.stderr)[0].split(), cwd=folder, check=True)
             counts["half locks"] += 1
             continue
