@@ -41,7 +41,9 @@ if TYPE_CHECKING:
     pass
 
 ALONE_BYTES = 1 << 24  # of a source: 16 MB are read in the time that other processes need to start
-Jobs = Annotated[int, Field(ge=1, description="processes of a stage that treats files, or training seeds, one by one")]
+Jobs = Annotated[
+    int, Field(ge=1, le=1024, description="processes of a stage that treats files, or training seeds, one by one")
+]
 
 
 def bound(main: Callable[..., None], declared: Declaration, root: Path, params: Mapping[str, Any]) -> dict[str, Any]:
