@@ -1,5 +1,7 @@
 """What a model, a split or a folder has, where a section asks for more."""
 
+import csv
+import zlib
 from collections.abc import Mapping
 from itertools import islice
 from os.path import normpath
@@ -73,6 +75,9 @@ def solved_items(params: Mapping[str, Any], root: Path, name: str, enough: int) 
     """The items of a benchmark's split dev, up to `enough`.
 
     None where they cannot be counted yet: it is fetched by the build, or has more than MOST_ITEMS others.
+
+    Raises:
+        BuildError: the benchmark cannot be read.
     """
     section = params["benchmark"][name]
     own = brought(params, section["path"])
@@ -82,11 +87,14 @@ def solved_items(params: Mapping[str, Any], root: Path, name: str, enough: int) 
     if not path.exists():
         return None
     found = read = 0
-    for item in islice(read_items(path, Benchmark.model_validate(section)), MOST_ITEMS):
-        read += 1
-        found += item.split == "dev"
-        if found == enough:
-            return found
+    try:
+        for item in islice(read_items(path, Benchmark.model_validate(section)), MOST_ITEMS):
+            read += 1
+            found += item.split == "dev"
+            if found == enough:
+                return found
+    except (BuildError, OSError, EOFError, ValueError, csv.Error, zlib.error) as error:
+        raise BuildError(f"{PARAMS}: benchmark.{name}.path: {str(error) or 'damaged'}; correct the file") from None
     return found if read < MOST_ITEMS else None
 
 

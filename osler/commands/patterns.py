@@ -36,7 +36,10 @@ def _member(items: Nodes) -> str:
 
 
 def sample(nodes: Nodes, choice: int = 0) -> str:
-    """A text that `nodes` match, or nearly; of alternatives number `choice`, or the last."""
+    """A text that `nodes` match, or nearly.
+
+    Of alternatives it takes number `choice`, or the last.
+    """
     text = ""
     for kind, value in nodes:
         match str(kind):
@@ -81,7 +84,10 @@ def repeated(nodes: Nodes, before: str = "") -> Iterator[tuple[str, str]]:
 
 
 def hard_texts(pattern: str) -> list[str]:
-    """Texts that `pattern` nearly matches in many ways: what it repeats, repeated, and an end that does not fit."""
+    """Texts that `pattern` nearly matches in many ways.
+
+    What it repeats, repeated, and an end that does not fit.
+    """
     own = [(before, unit) for before, unit in repeated(list(parser.parse(pattern))) if unit]
     units = dict.fromkeys([*own, *(("", unit) for unit in USUAL)])
     runs = [before + (unit * CHARACTERS)[:CHARACTERS] for before, unit in units]

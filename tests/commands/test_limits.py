@@ -1,6 +1,7 @@
 """What is asked of a model, a split or a folder beyond what it has."""
 
 import copy
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,25 @@ def benchmarks(folder: Path, **dev: int) -> dict[str, Any]:
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(item) + "\n" for item in items))
     sections = {name: {"path": f"{name}.jsonl", "format": "jsonl"} for name in dev}
     return copy.deepcopy(PARAMS) | {"root": str(folder), "synthesize": {}, "benchmark": sections}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"{}\n", "items.jsonl#1: 'id' is None"),
+        (b"[\n", "items.jsonl#1: no JSON"),
+        (b"\xff\n", "no JSON"),
+        (gzip.compress(b"{}\n" * 99)[:-12], "items.jsonl.gz|Compressed file ended"),
+    ],
+)
+def test_a_benchmark_that_cannot_be_read_is_named(tmp_path: Path, content: bytes, message: str) -> None:
+    """By its key, whatever is wrong with the file."""
+    params = benchmarks(tmp_path, items=1)
+    path = tmp_path / ("items.jsonl.gz" if content[:2] == b"\x1f\x8b" else "items.jsonl")
+    path.write_bytes(content)
+    params["benchmark"]["items"]["path"] = path.name
+    with pytest.raises(BuildError, match=rf"^params.yaml: benchmark.items.path: .*({message})"):
+        check_shots(params, tmp_path)
 
 
 def test_a_benchmark_without_solved_questions_shows_those_of_all(tmp_path: Path) -> None:
