@@ -8,11 +8,12 @@ stays beside the files, so that the same commit gives the same bytes everywhere.
 
 import shutil
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field
 
 from osler.build.hub import CommitId, Repository, fetch
-from osler.build.section import Section
+from osler.build.section import EACH_ONCE, Section
 from osler.build.stage import run
 
 
@@ -21,7 +22,9 @@ class Download(Section):
 
     repository: Repository
     revision: CommitId
-    files: tuple[str, ...] = Field(min_length=1, description="which files to take, as patterns: '*.parquet'")
+    files: Annotated[tuple[str, ...], EACH_ONCE] = Field(
+        min_length=1, description="which files to take, as patterns: '*.parquet'"
+    )
 
 
 def main(download: Download, name: str, raw: Path) -> None:

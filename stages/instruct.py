@@ -30,7 +30,7 @@ class Instruct(Section):
     """Section `instruct`."""
 
     weights: Weights = Field(description="shares of conversations")
-    conversations: int | None = Field(default=None, ge=1, description="in all; null takes every one")
+    conversations: int | None = Field(default=None, ge=1, le=1 << 40, description="in all; null takes every one")
     seed: Seed = Field(description="of which conversations are drawn, and of the order of rows")
     overlong: Literal["cut", "drop"] = Field(description="what to do with a conversation longer than a row")
     benchmark_training_splits: dict[str, str] = Field(

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 class Pretrain(Recipe):
     """Section `pretrain.<name>`."""
 
-    tokens: int = Field(ge=1, description="tokens read, padding not counted")
-    maximum_epochs: float = Field(gt=0, description="times that any row may be read")
+    tokens: int = Field(ge=1, le=1 << 50, description="tokens read, padding not counted")
+    maximum_epochs: float = Field(ge=1e-6, le=1e9, description="times that any row may be read")
     weights: Weights = Field(description="shares of general sources, whatever their sum")
 
 

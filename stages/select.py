@@ -23,6 +23,7 @@ from osler.corpus.quality import INSTRUCTION_RULES, RULES, Quality, reasons
 from osler.corpus.screening import Screen, band_column
 from osler.corpus.selection import (
     HELDOUT_DOMAINS,
+    KEYS,
     Licenses,
     Select,
     counted,
@@ -115,6 +116,22 @@ def texts_of(documents: Path, collections: dict[str, str], wanted: pl.DataFrame)
     return texts
 
 
+def refuse_emptied(counts: Mapping[str, Any]) -> None:
+    """Stop where no document of a source is left.
+
+    Raises:
+        BuildError: names the source, the reasons, and the key that decides the commonest.
+    """
+    for name, found in counts.items():
+        if not found["kept"]:
+            reasons = Counter(found["dropped"]).most_common()
+            listed = ", ".join(f"{count} {reason}" for reason, count in reasons)
+            raise BuildError(
+                f"params.yaml: {KEYS[reasons[0][0]]}: keeps none of the {found['documents']} documents of {name}"
+                f" ({listed}); change it, or take the source out"
+            )
+
+
 def write_corpus(file: Path, counts: Mapping[str, Any], ingested: Mapping[str, Any]) -> None:
     """Write the metrics of what was kept.
 
@@ -171,6 +188,7 @@ def main(
     )
     decided = pl.concat([screened.drop("reason", "detail"), found], how="horizontal")
     metrics = counted(decided)
+    refuse_emptied(metrics)
     for name, collection in collections.items():
         kept = decided.filter((pl.col("source") == name) & pl.col("reason").is_null())
         write_parquet(keep / collection / f"{name}.parquet", kept.select("doc_id"))

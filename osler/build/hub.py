@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from osler.build.section import BuildError, Section
+from osler.build.section import EACH_ONCE, BuildError, Section
 
 ROOT = Path(__file__).resolve().parents[2]
 Repository = Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$", description="on the Hub, owner/name")]
@@ -27,7 +27,9 @@ class ModelFiles(Section):
 
     repository: Repository
     revision: CommitId
-    files: tuple[str, ...] = Field(min_length=1, description="which files to take, as patterns: 'model*.safetensors'")
+    files: Annotated[tuple[str, ...], EACH_ONCE] = Field(
+        min_length=1, description="which files to take, as patterns: 'model*.safetensors'"
+    )
 
     @field_validator("files")
     @classmethod

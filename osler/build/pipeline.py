@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from osler.build.section import BuildError
-from osler.build.validation import PARAMS
+from osler.build.validation import PARAMS, refuse_strange
 
 if TYPE_CHECKING:
     pass
@@ -65,16 +65,20 @@ def read_params(path: Path) -> dict[str, Any]:
     """The params file as DVC reads it (YAML 1.2).
 
     Raises:
-        BuildError: it cannot be read, is no mapping, or repeats a key.
+        BuildError: it cannot be read, is no mapping, repeats a key, or has what no setting can be.
     """
 
     def read() -> Any:
         from dvc.utils.serialize import ParseError, load_yaml
 
         try:
-            return load_yaml(str(path))
-        except (OSError, ParseError) as error:
+            value = load_yaml(str(path))
+        except (OSError, ParseError, UnicodeDecodeError) as error:
             raise BuildError(f"{path.name}: {_yaml_problem(error.__cause__ or error)}") from None
+        except (ValueError, LookupError, RecursionError) as error:  # of a tag or a date that is none
+            raise BuildError(f"{path.name}: {' '.join(str(error).split())}; correct or take out that value") from None
+        refuse_strange(value, path.name)
+        return value
 
     value = _remembered(path.parent, "params", [path], read)
     if not isinstance(value, dict) or not value:

@@ -34,7 +34,7 @@ def is_asked(params: Path) -> bool:
     try:
         numerics = load(params.read_text(encoding="utf-8"), CSafeLoader)["numerics"]
         return bool(numerics["portable"])
-    except (OSError, UnicodeDecodeError, YAMLError, KeyError, TypeError):
+    except (OSError, ValueError, YAMLError, LookupError, TypeError, RecursionError):
         return False
 
 

@@ -40,7 +40,9 @@ from osler.build.shard_store import Store
 from osler.build.validation import PARAMS, validated
 
 ALONE_BYTES = 1 << 24  # of a source: 16 MB are read in the time that other processes need to start
-Jobs = Annotated[int, Field(ge=1, description="processes of a stage that treats files, or training seeds, one by one")]
+Jobs = Annotated[
+    int, Field(ge=1, le=1024, description="processes of a stage that treats files, or training seeds, one by one")
+]
 
 
 def bound(main: Callable[..., None], declared: Declaration, root: Path, params: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """A value of params as the type it should be, or one line that says what is wrong."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,55 @@ SHOWN_PROBLEMS = 5  # in one line
 NO_LIST = {"list_type", "tuple_type", "too_long", "too_short"}  # pydantic's types of errors about a list as a whole
 NOUNS = {"array": "list", "integer": "whole number", "number": "number", "string": "text"}
 WORDS = ("none", "one", "two", "three", "four", "five")
+MOST_VALUES, DEEPEST = 100_000, 50  # of a params file: the default has 400 and 5
+
+
+def refuse_strange(params: Any, file: str = PARAMS) -> None:
+    """Refuse what YAML can say and a setting cannot be.
+
+    Dates and bytes, anchors inside of themselves or a thousandfold, characters that no file can hold, and whole numbers
+    beyond 64 bits.
+
+    Raises:
+        BuildError: names the file, the key and what to write instead.
+    """
+    values = 0
+
+    def look(value: Any, place: tuple[Any, ...], above: tuple[int, ...]) -> None:
+        nonlocal values
+        values += 1
+        where = f"{file}: {'.'.join(map(shown_key, place))}"
+        if values > MOST_VALUES or len(place) > DEEPEST:
+            what = f"more than {MOST_VALUES} values" if values > MOST_VALUES else f"more than {DEEPEST} levels"
+            raise BuildError(f"{file}: {shown_key(place[0])}: {what}; write out what its anchors repeat")
+        match value:
+            case dict() | list():
+                if id(value) in above:
+                    raise BuildError(f"{where}: an anchor inside of itself; write out what it stands for")
+                for key, one in value.items() if isinstance(value, dict) else enumerate(value):
+                    look(key, (*place, key), ())
+                    look(one, (*place, key), (*above, id(value)))
+            case str():
+                if strange := re.search("[\0\ud800-\udfff]", value):
+                    raise BuildError(f"{where}: has the character {strange[0]!a}, which no file can hold; take it out")
+            case bool() | float() | None:
+                pass
+            case int():
+                if not -(1 << 63) <= value < 1 << 63:
+                    raise BuildError(f"{where}: a number beyond 64 bits; write one that the key can mean")
+            case _:
+                raise BuildError(f"{where}: a {type(value).__name__}; put it in quotes if it is a text")
+
+    look(params, (), ())
+
+
+def shown_key(key: Any) -> str:
+    """A key in a path of keys, cut if long."""
+    return (
+        str(key)
+        if isinstance(key, int) or (str(key).isprintable() and len(str(key)) < SHOWN_CHARACTERS)
+        else shown_value(str(key))
+    )
 
 
 def validated(key: str, value: Any, annotation: Any, file: str = PARAMS) -> Any:

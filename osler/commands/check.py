@@ -1,9 +1,11 @@
 """`osler check`: is params.yaml whole, known and in range?
 
 DVC notices a changed value, but not a misspelled section that no stage declares, and a pipe in a folder hangs it. The check
-says so before anything is built. It reads no file of the data but lists them: 1 s for 100,000.
+says so before anything is built. Of the data it lists the files, 1 s for 100,000, and reads only a benchmark until it has enough
+solved questions.
 """
 
+import copy
 import importlib
 import re
 import sys
@@ -13,10 +15,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any, get_type_hints
 
 from osler.build.lock import check_dvc_lock
-from osler.build.pipeline import ROOT, Declaration, declarations, param_name, read_params
+from osler.build.pipeline import ROOT, Declaration, declarations, read_params
 from osler.build.profiles import NAMED
-from osler.build.section import BuildError
-from osler.build.validation import PARAMS, suggestion, validated
+from osler.build.section import BuildError, Section
+from osler.build.validation import PARAMS, shown_value, suggestion, validated
+from osler.commands.limits import check_model, check_paths, check_shots
+from osler.commands.patterns import check_patterns
 from osler.commands.references import check_references, raw_paths
 from osler.evaluation.benchmarks import Benchmark
 from osler.evaluation.tasks import Task
@@ -24,6 +28,7 @@ from osler.inference.vllm_backend import check_vllm
 from osler.ingest.archives import REFUSED, raw_files
 from osler.ingest.records import SUFFIXES, files_of_format
 from osler.ingest.source import Source
+from osler.model.numerics import Numerics
 from osler.privacy.keys import secret
 from osler.privacy.screening import check_detector
 from osler.training.arithmetic import ADVICE, is_as_committed
@@ -53,13 +58,19 @@ def check_names(params: Mapping[str, Any], root: Path) -> None:
             raise BuildError(f"{PARAMS}: {key}: missing{near.rstrip('?')}; dvc.yaml makes stages from it")
         if key == "evaluated" and (
             not isinstance(params[key], list)
-            or not all(isinstance(model, str) for model in params[key])
+            or not all(isinstance(model, str) and NAME.fullmatch(model) for model in params[key])
             or not 0 < len(set(params[key])) == len(params[key])
         ):
             raise BuildError(f"{PARAMS}: evaluated: must be a list of models, each once (it is {params[key]!r})")
         if key not in ("root", "evaluated") and not isinstance(params[key], Mapping):
             raise BuildError(f"{PARAMS}: {key}: must be a mapping, {{}} where there is nothing (it is {params[key]!r})")
-    if not isinstance(params["tokenizer"].get("sources"), Mapping):
+    if isinstance(params["root"], list | Mapping):
+        raise BuildError(f"{PARAMS}: root: must be a folder's path (it is {shown_value(params['root'])})")
+    for name, collection in params["corpus"].items():
+        if collection not in ("clinical", "general"):
+            raise BuildError(f"{PARAMS}: corpus.{name}: must be clinical or general (it is {shown_value(collection)})")
+    tokenizer = params.get("tokenizer")
+    if not isinstance(tokenizer, Mapping) or not isinstance(tokenizer.get("sources"), Mapping):
         raise BuildError(f"{PARAMS}: tokenizer.sources: must be a mapping, source: collection")
     for key in ("source", "benchmark"):
         if not params[key]:
@@ -84,12 +95,21 @@ def check_names(params: Mapping[str, Any], root: Path) -> None:
             seen.add(before)
     for key, model in (("source", Source), ("benchmark", Benchmark), ("task", Task)):
         for name, section in params[key].items():
-            if Path(validated(f"{key}.{name}", section, model).path).is_absolute():
-                raise BuildError(f"{PARAMS}: {key}.{name}.path: must be relative to `root` (it is {section['path']!r})")
+            validated(f"{key}.{name}", section, model)
+    for key in NAMED:
+        for name, section in params[key].items():
+            if not isinstance(section, Mapping):
+                raise BuildError(
+                    f"{PARAMS}: {key}.{name}: must be a mapping, with the keys of docs/params.md (it is"
+                    f" {shown_value(section)}); to do without it, take its name out"
+                )
 
 
-def check_sections(params: Mapping[str, Any], root: Path) -> None:
+def check_sections(params: Mapping[str, Any], root: Path) -> dict[str, Any]:
     """Validate what stages declare; refuse sections that none declares.
+
+    Returns:
+        The params with every key that may be absent.
 
     Raises:
         BuildError: names the keys.
@@ -110,26 +130,37 @@ def check_sections(params: Mapping[str, Any], root: Path) -> None:
             f"{PARAMS}: pretrain.base, download_model.base: {' and '.join(makers) or 'none'} set; one of them makes the base model"
         )
     check_outs(stages)
+    whole: dict[str, Any] = copy.deepcopy(dict(params))
     for stage in stages:
         module = importlib.import_module(f"stages.{stage.name.partition('@')[0]}")
         hints = get_type_hints(module.main, include_extras=True)
         for key, value in stage.params.items():
-            validated(key, value, hints[param_name(key, value)])
-    command(validated("launch", params.get("launch"), Launch), "stages.cpt", "localhost")
+            *above, last = key.split(".")
+            found = validated(key, value, hints.get(key.split(".")[0]) or hints[last])
+            if isinstance(found, Section):
+                place = whole
+                for part in above:
+                    place = place[part]
+                place[last] = found.model_dump(mode="json", by_alias=True)
+    launch = validated("launch", params.get("launch"), Launch)
+    command(launch, "stages.cpt", "localhost")
+    return whole | {"launch": launch.model_dump(mode="json")}
 
 
 def check_outs(stages: Collection[Declaration]) -> None:
     """Check that no two stages make the same.
 
-    Every model that is read must be made, too.
+    Names that differ in case are the same on some machines. Every model that is read must be made, too.
 
     Raises:
         BuildError: names the stages and the path.
     """
     made = Counter(out for stage in stages for out in stage.outs)
-    if twice := sorted(out for out, times in made.items() if times > 1):
-        names = ", ".join(stage.name for stage in stages if twice[0] in stage.outs)
-        raise BuildError(f"{PARAMS}: {names}: all would make {twice[0]}; give one another name")
+    folded = Counter(out.casefold() for out in made.elements())  # as a file system may that does not tell case
+    if twice := sorted(out for out in made if folded[out.casefold()] > 1):
+        makers = [stage.name for stage in stages for out in stage.outs if out.casefold() == twice[0].casefold()]
+        case = "" if made[twice[0]] > 1 else ", but for upper and lower case"
+        raise BuildError(f"{PARAMS}: {', '.join(makers)}: all would make {twice[0]}{case}; give one another name")
     models = ", ".join(sorted(PurePosixPath(out).name for out in set(made) - NO_MODELS if "models/" in out))
     for stage in stages:
         kind, _, name = stage.name.partition("@")
@@ -164,6 +195,7 @@ def check_files(params: Mapping[str, Any], root: Path) -> None:
         if source.phi:
             secret(source.phi, name)
             check_detector(source.phi, name)
+    validated("numerics", params["numerics"], Numerics).check_machine(params["launch"]["nodes"])
     if vllm := params["evaluate"]["vllm"]:
         check_vllm(vllm["version"], params["architecture"]["hidden_size"] // params["architecture"]["heads"])
     for kind, name, path in raw_paths(params, root):
@@ -186,10 +218,13 @@ def check(root: Path) -> None:
     Raises:
         BuildError: the first problem found.
     """
-    params = read_params(root / PARAMS)
-    check_sections(params, root)
+    params = check_sections(read_params(root / PARAMS), root)
     check_references(params, root)
+    check_paths(params)
+    check_model(params)
     check_files(params, root)
+    check_shots(params, root)
+    check_patterns(params)
 
 
 def say() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from osler.build.section import BuildError
-from osler.build.validation import PARAMS
+from osler.build.validation import PARAMS, shown_key
 from osler.training.launch import Launch
 
 
@@ -197,7 +197,7 @@ def raw_paths(params: Mapping[str, Any], root: Path) -> list[tuple[str, str, Pat
 
 
 def _shown(name: Any) -> str:
-    return ": ".join(map(str, name)) if isinstance(name, tuple) else str(name)
+    return ": ".join(map(shown_key, name)) if isinstance(name, tuple) else shown_key(name)
 
 
 def refuse_training_splits(params: Mapping[str, Any]) -> None:

@@ -19,6 +19,8 @@ import pycld2  # type: ignore[import-untyped]
 
 SAMPLE_CHARACTERS = 2000  # from the beginning: a document that changes its language later counts as its beginning
 UNKNOWN = "un"
+LANGUAGES = frozenset(code.partition("-")[0] for name, code in pycld2.LANGUAGES if name in pycld2.DETECTED_LANGUAGES)
+"""Codes of all that it can find."""
 
 # What CLD2 calls invalid UTF-8 though it is not: controls but \t \n \f \r, and noncharacters, two in each plane
 _PLANES = "".join(rf"\x{{{plane:x}fffe}}\x{{{plane:x}ffff}}" for plane in range(17))

@@ -23,8 +23,12 @@ from osler.corpus.documents import document_batches, document_files
 class Overlap(Section):
     """The section `overlap`; the rules are in osler/corpus/contamination.py."""
 
-    ngram_words: int = Field(gt=0, description="words in an n-gram; shorter questions go by question and answer")
-    answer_window_words: int = Field(gt=0, description="words between a short question and its correct option, at most")
+    ngram_words: int = Field(
+        gt=0, le=1000, description="words in an n-gram; shorter questions go by question and answer"
+    )
+    answer_window_words: int = Field(
+        gt=0, le=1_000_000, description="words between a short question and its correct option, at most"
+    )
 
 
 def shared_part(part: Path, folder: Path, items: pl.DataFrame, overlap: Overlap) -> None:

@@ -20,15 +20,15 @@ Source: Rae et al. 2021, Scaling Language Models, table A1, arXiv 2112.11446.
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Annotated, NamedTuple, Self
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
-from osler.build.section import Section
-from osler.corpus.language import UNKNOWN, languages
+from osler.build.section import EACH_ONCE, Section
+from osler.corpus.language import LANGUAGES, UNKNOWN, languages
 from osler.corpus.text_counts import REPEATED_WORDS, STOP_WORDS, TOP_WORDS, counts
 from osler.corpus.word_hashes import I64
 
@@ -102,14 +102,16 @@ class Quality(Section):
 
     maximum_digit_fraction: float = Field(ge=0, le=1, description="digits among characters")
     minimum_alphabetic_word_fraction: float = Field(ge=0, le=1, description="words with a letter")
-    languages: tuple[str, ...] = Field(min_length=1, description="ISO 639-1 codes of the languages to keep")
+    languages: Annotated[tuple[str, ...], EACH_ONCE] = Field(
+        min_length=1, description="ISO 639-1 codes of the languages to keep, as CLD2 has them"
+    )
     foreign_language_fraction: float = Field(
         gt=0, le=1, description="share of the text in another language from which on a document is dropped"
     )
     maximum_rare_trigram_fraction: float = Field(ge=0, le=1, description="trigrams that English does not have")
-    minimum_mean_word_characters: float = Field(ge=0, description="characters in a word, mean")
-    maximum_mean_word_characters: float = Field(gt=0, description="characters in a word, mean")
-    maximum_symbol_word_ratio: float = Field(ge=0, description="number signs and ellipses for each word")
+    minimum_mean_word_characters: float = Field(ge=0, le=1000, description="characters in a word, mean")
+    maximum_mean_word_characters: float = Field(gt=0, le=1000, description="characters in a word, mean")
+    maximum_symbol_word_ratio: float = Field(ge=0, le=1000, description="number signs and ellipses for each word")
     maximum_bullet_line_fraction: float = Field(ge=0, le=1, description="lines that begin with a bullet")
     maximum_ellipsis_line_fraction: float = Field(ge=0, le=1, description="lines that end in an ellipsis")
     maximum_repeated_line_fraction: float = Field(ge=0, le=1, description="lines that stood earlier")
@@ -122,24 +124,42 @@ class Quality(Section):
     maximum_boilerplate_word_fraction: float = Field(ge=0, le=1, description="words in phrases of websites")
     minimum_stop_words: int = Field(ge=0, le=len(STOP_WORDS), description="different stop words")
 
+    @field_validator("languages")
+    @classmethod
+    def _known(cls, languages: tuple[str, ...]) -> tuple[str, ...]:
+        if unknown := [language for language in languages if language not in LANGUAGES]:
+            raise ValueError(f"{unknown[0]} is no language that CLD2 finds; it finds {', '.join(sorted(LANGUAGES))}")
+        return languages
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.minimum_mean_word_characters > self.maximum_mean_word_characters:
+            raise ValueError(
+                "minimum_mean_word_characters is above maximum_mean_word_characters, so no document is left"
+            )
+        return self
+
 
 class Rule(NamedTuple):
     """A reason to drop a document.
 
-    `fails` gives an expression over the signals, `signal` the one to show.
+    `fails` gives an expression over the signals, `signal` the one to show; `key` is the threshold's, in the section.
     """
 
     name: str
     signal: str
+    key: str
     fails: Callable[[Quality], pl.Expr]
 
 
 def _above(name: str, signal: str) -> Rule:
-    return Rule(name, signal, lambda quality: pl.col(signal) > getattr(quality, f"maximum_{signal}"))
+    key = f"maximum_{signal}"
+    return Rule(name, signal, key, lambda quality: pl.col(signal) > getattr(quality, key))
 
 
 def _below(name: str, signal: str) -> Rule:
-    return Rule(name, signal, lambda quality: pl.col(signal) < getattr(quality, f"minimum_{signal}"))
+    key = f"minimum_{signal}"
+    return Rule(name, signal, key, lambda quality: pl.col(signal) < getattr(quality, key))
 
 
 RULES = (
@@ -148,6 +168,7 @@ RULES = (
     Rule(
         "foreign_language",
         "language_fraction",
+        "languages",
         lambda quality: (
             ~pl.col("language").is_in([*quality.languages, UNKNOWN])
             & (pl.col("language_fraction") >= quality.foreign_language_fraction)

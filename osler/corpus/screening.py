@@ -23,7 +23,7 @@ class Screen(Section):
     The probability that two documents are compared is in osler/corpus/minhash.py.
     """
 
-    shingle_words: int = Field(gt=0, description="words in a shingle")
+    shingle_words: int = Field(gt=0, le=1000, description="words in a shingle")
     bands: int = Field(gt=0, le=256, description="MinHash bands")
     rows_per_band: int = Field(gt=0, le=64, description="permutations a band")
 

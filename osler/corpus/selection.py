@@ -19,7 +19,7 @@ Rules in this order, the first that applies is the ledger's reason:
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import polars as pl
@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from osler.build.progress import progress
-from osler.build.section import Section
+from osler.build.section import EACH_ONCE, Section
 from osler.corpus.documents import BATCH_BYTES
 from osler.corpus.near_duplicates import candidate_pairs, components, joining_similarities, nearest, shingle_sets
 from osler.corpus.quality import RULES
@@ -37,6 +37,17 @@ REASONS = (
     *("license", "too_short", *(rule.name for rule in RULES)),
     *("contaminated", "exact_duplicate", "contaminated_twin", "near_duplicate", "heldout"),
 )
+KEYS = {
+    "license": "licenses.allow",
+    "too_short": "select.minimum_words",
+    **{rule.name: f"quality.{rule.key}" for rule in RULES},
+    "contaminated": "select.contaminated_coverage",
+    "exact_duplicate": "select.priority",
+    "contaminated_twin": "select.contaminated_coverage",
+    "near_duplicate": "select.jaccard",
+    "heldout": "select.heldout_fraction",
+}
+"""What decides each reason."""
 VERIFIED_BYTES = 1 << 30  # of text compared at a time; its shingles take about as much again
 HELDOUT_DOMAINS = ("clinical", "general")
 
@@ -44,22 +55,24 @@ HELDOUT_DOMAINS = ("clinical", "general")
 class Select(Section):
     """The section `select`."""
 
-    priority: tuple[str, ...] = Field(
+    priority: Annotated[tuple[str, ...], EACH_ONCE] = Field(
         min_length=1, description="every source; of two duplicates the first named is kept"
     )
-    minimum_words: int = Field(ge=0, description="words a document must have")
+    minimum_words: int = Field(ge=0, le=1 << 31, description="words a document must have")
     jaccard: float = Field(
         gt=0, le=1, description="share of different word n-grams in common that makes near duplicates"
     )
     contaminated_coverage: float = Field(gt=0, le=1, description="share of an item's n-grams that makes contamination")
     heldout_fraction: float = Field(ge=0, lt=1, description="share of kept documents to hold out")
-    heldout_limit_documents: int = Field(ge=0, description="held-out documents per domain, at most")
+    heldout_limit_documents: int = Field(ge=0, le=10_000_000, description="held-out documents per domain, at most")
 
 
 class Licenses(Section):
     """The section `licenses`."""
 
-    allow: tuple[str, ...] = Field(min_length=1, description="licenses a document may have, spelled as it has them")
+    allow: Annotated[tuple[str, ...], EACH_ONCE] = Field(
+        min_length=1, description="licenses a document may have, spelled as it has them"
+    )
     outside: Literal["ledger", "stop"] = Field(description="a document of another one: into the ledger, or no build")
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import orjson
 from pydantic import Field
 
-from osler.build.section import BuildError, Section
+from osler.build.section import BuildError, RelativePath, Section
 from osler.evaluation.benchmark_formats import (
     RawItem,
     jsonl_item,
@@ -24,7 +24,7 @@ from osler.ingest.records import files_of_format
 class Benchmark(Section):
     """A section `benchmark.<name>`."""
 
-    path: str = Field(min_length=1, description="file or folder, relative to `root`")
+    path: RelativePath
     format: Literal["jsonl", "medqa", "medmcqa", "pubmedqa", "mmlu"] = Field(
         description="jsonl: Osler's own; the others as they are distributed"
     )

@@ -21,7 +21,7 @@ class ReasoningSettings(Section):
 
     instruction: str = Field(description="last line of the question, which asks for the chain")
     answer_lead: str = Field(min_length=1, description="words after the chain that the answer follows")
-    limit_tokens: int = Field(gt=0, description="of a chain")
+    limit_tokens: int = Field(gt=0, le=1 << 24, description="of a chain")
 
 
 def begun(chain: str, answer_lead: str) -> str:

@@ -4,12 +4,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Annotated
 
 import polars as pl
 from pydantic import Field
 
 from osler.build.fingerprint import fingerprint
-from osler.build.section import Section
+from osler.build.section import EACH_ONCE, Section
 from osler.evaluation.protocols import AnswerProtocol, ProtocolName
 from osler.evaluation.strategies import (
     StrategySettings,
@@ -46,13 +47,17 @@ class Evaluate(Section):
     """Settings of `evaluate`."""
 
     protocol: ProtocolName = Field(description="the headline: how all strategies' answers are read")
-    compared: list[ProtocolName] = Field(description="protocols that zero_shot answers in besides, on the same items")
+    compared: Annotated[list[ProtocolName], EACH_ONCE] = Field(
+        description="protocols that zero_shot answers in besides, on the same items"
+    )
     list_options: bool = Field(description="whether full-answer prompts list the options, as letter and generation do")
     generation_instruction: str = Field(description="last line of the question under generation; empty for none")
-    generation_limit_tokens: int = Field(gt=0, description="of a generated answer")
+    generation_limit_tokens: int = Field(gt=0, le=1 << 24, description="of a generated answer")
     vllm: Vllm | None = Field(default=None, description="computes in a process of its own; null: transformers alone")
-    batch_tokens: int = Field(gt=0, description="padded tokens of one forward pass of transformers")
-    window_tokens: int = Field(gt=1, description="positions of one window of a held-out document, BOS included")
+    batch_tokens: int = Field(gt=0, le=1 << 40, description="padded tokens of one forward pass of transformers")
+    window_tokens: int = Field(
+        gt=1, le=1 << 24, description="positions of one window of a held-out document, BOS included"
+    )
 
 
 class Strategies(Section):

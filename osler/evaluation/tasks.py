@@ -13,7 +13,7 @@ from typing import Literal, Self
 import polars as pl
 from pydantic import Field, field_validator, model_validator
 
-from osler.build.section import BuildError, Section
+from osler.build.section import BuildError, RelativePath, Section
 from osler.evaluation.benchmark_formats import SPLITS
 from osler.evaluation.text_metrics import entities_of, normalized
 from osler.ingest.archives import SKIPPED
@@ -40,7 +40,7 @@ class Task(Section):
     It says where its rows come from, how they are asked, and how the texts are scored.
     """
 
-    path: str = Field(min_length=1, description="file or folder, relative to `root`")
+    path: RelativePath
     format: Literal["jsonl", "json", "csv", "parquet", "hub"] = Field(description="how its files are read")
     split: str | None = Field(default=None, description="hub: name of a split, null: all")
     id: str | None = Field(default=None, description="field that names a row; null: file and row number do")
@@ -53,9 +53,9 @@ class Task(Section):
     source: str = Field(description="template of what the model reads, '{dialogue}'")
     target: str = Field(description="template of what it should write")
     instruction: str = Field(description="before the source, a blank line between; empty for none")
-    limit_tokens: int = Field(ge=1, description="of a generated text")
+    limit_tokens: int = Field(ge=1, le=1 << 24, description="of a generated text")
     limit_items: int | None = Field(
-        default=None, ge=1, description="test items asked, those of lowest seeded rank; null: all"
+        default=None, ge=1, le=10_000_000, description="test items asked, those of lowest seeded rank; null: all"
     )
     metric: Literal["text", "label", "entities"] = Field(
         description="ROUGE-L, exact label, or F1 of lists: the headline"

@@ -22,9 +22,9 @@ from osler.privacy.screening import Phi, check_detector
 class Audit(Section):
     """Section `audit`."""
 
-    documents: int = Field(ge=1, description="documents of a source to plant identifiers in, at most")
-    identifiers_per_document: int = Field(ge=1, description="phrases with identifiers planted in each")
-    characters: int = Field(ge=100, description="of a document, at most")
+    documents: int = Field(ge=1, le=10_000_000, description="documents of a source to plant identifiers in, at most")
+    identifiers_per_document: int = Field(ge=1, le=1000, description="phrases with identifiers planted in each")
+    characters: int = Field(ge=100, le=10_000_000, description="of a document, at most")
     seed: Seed = Field(description="of what is planted")
 
 

@@ -7,7 +7,7 @@ from typing import Any, Literal, Protocol, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from osler.build.section import Section
+from osler.build.section import RelativePath, Section
 from osler.corpus.documents import Collection
 from osler.ingest.faults import Fault, Record
 from osler.privacy.screening import Phi
@@ -157,7 +157,7 @@ class Source(Section):
     """A section `source.<name>`: where documents come from and which fields make them."""
 
     collection: Collection = Field(description="clinical and general are text to train on, instructions conversations")
-    path: str = Field(min_length=1, description="file or folder, relative to `root`")
+    path: RelativePath
     format: Literal["jsonl", "json", "csv", "parquet", "txt", "jats", "pubmed", "html", "hub"] = Field(
         description="how its files are read; hub: the folder of a Hugging Face dataset"
     )
@@ -196,7 +196,7 @@ class Source(Section):
         try:
             if split is not None and re.compile(split).groups:
                 raise ValueError("groups would end up in the text: write (?:...) instead of (...)")
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             raise ValueError(f"no regular expression: {error}") from None
         return split
 

@@ -11,24 +11,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from osler.build.files import digest_of, read_json
-from osler.build.section import BuildError, Seed
+from osler.build.section import EACH_ONCE, BuildError, Seed
 
 SEEDS = "seeds"
-
-
-def _each_once(seeds: tuple[int, ...]) -> tuple[int, ...]:
-    if len(set(seeds)) < len(seeds):
-        raise ValueError("a seed is named twice; take one out")
-    return seeds
 
 
 Seeds = Annotated[
     tuple[Seed, ...],
     Field(min_length=1, description="of training: weights, order of rows, noise; of prompting: exemplars, samples"),
-    AfterValidator(_each_once),
+    EACH_ONCE,
 ]
 
 

@@ -19,7 +19,7 @@ from pydantic import Field
 from osler.build.section import BuildError, Section, Seed
 from osler.tokens.shards import PackedRows
 
-Weights = Mapping[str, Annotated[float, Field(ge=0)]]
+Weights = Mapping[str, Annotated[float, Field(ge=0, le=1e9)]]
 
 SHORT_OF_BUDGET = 0.01  # share of a part's tokens that `epochs` alone may miss it by
 
@@ -30,12 +30,14 @@ class Mix(Section):
     Guo et al. 2024, arXiv 2406.14833, is the `subset`, some `epochs` and much replay.
     """
 
-    tokens: int = Field(ge=1, description="tokens read in continued pretraining, padding not counted")
+    tokens: int = Field(ge=1, le=1 << 50, description="tokens read in continued pretraining, padding not counted")
     replay_fraction: float = Field(ge=0, lt=1, description="of the tokens, those of general sources")
     clinical_documents: Literal["all", "subset"] = Field(description="of clinical sources; `subset`: of pack.subset")
-    epochs: Mapping[str, Annotated[float, Field(gt=0)]] = Field(description="of sources read so often, not by weight")
+    epochs: Mapping[str, Annotated[float, Field(gt=0, le=1e9)]] = Field(
+        description="of sources read so often, not by weight"
+    )
     weights: Weights = Field(description="shares of what `epochs` leaves of the clinical and of the general part")
-    maximum_epochs: float = Field(gt=0, description="times that any row may be read")
+    maximum_epochs: float = Field(ge=1e-6, le=1e9, description="times that any row may be read")
     seed: Seed = Field(
         description="of the order that is counted; under another training seed a row more or less a source"
     )

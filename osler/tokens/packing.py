@@ -35,7 +35,7 @@ class Subset(Section):
 class Pack(Section):
     """Section `pack`."""
 
-    sequence_length_tokens: int = Field(ge=8, description="tokens per row")
+    sequence_length_tokens: int = Field(ge=8, le=1 << 24, description="tokens per row")
     seed: Seed = Field(description="of the order of rows, since best fit leaves them ordered by length")
     subset: Subset | None = Field(
         default=None, description="documents whose rows come first, so that `mix` can read these alone"

@@ -63,8 +63,10 @@ class TokenizerSettings(Section):
         description="bpe: trained on `sources`; package: a file of an installed package"
     )
     sources: Mapping[str, str] = Field(description="with their collections, as in `corpus`; empty for kind package")
-    sample_limit_bytes: int = Field(ge=1, description="of text read of each source")
-    vocabulary_size: int = Field(ge=300, description="bpe: tokens, the 256 bytes and 3 special ones included")
+    sample_limit_bytes: int = Field(ge=1, le=1 << 40, description="of text read of each source")
+    vocabulary_size: int = Field(
+        ge=300, le=1 << 20, description="bpe: tokens, the 256 bytes and 3 special ones included"
+    )
     package: str | None = Field(default=None, description="kind package: its name")
     file: str | None = Field(default=None, description="kind package: the tokenizer's file inside it")
     chat_template: str = Field(description="Jinja template of a conversation, as in transformers")

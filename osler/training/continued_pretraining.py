@@ -42,8 +42,8 @@ class Segment(Section):
     """A section `trunk.<name>`."""
 
     start: Annotated[str, Field(pattern=r"^(base|trunk-.+)$")] = Field(alias="from", description="a folder of models/")
-    tokens: int = Field(ge=1, description="read in this segment, padding not counted")
-    maximum_epochs: float = Field(gt=0, description="times that any row may be read since the base model")
+    tokens: int = Field(ge=1, le=1 << 50, description="read in this segment, padding not counted")
+    maximum_epochs: float = Field(ge=1e-6, le=1e9, description="times that any row may be read since the base model")
     seeds: Seeds | None = Field(default=None, description="trained; absent: the first of the build")
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Sft(Recipe):
     """Section `sft`."""
 
-    epochs: float = Field(gt=0, description="times that the instructions are read; may be a fraction")
+    epochs: float = Field(gt=0, le=10_000, description="times that the instructions are read; may be a fraction")
 
 
 def finetuned(model: Path, instructions: Path, sft: Sft, name: str, seed: int, *, alpha: float = 0.0) -> "Training":

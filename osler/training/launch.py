@@ -34,11 +34,11 @@ class Launch(Section):
         default=None,
         description="of deepspeed: divided are optimizer (1), gradients too (2), weights too (3); null for other engines",
     )
-    processes: int = Field(ge=1, description="on each machine, one a GPU")
-    nodes: int = Field(ge=1, description="machines")
+    processes: int = Field(ge=1, le=1024, description="on each machine, one a GPU")
+    nodes: int = Field(ge=1, le=100_000, description="machines")
     rendezvous: str | None = Field(
         default=None,
-        pattern=r"^[^\s:]+:\d+$",
+        pattern=r"^[^\s:]+:(6[0-4]\d{3}|[1-5]\d{4}|[1-9]\d{0,3})$",
         description="host:port of one of several machines; null: this one's, port 29400",
     )
     micro_batch_rows: int | None = Field(

@@ -14,15 +14,17 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 class Recipe(Section):
     """What pretraining, continued pretraining and fine-tuning have in common."""
 
-    batch_tokens: int = Field(ge=1, description="tokens a step over all processes; a multiple of the row length")
-    learning_rate: float = Field(gt=0, description="peak")
+    batch_tokens: int = Field(
+        ge=1, le=1 << 40, description="tokens a step over all processes; a multiple of the row length"
+    )
+    learning_rate: float = Field(gt=0, le=10, description="peak")
     final_learning_rate_fraction: Fraction = Field(description="of the peak, at the end of the cosine")
     warmup_fraction: Fraction = Field(description="of the steps, linear from 0")
-    weight_decay: float = Field(ge=0, description="on matrices; not on norms")
+    weight_decay: float = Field(ge=0, le=10, description="on matrices; not on norms")
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = Field(
         description="of AdamW's two moving averages"
     )
-    epsilon: float = Field(gt=0, description="of AdamW, keeps a division from being one by 0")
+    epsilon: float = Field(ge=1e-30, le=1, description="of AdamW, keeps a division from being one by 0")
     gradient_clip: float = Field(gt=0, description="largest L2 norm of the gradient")
     checkpoint_every_steps: int = Field(ge=1, description="what a crash costs at most")
 

@@ -1,11 +1,14 @@
 """What is said of a value that is not what it should be."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
 from pydantic import Field, TypeAdapter, model_validator
 
-from osler.build.section import BuildError, Section
+from osler.build.pipeline import read_params
+from osler.build.portability import is_asked
+from osler.build.section import EACH_ONCE, BuildError, RelativePath, Section
 from osler.build.validation import shown_value, suggestion, validated, wanted_list
 
 
@@ -14,6 +17,14 @@ class Example(Section):
 
     alpha: float = Field(ge=0)
     name: str = "x"
+
+
+class Shares(Example):
+    """Types of osler/build/section.py."""
+
+    betas: dict[str, float] = Field(default_factory=dict)
+    names: Annotated[tuple[str, ...], EACH_ONCE] = ()
+    path: RelativePath = "x"
 
 
 Seeds = Annotated[tuple[int, ...], Field(min_length=1)]
@@ -49,6 +60,73 @@ def test_a_name_that_is_like_no_other_suggests_nothing() -> None:
     """Rather than a wrong one."""
     assert suggestion("quality", ["seeds", "root"]) == ""
     assert suggestion("sedes", ["seeds", "root"]) == ", did you mean seeds?"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: {b: 2024-02-29}", "a.b: a date; put it in quotes if it is a text"),
+        ("a: 2024-02-29T01:02:03Z", "a: a datetime; put it in quotes"),
+        ("? 2024-02-29\n: 1", "2024-02-29: a date; put it in quotes"),
+        ("a: !!binary aGFsbG8=", "a: a bytes; put"),
+        ("a: &x {b: [1, *x]}", "a.b.1: an anchor inside of itself; write out what it stands for"),
+        ("a: &x [*x]", "a.0: an anchor inside of itself"),
+        ("a: 9223372036854775808", "a: a number beyond 64 bits; write one that the key can mean"),
+        ("a: [-0x8000000000000001]", "a.0: a number beyond 64 bits"),
+        ('a: "x\\0"', r"a: has the character '\\x00', which no file can hold; take it out"),
+        ('"x\\0": 1', r"'x\\x00': has the character"),
+        ("a: " + "[" * 60 + "]" * 60, "a: more than 50 levels"),
+        (
+            "a0: &a0 [1, 1]\n" + "".join(f"a{n + 1}: &a{n + 1} [*a{n}, *a{n}]\n" for n in range(40)),
+            "a1.: more than 1000",
+        ),
+        ("a: 2024-99-99", "month must be in 1..12; correct or take out that value"),
+        ("a: !!int ''", "string index out of range; correct or take out"),
+        ("a: !!bool x", "'x'; correct or take out that value"),
+        ("a: " + "1" * 5000, "Exceeds the limit .*; correct or take out that value"),
+    ],
+)
+def test_what_no_setting_can_be_is_refused_as_it_is_read(tmp_path: Path, text: str, message: str) -> None:
+    """Before anything looks at it, in one line with the key; an anchor that is used twice is none of that."""
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(BuildError, match=f"^params.yaml: {message}") as caught:
+        read_params(tmp_path / "params.yaml")
+    assert "\n" not in str(caught.value)
+    assert not is_asked(tmp_path / "params.yaml"), "which is read before all else"
+    (tmp_path / "params.yaml").write_text(
+        "a: &x [9223372036854775807, -9223372036854775808, 1.0e+30, é\u2028, null]\nb: *x"
+    )
+    assert read_params(tmp_path / "params.yaml")["b"][2] == 1e30
+
+
+@pytest.mark.parametrize(
+    ("value", "annotation", "message"),
+    [
+        *(
+            ({"alpha": value}, Example, r"x.alpha: Input should be a finite number \(it is ")
+            for value in (float("inf"), float("-inf"), float("nan"))
+        ),
+        ({"alpha": 1, "betas": {"a": float("inf")}}, Shares, "x.betas.a: Input should be a finite number"),
+        ({"alpha": 1, "names": ["b", "a", "b"]}, Shares, "x.names: b is named twice; take one out"),
+        ({"alpha": 1, "path": "/etc"}, Shares, "x.path: must be relative to `root` "),
+        ({"alpha": 1, "path": "a\nb"}, Shares, "x.path: has blanks around it, or characters that cannot be seen"),
+        ({"alpha": 1, "path": "a "}, Shares, "x.path: has blanks around it"),
+        ({"alpha": 1, "path": ""}, Shares, "x.path: String should have at least 1 character"),
+    ],
+)
+def test_types_that_sections_share(value: Any, annotation: Any, message: str) -> None:
+    """Every number is finite, a list names nothing twice, a path is relative."""
+    with pytest.raises(BuildError, match=f"^params.yaml: {message}"):
+        validated("x", value, annotation)
+
+
+def test_the_message_of_an_error_is_one_line() -> None:
+    """Whatever lines a name has; of a very long one the middle is left out."""
+    assert str(BuildError("a\nb\u2028c")) == "a b c"
+    message = str(BuildError(f"key: {'x' * 9999}; take it out"))
+    assert len(message) < 3000
+    assert message.startswith("key: xxx")
+    assert message.endswith("; take it out")
 
 
 class Nested(Section):

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from osler.build.pipeline import ROOT, Declaration
 from osler.build.section import BuildError
 from osler.commands.check import check_files, check_names, check_outs, check_sections
+from osler.commands.references import check_references
 from osler.privacy import screening
 from tests.support.params import PARAMS, changed
 
@@ -23,6 +25,14 @@ from tests.support.params import PARAMS, changed
         (("source",), None, "source: must be a mapping"),
         (("benchmark",), {}, "benchmark: empty"),
         (("tokenizer", "sources"), ["notes"], "tokenizer.sources: must be a mapping"),
+        (("tokenizer",), ["notes"], "tokenizer.sources: must be a mapping"),
+        (("root",), [], r"root: must be a folder's path \(it is \[\]\)"),
+        (("corpus", "notes"), [], r"corpus.notes: must be clinical or general \(it is \[\]\)"),
+        *(
+            ((key, "base"), value, rf"{key}.base: must be a mapping, .* \(it is {shown}\); .* take its name out")
+            for key in ("pretrain", "synthesize", "download", "download_model")
+            for value, shown in ((None, "null"), ([], r"\[\]"), (1, "1"))
+        ),
         *(
             (("source", name), {}, "source: .* cannot be a name")
             for name in ("a/b", "..", ".a", "a b", "", "-a", "a.b", 7)
@@ -31,6 +41,7 @@ from tests.support.params import PARAMS, changed
         (("pretrain", "a/b"), {}, "pretrain: 'a/b' cannot be a name"),
         (("evaluated",), [], "evaluated: must be a list of models, each once"),
         (("evaluated",), ["base", "base"], "evaluated: must be a list of models, each once"),
+        (("evaluated",), ["base", ""], "evaluated: must be a list of models, each once"),
         (("trunk",), {"a": None}, "trunk.a: Input should be an object"),
         (("anneal",), {"a": {"tokens": 5, "maximum_epochs": 1.0}}, "anneal.a.from: Field required"),
         (("trunk",), {"a": {"from": "trunk-a", "tokens": 5, "maximum_epochs": 1.0}}, "trunk.a.from: a circle of segm"),
@@ -77,6 +88,50 @@ def test_one_section_makes_the_base_model(tmp_path: Path, path: tuple[str, ...],
         check_sections(params, tmp_path)
 
 
+def test_a_section_in_place_of_a_value_is_refused(tmp_path: Path) -> None:
+    """`instruct` reads one value of `pack`, and no section."""
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc/config").write_text("[core]\n    no_scm = true\n")
+    (tmp_path / "dvc.yaml").write_bytes((ROOT / "dvc.yaml").read_bytes())
+    params = changed(("pack", "sequence_length_tokens"), {})
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    with pytest.raises(BuildError, match=r"pack.sequence_length_tokens: Input should be a valid integer \(it is {}\)"):
+        check_sections(params, tmp_path)
+
+
+def test_what_may_be_absent_is_there_for_the_checks_that_follow() -> None:
+    """Keys that are off by default need no word in params."""
+    short = copy.deepcopy(PARAMS)
+    for section, key in (("evaluate", "vllm"), ("encoder", "embeddings"), ("pack", "subset"), ("strategies", "cot")):
+        del short[section][key]
+    whole = check_sections(short, ROOT)
+    assert (whole["evaluate"]["vllm"], whole["encoder"]["embeddings"], whole["pack"]["subset"]) == (None, None, None)
+    assert whole["strategies"]["cot"] is None
+    check_references(whole, ROOT)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"attention": "flex_attention"}, "attention: flex_attention cannot train on a CPU; use sdpa"),
+        ({"attention": "flash_attention_2"}, "attention: flash_attention_2 needs numerics.dtype: bfloat16"),
+        ({"attention": "flash_attention_2", "dtype": "bfloat16"}, "attention: flash_attention_2 cannot train on a CPU"),
+        ({"liger": True}, "liger: needs a GPU and the package liger-kernel; or set false"),
+    ],
+)
+def test_kernels_for_gpus_need_one(
+    own: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], message: str
+) -> None:
+    """Here, unless training runs on other machines."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    own["numerics"] |= change
+    with pytest.raises(BuildError, match=f"^params.yaml: numerics.{message}"):
+        check_files(own, tmp_path)
+    own["launch"]["nodes"] = 2
+    if "dtype: bf" not in message:
+        check_files(own, tmp_path)
+
+
 def test_a_missing_section_is_looked_for_among_those_there_are() -> None:
     """What is written in its place is named."""
     params = {("sources" if key == "source" else key): value for key, value in PARAMS.items()}
@@ -95,8 +150,12 @@ def test_no_two_stages_make_one_thing_and_every_model_is_made() -> None:
     tokenizer = Declaration("tokenizer", (), ("models/tokenizer",), {})
     with pytest.raises(BuildError, match="evaluated: tokenizer: no model of this build"):
         check_outs([tokenizer, Declaration("evaluate@tokenizer", ("models/tokenizer",), (), {})])
-    with pytest.raises(BuildError, match="cpt, cpt: all would make models/cpt"):
+    with pytest.raises(BuildError, match="cpt, cpt: all would make models/cpt; give"):
         check_outs([cpt, cpt])
+    upper = Declaration("pretrain@CPT", (), ("models/CPT",), {})
+    message = "pretrain@CPT, cpt: all would make models/CPT, but for upper and lower case; give one another name"
+    with pytest.raises(BuildError, match=message):
+        check_outs([upper, cpt])
 
 
 @pytest.fixture

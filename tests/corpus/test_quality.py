@@ -274,9 +274,19 @@ def test_conversations_have_fewer_rules() -> None:
 
 def test_every_threshold_is_set_and_in_range() -> None:
     """A missing, an unknown and an impossible threshold are errors."""
-    for wrong in ({**REAL, "more": 1}, {**REAL, "maximum_digit_fraction": 1.1}, {**REAL, "languages": []}):
-        with pytest.raises(ValidationError):
-            Quality.model_validate_json(json.dumps(wrong))
+    wrong: list[tuple[dict[str, object], str]] = [
+        ({"more": 1}, "more"),
+        ({"maximum_digit_fraction": 1.1}, "maximum_digit_fraction"),
+        ({"languages": []}, "languages"),
+        ({"languages": ["en", "english"]}, "english is no language that CLD2 finds; it finds .*de, .*, zu"),
+        ({"languages": ["en", "de", "en"]}, "en is named twice; take one out"),
+        ({"languages": ["en", "un"]}, "un is no language"),
+        ({"minimum_mean_word_characters": 12.5}, "is above maximum_mean_word_characters"),
+        ({"maximum_symbol_word_ratio": float("inf")}, "finite number"),
+    ]
+    for change, message in wrong:
+        with pytest.raises(ValidationError, match=message):
+            Quality.model_validate_json(json.dumps({**REAL, **change}))
     for name in REAL:
         with pytest.raises(ValidationError):
             Quality.model_validate_json(json.dumps({key: value for key, value in REAL.items() if key != name}))

@@ -190,7 +190,12 @@ def test_priority_and_not_the_name_decides_which_twin_stays(tmp_path: Path) -> N
     """
     a, b = prose("a"), prose("b")
     folder = prepared(
-        tmp_path, {"guides": {"1": a, "2": b}, "notes": {"1": prose("n")}, "towns": {"1": a, "2": near(b, 9)}}
+        tmp_path,
+        {
+            "guides": {"1": a, "2": b, "3": prose("g")},
+            "notes": {"1": prose("n")},
+            "towns": {"1": a, "2": near(b, 9)},
+        },
     )
     found = selected(folder, settings(priority=["towns", "notes", "guides"]))
     assert found["towns/1"] == found["towns/2"] == "keep"
@@ -205,7 +210,9 @@ def test_a_chain_of_near_duplicates_is_one_cluster(tmp_path: Path) -> None:
     """
     a = prose("a", 100)
     b, c = near(a, 10, 20), near(a, 10, 20, 70, 80)
-    folder = prepared(tmp_path, {"guides": {"a": a}, "notes": {"b": b, "c": c}, "towns": {"x": prose("x")}})
+    folder = prepared(
+        tmp_path, {"guides": {"a": a}, "notes": {"b": b, "c": c, "d": prose("d")}, "towns": {"x": prose("x")}}
+    )
     found = selected(folder, settings())
     assert found["notes/b"] == "near_duplicate of guides/a, similarity 0.811"
     assert found["notes/c"] == "near_duplicate of guides/a through notes/b, similarity 0.811"
@@ -218,10 +225,30 @@ def test_a_short_document_is_nobodys_twin(tmp_path: Path) -> None:
     """
     folder = prepared(
         tmp_path,
-        {"guides": {"a": "too short", "b": "too short"}, "notes": {"x": prose("x")}, "towns": {"y": prose("y")}},
+        {
+            "guides": {"a": "too short", "b": "too short", "c": prose("c")},
+            "notes": {"x": prose("x")},
+            "towns": {"y": prose("y")},
+        },
     )
     found = selected(folder, settings())
     assert found["guides/a"] == found["guides/b"] == "too_short 2 words"
+
+
+def test_a_rule_that_empties_a_source_stops_the_build(tmp_path: Path) -> None:
+    """It names the key that did it, and all reasons; a single document that is left is enough."""
+    texts = {"a": "too short", "b": "short too", "c": prose("x")}
+    others = {"notes": {"x": prose("x")}, "towns": {"y": prose("y")}}
+    folder = prepared(tmp_path, {"guides": texts, **others})
+    priority = ["notes", "guides", "towns"]
+    with pytest.raises(
+        BuildError,
+        match=r"params.yaml: select.minimum_words: keeps none of the 3 documents of guides"
+        r" \(2 too_short, 1 exact_duplicate\); change it",
+    ):
+        selected(folder, settings(priority=priority))
+    assert not (folder / "out").exists()
+    assert selected(folder, settings(priority=priority, minimum_words=2))["guides/a"] == "keep"
 
 
 def corpus_of(order: random.Random) -> dict[str, dict[str, str]]:

@@ -63,9 +63,14 @@ def test_the_bytes_do_not_depend_on_pythons_hash_seed(tokenizer: Path, tmp_path:
 
 
 def test_sizes_that_do_not_fit_are_refused() -> None:
-    """Heads that do not divide the width, more experts a token than there are."""
+    """Heads that do not divide the width, or that no pairs make up; more experts a token than there are."""
     with pytest.raises(ValidationError, match="hidden_size must be a multiple of heads"):
         Architecture(**SIZES.model_dump() | {"heads": 3, "key_value_heads": 3})
+    for hidden_size, heads in ((36, 4), (8, 8)):
+        with pytest.raises(
+            ValidationError, match=f"a head of {hidden_size // heads} numbers cannot be rotated by pairs"
+        ):
+            Architecture(**SIZES.model_dump() | {"hidden_size": hidden_size, "heads": heads, "key_value_heads": heads})
     with pytest.raises(ValidationError, match="per_token is more than number"):
         Experts(number=2, per_token=3, router_loss_coefficient=0.02)
 

@@ -28,7 +28,7 @@ from osler.synthetic.instruction_forms import REASON, asked, fresh_distractors
 from osler.synthetic.knowledge import ATTRIBUTES, Entity, as_written, knowledge_base
 from osler.synthetic.planted_faults import jaccard, word_shingles, words
 from osler.synthetic.sentences import NOUNS
-from osler.synthetic.settings import Synthesize
+from osler.synthetic.settings import MADE, Synthesize
 from stages import synthesize
 
 ROOT = Path(__file__).parents[2]
@@ -58,6 +58,8 @@ class Corpus:
 
     def __init__(self, raw: Path, config: Synthesize) -> None:
         synthesize.main(raw=raw, synthesize=config)
+        made = {path.relative_to(raw).as_posix() for path in raw.rglob("*") if path.is_file()}
+        assert made == set(MADE), "what the check takes for there"
         notes = [row for part in (0, 1) for row in rows((raw / f"corpus/notes/part-{part:05d}.jsonl").read_text())]
         table = gzip.decompress((raw / "corpus/abstracts.csv.gz").read_bytes()).decode()
         guidelines = pl.read_parquet(raw / "corpus/guidelines.parquet").to_dicts()

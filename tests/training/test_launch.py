@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from osler.build.lock import held_lock
 from osler.build.pipeline import ROOT
@@ -115,6 +116,18 @@ def test_what_does_not_fit_together_is_refused(changes: dict[str, Any], message:
     """The message names the key and what to set."""
     with pytest.raises(BuildError, match=message):
         command(launch(**changes), "stages.cpt", "node7")
+
+
+@pytest.mark.parametrize(
+    ("port", "may_be"), [("1", True), ("64999", True), ("0", False), ("99999", False), ("", False)]
+)
+def test_a_rendezvous_has_a_port_that_there_is(port: str, may_be: bool) -> None:
+    """Those of the highest 536 are given out by the system."""
+    if may_be:
+        assert launch(rendezvous=f"node1:{port}").rendezvous
+    else:
+        with pytest.raises(ValidationError, match="rendezvous"):
+            launch(rendezvous=f"node1:{port}")
 
 
 def test_the_trainer_knows_what_it_was_started_as() -> None:

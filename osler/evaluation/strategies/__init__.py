@@ -8,18 +8,18 @@ have `prepared(model, pool, settings, protocol)`, whose EXEMPLARS rows are `exem
 them. This file imports none of them, so that the fingerprint of one strategy does not hold the code of the others.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from osler.build.section import Section
+from osler.build.section import EACH_ONCE, Section
 
 
 class StrategySettings(Section):
     """Settings of every strategy: whom it asks, and how many questions."""
 
     seeds: Literal["all", "first"] = Field(default="first", description="training seeds whose models are asked")
-    limit_items: int | None = Field(default=None, gt=0, description="items per benchmark; null is all")
-    models: list[str] | None = Field(
+    limit_items: int | None = Field(default=None, gt=0, le=10_000_000, description="items per benchmark; null is all")
+    models: Annotated[list[str] | None, EACH_ONCE] = Field(
         default=None, min_length=1, description="folders of models/ that it is asked of; null is all of `evaluated`"
     )

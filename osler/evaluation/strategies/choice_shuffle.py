@@ -20,7 +20,9 @@ from osler.inference.interface import Model
 class ChoiceShuffle(StrategySettings):
     """Settings of `strategies.choice_shuffle`."""
 
-    cycles: int = Field(gt=0, description="rounds of all rotations; from the second on of permutations that are drawn")
+    cycles: int = Field(
+        gt=0, le=1000, description="rounds of all rotations; from the second on of permutations that are drawn"
+    )
     combine: Combine = Field(description="votes of the orders, or the mean of their probabilities")
 
 

@@ -27,7 +27,7 @@ class ExpandGuessRefine(StrategySettings):
     expand: str = Field(description="last line of the turn that asks for background")
     guess: str = Field(description="last line of the turn that asks for a first answer; empty for the question alone")
     refine: str = Field(description="last line of the turn whose answer counts; empty for the question alone")
-    limit_tokens: int = Field(gt=0, description="of the background, and of the guess")
+    limit_tokens: int = Field(gt=0, le=1 << 24, description="of the background, and of the guess")
 
 
 def answered(

@@ -22,8 +22,8 @@ from osler.inference.interface import Model
 class FewShot(StrategySettings):
     """Settings of `strategies.few_shot`."""
 
-    shots: int = Field(gt=0, description="solved questions before the one to answer")
-    draws: int = Field(gt=0, description="sets of exemplars, each of which answers all items")
+    shots: int = Field(gt=0, le=1000, description="solved questions before the one to answer")
+    draws: int = Field(gt=0, le=1000, description="sets of exemplars, each of which answers all items")
 
 
 def answered(

@@ -20,7 +20,7 @@ from osler.inference.interface import Model
 class KnnFewShot(StrategySettings):
     """Settings of `strategies.knn_few_shot`."""
 
-    shots: int = Field(gt=0, description="nearest solved questions before the one to answer")
+    shots: int = Field(gt=0, le=1000, description="nearest solved questions before the one to answer")
 
 
 def prepared(

@@ -35,11 +35,11 @@ from osler.inference.interface import Model, Prompt
 class Medprompt(ReasoningSettings, StrategySettings):
     """Settings of `strategies.medprompt`."""
 
-    shots: int = Field(gt=0, description="nearest solved questions before the one to answer; 5 in the source")
-    ensemble: int = Field(gt=0, description="orders of the options; 5 in the source, which votes")
+    shots: int = Field(gt=0, le=1000, description="nearest solved questions before the one to answer; 5 in the source")
+    ensemble: int = Field(gt=0, le=1000, description="orders of the options; 5 in the source, which votes")
     combine: Combine = Field(description="votes of the members, or the mean of their probabilities")
     limit_pool_items: int | None = Field(
-        default=None, gt=0, description="solved questions per benchmark to write chains for; null is all"
+        default=None, gt=0, le=10_000_000, description="solved questions per benchmark to write chains for; null is all"
     )
 
 

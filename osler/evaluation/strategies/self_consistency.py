@@ -21,8 +21,8 @@ from osler.inference.interface import Model, seeded_rank
 class SelfConsistency(ReasoningSettings, StrategySettings):
     """Settings of `strategies.self_consistency`."""
 
-    samples: int = Field(gt=0, description="chains per question")
-    temperature: float = Field(gt=0, le=10, description="divides the logits of the tokens that are drawn")
+    samples: int = Field(gt=0, le=1000, description="chains per question")
+    temperature: float = Field(ge=0.01, le=10, description="divides the logits of the tokens that are drawn")
 
 
 def answered(

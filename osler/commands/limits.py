@@ -1,0 +1,122 @@
+"""What a model, a split or a folder has, where a section asks for more."""
+
+import csv
+import zlib
+from collections.abc import Mapping
+from itertools import islice
+from os.path import normpath
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from osler.build.section import BuildError
+from osler.build.validation import PARAMS, shown_value
+from osler.evaluation.benchmarks import Benchmark, read_items
+from osler.synthetic.settings import BENCHMARK, MADE
+
+MOST_ITEMS = 10_000  # that are read of a benchmark, to count its solved questions
+HEADS_OF_FLASH_ATTENTION = 8, 256  # a multiple of, at most
+
+
+def brought(params: Mapping[str, Any], path: str) -> tuple[str, str, PurePosixPath] | None:
+    """What of the build brings a path below `root`, if anything.
+
+    Returns:
+        synthesize or download, the name of its section, and the path in its folder.
+    """
+    whole = PurePosixPath(normpath(f"{params['root']}/{path}"))
+    for kind in ("synthesize", "download"):
+        for name in params[kind]:
+            if whole.is_relative_to(folder := f"data/raw/{name}"):
+                return kind, name, whole.relative_to(folder)
+    return None
+
+
+def check_paths(params: Mapping[str, Any]) -> None:
+    """Paths lie below `root`, or in what the build itself brings.
+
+    What `synthesize` does not make is not there.
+
+    Raises:
+        BuildError: names the key.
+    """
+    made = {PurePosixPath(path) for path in MADE}
+    made |= {folder for path in made for folder in path.parents}
+    for kind in ("source", "benchmark", "task"):
+        for name, section in params[kind].items():
+            key, own = f"{PARAMS}: {kind}.{name}.path: {shown_value(section['path'])}", brought(params, section["path"])
+            if own is None and normpath(section["path"]).split("/")[0] == "..":
+                raise BuildError(f"{key} leads out of `root`; move `root` up, or the files below it")
+            if own and own[0] == "synthesize" and own[2] not in made:
+                there = ", ".join(MADE)
+                raise BuildError(f"{key}: not among what synthesize.{own[1]} makes, which is {there}")
+
+
+def check_model(params: Mapping[str, Any]) -> None:
+    """Windows must fit the positions, heads the attention.
+
+    Raises:
+        BuildError: names the key.
+    """
+    architecture, window = params["architecture"], params["evaluate"]["window_tokens"]
+    if window > architecture["maximum_positions"]:
+        raise BuildError(
+            f"{PARAMS}: evaluate.window_tokens: {window}, above architecture.maximum_positions"
+            f" {architecture['maximum_positions']}; a window is read at once"
+        )
+    head, (multiple, most) = architecture["hidden_size"] // architecture["heads"], HEADS_OF_FLASH_ATTENTION
+    if params["numerics"]["attention"] == "flash_attention_2" and (head % multiple or head > most):
+        raise BuildError(
+            f"{PARAMS}: numerics.attention: flash_attention_2 wants heads of a multiple of {multiple} numbers, at most"
+            f" {most}, and architecture.hidden_size / heads is {head}; use sdpa"
+        )
+
+
+def solved_items(params: Mapping[str, Any], root: Path, name: str, enough: int) -> int | None:
+    """The items of a benchmark's split dev, up to `enough`.
+
+    None where they cannot be counted yet: it is fetched by the build, or has more than MOST_ITEMS others.
+
+    Raises:
+        BuildError: the benchmark cannot be read.
+    """
+    section = params["benchmark"][name]
+    own = brought(params, section["path"])
+    if own and own[0] == "synthesize" and own[2] == PurePosixPath(BENCHMARK):
+        return int(params["synthesize"][own[1]]["dev_items"])
+    path = root / params["root"] / section["path"]
+    if not path.exists():
+        return None
+    found = read = 0
+    try:
+        for item in islice(read_items(path, Benchmark.model_validate(section)), MOST_ITEMS):
+            read += 1
+            found += item.split == "dev"
+            if found == enough:
+                return found
+    except (BuildError, OSError, EOFError, ValueError, csv.Error, zlib.error) as error:
+        raise BuildError(f"{PARAMS}: benchmark.{name}.path: {str(error) or 'damaged'}; correct the file") from None
+    return found if read < MOST_ITEMS else None
+
+
+def check_shots(params: Mapping[str, Any], root: Path) -> None:
+    """Each benchmark must have as many solved questions as are shown.
+
+    One that has none shows those of all (osler/evaluation/exemplars.py).
+
+    Raises:
+        BuildError: names the strategy and the benchmark.
+    """
+    shots = {name: section["shots"] for name, section in params["strategies"].items() if section and "shots" in section}
+    if not shots:
+        return
+    strategy = max(shots, key=lambda name: shots[name])
+    counted = {name: solved_items(params, root, name, shots[strategy]) for name in params["benchmark"]}
+    everything = sum(count or 0 for count in counted.values())
+    for benchmark, own in counted.items():
+        if own is None or (own == 0 and None in counted.values()):
+            continue
+        if (there := own or everything) < shots[strategy]:
+            raise BuildError(
+                f"{PARAMS}: strategies.{strategy}.shots: {shots[strategy]}, and the benchmark {benchmark} has {there} solved"
+                " questions, those of the split dev; show fewer, add some, or set the strategy to null"
+            )
