@@ -9,10 +9,12 @@ import configparser
 import hashlib
 import json
 import os
+import subprocess
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from osler.build.progress import progress
 from osler.build.section import BuildError
@@ -79,21 +81,36 @@ def folder_md5(folder: Path) -> str:
     return bytes_md5(json.dumps(listed, sort_keys=True).encode()) + FOLDER
 
 
-def recorded(root: Path, stages: Collection[str]) -> list[Out]:
-    """The outs of these stages that dvc.lock has.
+def locked_stages(root: Path) -> dict[str, Any]:
+    """What dvc.lock has of each stage.
 
     Raises:
-        BuildError: the file is no YAML.
+        BuildError: DVC was killed while it wrote the file, or somebody edited it.
     """
     import yaml
 
     try:
-        text = (root / LOCK).read_text(encoding="utf-8")
-        entries = (yaml.load(text, yaml.CSafeLoader) or {}).get("stages", {})
+        found = yaml.load((root / LOCK).read_text(encoding="utf-8"), yaml.CSafeLoader)
+        stages: dict[str, Any] = dict(found["stages"])
     except FileNotFoundError:
-        return []
-    except (yaml.YAMLError, AttributeError) as error:
-        raise BuildError(f"{LOCK}: {' '.join(str(error).split())}; `git checkout {LOCK}`") from None
+        return {}
+    except (yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError, ValueError):
+        kept = ["git", "cat-file", "-e", f"HEAD:./{LOCK}"]
+        is_in_git = not subprocess.run(kept, cwd=root, capture_output=True, check=False).returncode
+        advice = f"git checkout {LOCK}" if is_in_git else f"rm {LOCK}"
+        raise BuildError(
+            f"{LOCK}: half of it, as a killed dvc leaves it; `{advice}`, then `dvc repro`: what was built comes from the cache"
+        ) from None
+    return stages
+
+
+def recorded(root: Path, stages: Collection[str]) -> list[Out]:
+    """The outs of these stages that dvc.lock has.
+
+    Raises:
+        BuildError: see `locked_stages`.
+    """
+    entries = locked_stages(root)
     return [
         Out(stage, out["path"], out["md5"])
         for stage in sorted(stages & entries.keys())

@@ -17,6 +17,7 @@ from typing import Any, get_type_hints
 from osler.build.lock import check_dvc_lock
 from osler.build.pipeline import ROOT, Declaration, declarations, read_params
 from osler.build.profiles import NAMED
+from osler.build.recorded import locked_stages
 from osler.build.section import BuildError, Section
 from osler.build.validation import PARAMS, shown_value, suggestion, validated
 from osler.commands.limits import check_model, check_paths, check_shots
@@ -233,6 +234,7 @@ def say() -> None:
     Otherwise than the machine that the results were committed from; that is no error.
     """
     check_dvc_lock(ROOT)
+    locked_stages(ROOT)
     check(ROOT)
     print(f"{PARAMS}: no problem found")
     if not is_as_committed(ROOT, wait=False):

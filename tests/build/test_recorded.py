@@ -160,11 +160,21 @@ def test_a_cache_elsewhere_is_found(project: Path, tmp_path: Path) -> None:
     assert cache_folder(project) == project / ".dvc/cache/files/md5"
 
 
-def test_a_broken_lock_is_one_line(project: Path) -> None:
-    """Git has the one before."""
-    (project / "dvc.lock").write_text("stages: [")
-    with pytest.raises(BuildError, match=r"^dvc.lock: .*; `git checkout dvc.lock`$"):
+@pytest.mark.parametrize("is_in_git", [True, False])
+@pytest.mark.parametrize("left", ["", "stages: [", "schema: '2.0'\n", "- 7\n", "stages: 7\n"])
+def test_half_a_lock_is_one_line_and_the_line_mends_it(project: Path, left: str, is_in_git: bool) -> None:
+    """Git has the one before, or nothing is lost without one: DVC finds in its cache what it has run."""
+    before = (project / "dvc.lock").read_bytes()
+    if is_in_git:
+        ran(project, "git add -A && git -c user.name=t -c user.email=t@t commit -qm built")
+    (project / "dvc.lock").write_text(left)
+    advice = "git checkout dvc.lock" if is_in_git else "rm dvc.lock"
+    with pytest.raises(
+        BuildError, match=rf"^dvc.lock: half of it, as a killed dvc leaves it; `{advice}`, then `dvc repro`"
+    ):
         check(project)
+    ran(project, f"{advice} && dvc repro")
+    assert (project / "dvc.lock").read_bytes() == before
 
 
 @pytest.mark.parametrize("how", ["changed", "appeared", "vanished"])
