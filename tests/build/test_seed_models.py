@@ -117,7 +117,7 @@ def test_another_seeds_model_is_no_part_of_the_first_ones_hash(tmp_path: Path) -
     ("seeds", "message"),
     [
         ([], "must be a list of at least one whole number"),
-        ([1, 2, 1], "a seed is named twice"),
+        ([1, 2, 1], "1 is named twice; take one out"),
         ([-1], r"\.0: Input should be greater than or equal to 0 \(it is -1\)$"),
         (1, r"must be a list of at least one whole number \(it is 1\)$"),
     ],
