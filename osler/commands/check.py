@@ -1,7 +1,8 @@
 """`osler check`: is params.yaml whole, known and in range?
 
 DVC notices a changed value, but not a misspelled section that no stage declares, and a pipe in a folder hangs it. The check
-says so before anything is built. It reads no file of the data but lists them: 1 s for 100,000.
+says so before anything is built. It reads no file of the data but lists them: 1 s for 100,000. The chat template, a program, is
+run on a conversation.
 """
 
 import importlib
@@ -25,6 +26,7 @@ from osler.ingest.records import SUFFIXES, files_of_format
 from osler.ingest.source import Source
 from osler.privacy.keys import secret
 from osler.privacy.screening import check_detector
+from osler.tokens.chat_templates import check_chat_template
 from osler.training.arithmetic import ADVICE, is_as_committed
 from osler.training.continued_pretraining import Branch, Segment
 from osler.training.launch import Launch, command
@@ -60,6 +62,8 @@ def check_names(params: Mapping[str, Any], root: Path) -> None:
             raise BuildError(f"{PARAMS}: {key}: must be a mapping, {{}} where there is nothing (it is {params[key]!r})")
     if not isinstance(params["tokenizer"].get("sources"), Mapping):
         raise BuildError(f"{PARAMS}: tokenizer.sources: must be a mapping, source: collection")
+    if "chat_template" in params["tokenizer"]:
+        raise BuildError(f"{PARAMS}: tokenizer.chat_template: is a key of its own now, chat_template; move it there")
     for key in ("source", "benchmark"):
         if not params[key]:
             raise BuildError(f"{PARAMS}: {key}: empty; a build needs at least one")
@@ -189,6 +193,7 @@ def check(root: Path) -> None:
     check_sections(params, root)
     check_references(params, root)
     check_files(params, root)
+    check_chat_template(params["chat_template"])
 
 
 def say() -> None:

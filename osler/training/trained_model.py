@@ -41,6 +41,7 @@ from osler.training.run import Run
 SCRATCH = ROOT / "scratch"
 TRAINED = "trained"  # finished models, below SCRATCH
 CURVE = "training.csv"  # the loss of a seed, beside its model
+CHAT_TEMPLATE = "chat_template.jinja"  # where transformers looks for it
 WHERE_AND_WHEN = ("_name_or_path", "transformers_version")  # of a config: not what the weights depend on
 
 
@@ -69,12 +70,14 @@ class Training:
 class Trainer:
     """The training of a stage.
 
-    It has what each seed trains, by the code of the file `module`.
+    It has what each seed trains, by the code of the file `module`. The chat template of what is trained on conversations goes
+    with its tokenizer; a finished training does not depend on it.
     """
 
     module: Path
     numerics: Numerics
     training: Callable[[int], Training]
+    template: Path | None = None
 
     def write(self, seeds: tuple[int, ...], trained_model: Path, training: Path) -> None:
         """Train all seeds and write the results.
@@ -98,6 +101,8 @@ class Trainer:
                     write_bytes(training, file.read_bytes())
                 else:
                     link(file, folder / file.name)
+            if self.template:
+                write_bytes(folder / CHAT_TEMPLATE, self.template.read_bytes())
         for entry in (SCRATCH / TRAINED / trained_model.name).iterdir():
             if entry not in entries.values():
                 shutil.rmtree(entry)

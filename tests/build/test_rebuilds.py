@@ -10,6 +10,7 @@ import sys
 
 import polars as pl
 import pytest
+from transformers import AutoTokenizer
 
 from tests.support.project import Project, ran
 
@@ -29,6 +30,40 @@ def test_alpha_reruns_exactly_what_depends_on_it(project: Project) -> None:
     assert "neftune" in difference
     assert len({len(line) for line in difference.splitlines() if line.strip()}) <= 3  # one table
     assert ran(project.run("dvc", "exp", "run", "-S", "neftune.alpha=5")) == set()
+
+
+def test_a_chat_template_reruns_what_is_written_with_it(project: Project) -> None:
+    """No tokens and no base or continued model; each fine-tuned model's tokenizer has it, the others' have none.
+
+    Held-out bits do not depend on it. One that writes the same trains nothing again.
+    """
+    project.edit("params.yaml", "Question: {{", "Q: {{")
+    wanted = {
+        "template",
+        "instruct",
+        "report",
+        *EVALUATIONS,
+        *(f"{s}@{m}" for s in ("sft", "neftune") for m in ("base", "cpt")),
+    }
+    planned = project.run(sys.executable, "-m", "osler", "plan")
+    output = project.run("dvc", "repro")
+    assert ran(output) == wanted
+    assert {name for name in wanted if re.search(rf"^ *{name}\b", planned, re.M)} == wanted
+    assert not re.search(r"^ *(tokenizer|tokenize@|pack@|pretrain@|cpt$|mix)", planned, re.M)
+    assert len(re.findall(r"heldout: reused", output)) == 2 * 2  # of two seeds, base and cpt
+    turns = [{"role": "user", "content": "a?"}, {"role": "assistant", "content": "b"}]
+    for model in MODELS:
+        for seed in ("", "seeds/2"):
+            tokenizer = AutoTokenizer.from_pretrained(project.folder / "models" / model / seed)
+            if model in ("base", "cpt"):
+                assert tokenizer.chat_template is None
+            else:
+                assert tokenizer.apply_chat_template(turns, tokenize=False) == "<s>Q: a?\nAnswer: b</s>"
+    project.edit("params.yaml", "Q: {{", "{# as in a form #}Q: {{")
+    output = project.run("dvc", "repro")
+    assert {"template", "sft@cpt"} <= ran(output)
+    assert len(re.findall("reused, it has been trained before", output)) == 4 * 2
+    assert not re.search(r"seed .: \d+ steps", output)
 
 
 def test_a_weight_reruns_the_mixture_and_below_and_no_tokens(project: Project) -> None:
