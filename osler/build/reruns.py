@@ -143,7 +143,7 @@ def shown(then: Any, now: Any) -> str:
     Long ones from shortly before where they differ.
     """
     texts = ["unset" if value is MISSING else json.dumps(value, ensure_ascii=False) for value in (then, now)]
-    same = next((place for place, (one, other) in enumerate(zip(*texts, strict=False)) if one != other), 0)
+    same = next((place for place, (one, other) in enumerate(zip(*texts, strict=False)) if one != other), len(texts[0]))
     start = max(0, same - 10) if max(map(len, texts)) > 40 else 0
     ends = [start + 37 if len(text) > start + 40 else len(text) for text in texts]
     cut = [

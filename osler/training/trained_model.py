@@ -36,6 +36,7 @@ from osler.training.checkpoints import Checkpoint, Logged, State
 from osler.training.launch import Launch, die_with_parent, started_launch
 from osler.training.loop import Weights, train
 from osler.training.optimizer_state import FILE
+from osler.training.recipe import Recipe
 from osler.training.run import Run
 
 SCRATCH = ROOT / "scratch"
@@ -161,7 +162,9 @@ def _settings(asked: Training, numerics: Numerics) -> dict[str, Any]:
         "alpha": run.alpha,
         "config": {key: value for key, value in asked.model.config.to_dict().items() if key not in WHERE_AND_WHEN},
         "numerics": numerics.model_dump(),
-        "recipe": run.recipe.model_dump(),
+        "recipe": run.recipe.model_dump(
+            include=set(Recipe.model_fields)
+        ),  # the rest of a section decides on rows alone
         "seed": run.seed,
         "rows": hashlib.sha256(run.order_N2.tobytes()).hexdigest(),
         "schedule": asdict(run.schedule) if run.schedule else None,

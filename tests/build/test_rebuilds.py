@@ -119,6 +119,7 @@ def test_where_training_runs_triggers_nothing(project: Project) -> None:
     """The section `launch` is no dependency."""
     project.edit("params.yaml", "engine: python", "engine: ddp")
     project.edit("params.yaml", "processes: 1", "processes: 2")
+    project.edit("params.yaml", "checkpoint_every_steps: 1", "checkpoint_every_steps: 7")
     assert ran(project.run("dvc", "repro")) == set()
 
 
