@@ -57,11 +57,11 @@ SIZES: dict[str, Any] = {
 NUMERICS = Numerics(portable=False, threads=1, dtype="float32", attention="sdpa", compile=False, liger=False)
 LAUNCH = Launch(
     engine="python", zero_stage=None, processes=1, nodes=1, rendezvous=None, micro_batch_rows=None,
-    activation_checkpointing=False, jobs=1, accept_code_change=False,
+    activation_checkpointing=False, jobs=1, checkpoint_every_steps=1 << 30, accept_code_change=False,
 )  # fmt: skip
 RECIPE = Recipe(
     batch_tokens=ROWS * WIDTH, learning_rate=1e-3, final_learning_rate_fraction=0.1, warmup_fraction=0.1, weight_decay=0.1,
-    betas=(0.9, 0.98), epsilon=1e-8, gradient_clip=1.0, checkpoint_every_steps=1 << 30,
+    betas=(0.9, 0.98), epsilon=1e-8, gradient_clip=1.0,
 )  # fmt: skip
 
 

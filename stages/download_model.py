@@ -3,10 +3,10 @@
 It becomes the folder models/<name>.
 
 Weights are taken as safetensors only. The tokenizer files are those of the stage `tokenizer`, whose vocabulary all tokens of
-the build are of, with the chat template that this build trains with; where the repository brings a tokenizer.json, its
-vocabulary must be the same. The sizes in config.json must be those of the section `architecture`, with which `plan` computed
-what the training costs. What was fetched stays in scratch/models, hard-linked into the out: an interrupted download goes
-on where it was, and a changed template downloads nothing again.
+the build are of; where the repository brings a tokenizer.json, its vocabulary must be the same. A chat template of the
+repository's own stays there: a base model has none, and conversations are written with this build's. The sizes in config.json
+must be those of the section `architecture`, with which `plan` computed what the training costs. What was fetched stays in
+scratch/models, hard-linked into the out: an interrupted download goes on where it was.
 """
 
 import shutil

@@ -21,6 +21,7 @@ def main(
     heldout: Path,
     items: Path,
     questions: Path,
+    template: Path,
     predictions: Path,
     jobs: Jobs,
     numerics: Numerics,
@@ -44,7 +45,8 @@ def main(
     there = seeds  # of a base that no seed trained: it is the same one under each
     if trained is not None:
         there = tuple(seed for seed in seeds if seed == trained or (model / SEEDS / str(seed)).is_dir())
-    found = Evaluation(model, encoders, heldout, items, asked, numerics, name, there).measured(jobs)
+    written_with = template.read_text(encoding="utf-8")
+    found = Evaluation(model, encoders, heldout, items, written_with, asked, numerics, name, there).measured(jobs)
     first = found[there[0]]
     everything = pl.concat([own.predictions for own in found.values()])
     write_parquet(

@@ -181,6 +181,7 @@ def write_instructions(
 def main(
     documents: Path,
     keep: Path,
+    template: Path,
     tokenizer: Path,
     instructions: Path,
     ledger: Path,
@@ -195,6 +196,7 @@ def main(
     from transformers import AutoTokenizer
 
     loaded = AutoTokenizer.from_pretrained(tokenizer)
+    loaded.chat_template = template.read_text(encoding="utf-8")
     width = sequence_length_tokens
     chosen, rows = drawn(documents, keep, instruct)
     found, overlong = fitted(loaded, chosen, width, instruct.overlong)

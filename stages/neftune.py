@@ -24,6 +24,7 @@ class Neftune(Section):
 def main(
     model: Path,
     instructions: Path,
+    template: Path,
     trained_model: Path,
     training: Path,
     neftune: Neftune,
@@ -36,7 +37,7 @@ def main(
 
     numerics.apply()
     training_of = partial(finetuned, model, instructions, sft, trained_model.name, alpha=neftune.alpha)
-    Trainer(Path(__file__), numerics, training_of).write(seeds, trained_model, training)
+    Trainer(Path(__file__), numerics, training_of, template).write(seeds, trained_model, training)
 
 
 if __name__ == "__main__":

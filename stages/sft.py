@@ -13,14 +13,21 @@ from osler.training.finetuning import Sft, finetuned
 
 
 def main(
-    model: Path, instructions: Path, trained_model: Path, training: Path, numerics: Numerics, seeds: Seeds, sft: Sft
+    model: Path,
+    instructions: Path,
+    template: Path,
+    trained_model: Path,
+    training: Path,
+    numerics: Numerics,
+    seeds: Seeds,
+    sft: Sft,
 ) -> None:
     """Fine-tune `model`, of each seed its own."""
     from osler.training.trained_model import Trainer  # imports torch: params are checked without it
 
     numerics.apply()
     training_of = partial(finetuned, model, instructions, sft, trained_model.name)
-    Trainer(Path(__file__), numerics, training_of).write(seeds, trained_model, training)
+    Trainer(Path(__file__), numerics, training_of, template).write(seeds, trained_model, training)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ It trains on samples of documents, or converts the base model's own tokenizer fi
 
 Which sources are sampled is a list: a new one, of which DVC notices that it lies among the documents, changes no byte of it.
 
-Writes a standard Hugging Face tokenizer folder with the chat template that instructions and prompts are rendered with. It puts
+Writes a standard Hugging Face tokenizer folder, without a chat template, which is an artifact of its own (`template`). It puts
 <s> before a text, as models that read documents so expect from whoever loads them; the build itself writes its marks.
 """
 
@@ -15,9 +15,8 @@ import polars as pl
 from osler.build.stage import run
 from osler.tokens.tokenizers import (
     BOS,
-    EOS,
-    UNKNOWN,
     TokenizerSettings,
+    marked_tokenizer,
     package_file,
     sentencepiece_tokenizer,
     trained_bpe,
@@ -37,7 +36,6 @@ def sample(documents: Path, limit_bytes: int) -> list[str]:
 def main(documents: Path, trained_model: Path, tokenizer: TokenizerSettings) -> None:
     """Write the tokenizer folder `trained_model`."""
     from tokenizers.processors import TemplateProcessing
-    from transformers import PreTrainedTokenizerFast
 
     if tokenizer.kind == "bpe":
         texts = (
@@ -51,15 +49,7 @@ def main(documents: Path, trained_model: Path, tokenizer: TokenizerSettings) -> 
         assert tokenizer.file
         fast = sentencepiece_tokenizer(package_file(tokenizer.package, tokenizer.file))
     fast.post_processor = TemplateProcessing(f"{BOS} $A", f"{BOS} $A {BOS} $B:1", [(BOS, fast.token_to_id(BOS))])
-    wrapped = PreTrainedTokenizerFast(
-        tokenizer_object=fast,
-        bos_token=BOS,
-        eos_token=EOS,
-        unk_token=UNKNOWN,
-        pad_token=EOS,
-        clean_up_tokenization_spaces=False,
-    )
-    wrapped.chat_template = tokenizer.chat_template
+    wrapped = marked_tokenizer(fast)
     wrapped.save_pretrained(trained_model)
     print(f"tokenizer: {len(wrapped)} tokens")
 

@@ -137,10 +137,20 @@ def producers(stages: Mapping[str, Declaration]) -> dict[str, dict[str, list[str
     }
 
 
-def shown(value: Any) -> str:
-    """A param's value, short."""
-    text = "unset" if value is MISSING else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 40 else f"{text[:37]}..."
+def shown(then: Any, now: Any) -> str:
+    """A param's two values, short.
+
+    Long ones from shortly before where they differ.
+    """
+    texts = ["unset" if value is MISSING else json.dumps(value, ensure_ascii=False) for value in (then, now)]
+    same = next((place for place, (one, other) in enumerate(zip(*texts, strict=False)) if one != other), len(texts[0]))
+    start = max(0, same - 10) if max(map(len, texts)) > 40 else 0
+    ends = [start + 37 if len(text) > start + 40 else len(text) for text in texts]
+    cut = [
+        f"{'...' * (start > 0)}{text[start:end]}{'...' * (end < len(text))}"
+        for text, end in zip(texts, ends, strict=True)
+    ]
+    return " -> ".join(cut)
 
 
 def code_change(code: StageCode, locked: str) -> str | None:
@@ -177,7 +187,7 @@ def own_reasons(
         yield "never run"
         return
     for key, (then, now) in sorted(change.params.items()):
-        yield f"param {key}: {shown(then)} -> {shown(now)}"
+        yield f"param {key}: {shown(then, now)}"
     if change.command:
         yield "its command"
     for path, code in fingerprints.items():

@@ -2,7 +2,7 @@
 
 DVC notices a changed value, but not a misspelled section that no stage declares, and a pipe in a folder hangs it. The check
 says so before anything is built. Of the data it lists the files, 1 s for 100,000, and reads only a benchmark until it has enough
-solved questions.
+solved questions. The chat template, a program, is run on a conversation.
 """
 
 import copy
@@ -32,6 +32,7 @@ from osler.ingest.source import Source
 from osler.model.numerics import Numerics
 from osler.privacy.keys import secret
 from osler.privacy.screening import check_detector
+from osler.tokens.chat_templates import check_chat_template
 from osler.training.arithmetic import ADVICE, is_as_committed
 from osler.training.continued_pretraining import Branch, Segment
 from osler.training.launch import Launch, command
@@ -73,6 +74,8 @@ def check_names(params: Mapping[str, Any], root: Path) -> None:
     tokenizer = params.get("tokenizer")
     if not isinstance(tokenizer, Mapping) or not isinstance(tokenizer.get("sources"), Mapping):
         raise BuildError(f"{PARAMS}: tokenizer.sources: must be a mapping, source: collection")
+    if "chat_template" in params["tokenizer"]:
+        raise BuildError(f"{PARAMS}: tokenizer.chat_template: is a key of its own now, chat_template; move it there")
     for key in ("source", "benchmark"):
         if not params[key]:
             raise BuildError(f"{PARAMS}: {key}: empty; a build needs at least one")
@@ -226,6 +229,7 @@ def check(root: Path) -> None:
     check_files(params, root)
     check_shots(params, root)
     check_patterns(params)
+    check_chat_template(params["chat_template"])
 
 
 def say() -> None:

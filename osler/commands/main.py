@@ -54,7 +54,8 @@ def one_line_errors(pipes: bool = False) -> Iterator[None]:
 def check() -> None:
     """Is params.yaml whole, known and in range?
 
-    Looks at every section, every name that refers to another one, and whether raw files are there. Writes nothing. 3 s.
+    Looks at every section, every name that refers to another one, and whether raw files are there. Has the chat template
+    write a conversation. Writes nothing. 3 s.
 
     \b
     Example:

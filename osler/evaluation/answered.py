@@ -125,6 +125,7 @@ class Evaluation:
     encoders: Path
     heldout: Path
     items: Path
+    chat_template: str
     questions: Questions
     numerics: Numerics
     name: str
@@ -263,7 +264,7 @@ class _Asking:
             else TorchBackend(self.weights(), evaluate.batch_tokens)
         )
         embedder = self._encoder("embeddings") if "embeddings" in self.used else None
-        return LanguageModel(scorer, loaded_tokenizer(self.model), writer or scorer, embedder)
+        return LanguageModel(scorer, loaded_tokenizer(self.model, self.asked.chat_template), writer or scorer, embedder)
 
     def _predictions(self) -> tuple[pl.DataFrame, pl.DataFrame]:
         """PREDICTIONS and EXEMPLARS rows of all strategies, with strategy and model.
@@ -303,7 +304,7 @@ class _Asking:
         parts |= {"code": fingerprint(Path(str(known.module.__file__)), ROOT, with_packages=False)}
         # of what all strategies say only the items count, which are in the key as they are
         parts |= {"settings": settings.model_dump(exclude=set(StrategySettings.model_fields))}
-        parts |= {"protocol": asdict(protocol)}
+        parts |= {"protocol": asdict(protocol), "chat_template": self.asked.chat_template}
         predicted, prepared = [], [pl.DataFrame(schema={"benchmark": pl.String} | dict(EXEMPLARS))]
         asked: list[tuple[int, bool]] = []
         shown: list[tuple[int, bool]] = []
@@ -364,8 +365,9 @@ class _Asking:
         if "bertscore" in self.used:
             bertscore = (self.used["bertscore"], Lazy(lambda: self._encoder("bertscore")))
         tasks = asked.questions.task if self.is_first else {}
+        kept = partial(self.kept, chat_template=asked.chat_template)
         generations, done = task_predictions(
-            asked.items / "tasks", tasks, asked.name, self.seed, self.kept, self.loaded, bertscore
+            asked.items / "tasks", tasks, asked.name, self.seed, kept, self.loaded, bertscore
         )
         self.tell("tasks", "items", done)
         return generations
@@ -383,7 +385,7 @@ class _Asking:
                 from osler.inference.expert_loads import expert_loads
                 from osler.inference.language_model import loaded_tokenizer
 
-                tokenizer = loaded_tokenizer(self.model)
+                tokenizer = loaded_tokenizer(self.model, self.asked.chat_template)
                 return expert_loads(self.weights(), tokenizer, texts, evaluate.window_tokens, evaluate.batch_tokens)
 
             frame, _ = self.kept(

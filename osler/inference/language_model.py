@@ -69,8 +69,10 @@ class LanguageModel:
         return self.scorer.mean_states(rows)
 
 
-def loaded_tokenizer(folder: Path) -> Any:
-    """The tokenizer of a model's `folder`.
+def loaded_tokenizer(folder: Path, chat_template: str | None = None) -> Any:
+    """The tokenizer of a model's `folder`, with the build's chat template.
+
+    Without `chat_template` it has the folder's own: a model that was not fine-tuned has none.
 
     Raises:
         BuildError: it has no chat template or no BOS token.
@@ -78,6 +80,7 @@ def loaded_tokenizer(folder: Path) -> Any:
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    tokenizer.chat_template = chat_template or tokenizer.chat_template
     if tokenizer.chat_template is None or tokenizer.bos_token_id is None:
-        raise BuildError(f"{folder}: the tokenizer needs a chat template and a BOS token; set tokenizer.chat_template")
+        raise BuildError(f"{folder}: the tokenizer needs a chat template and a BOS token; take a model that has them")
     return tokenizer

@@ -55,7 +55,7 @@ def answer_lead(tokenizer: Any) -> str:
     answered = tokenizer.apply_chat_template([question, {"role": "assistant", "content": "@@"}], tokenize=False)
     if not answered.startswith(prompt) or "@@" not in answered[len(prompt) :]:
         raise BuildError(
-            "tokenizer.chat_template: a conversation with an answer does not begin with the prompt that asks for it; "
+            "params.yaml: chat_template: a conversation with an answer does not begin with the prompt that asks for it; "
             "write the assistant's turn as a continuation of the user's"
         )
     return str(answered[len(prompt) :].split("@@")[0])

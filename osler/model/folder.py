@@ -95,7 +95,7 @@ def write_model(
 ) -> None:
     """Write a model to `folder`, whole or not at all.
 
-    With it go the tokenizer files from the folder `tokenizer`.
+    With it go the tokenizer files from the folder `tokenizer`, without a chat template.
 
     Args:
         model: its configuration and buffers count and, without `weights`, its parameters.
@@ -120,7 +120,7 @@ def write_model(
     state = {name: value for name, value in model.state_dict().items() if name in own} | dict(weights or {})
     known = revert_weight_conversion(model, state)  # each expert by itself, under the names it has on the Hub
     save_torch_state_dict({name: value if name in state else value.clone() for name, value in known.items()}, temporary)
-    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json"):
+    for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
         if (tokenizer / name).is_file():
             shutil.copyfile(tokenizer / name, temporary / name)
     if moments:

@@ -22,11 +22,9 @@ def rendered(tokenizer: Any, turns: Sequence[Turn]) -> tuple[str, list[tuple[int
     end a turn.
 
     Raises:
-        BuildError: there is no template, it does not write a longer conversation as a continuation of a shorter one, or no
-            end mark after an answer.
+        BuildError: the template does not write a longer conversation as a continuation of a shorter one, or no end mark
+            after an answer.
     """
-    if tokenizer.chat_template is None:
-        raise BuildError("params.yaml: tokenizer.chat_template: the tokenizer has none of its own; set one")
     special = [token for token in tokenizer.all_special_tokens if token]
     cleaned = []
     for turn in turns:
@@ -43,13 +41,13 @@ def rendered(tokenizer: Any, turns: Sequence[Turn]) -> tuple[str, list[tuple[int
         text = tokenizer.apply_chat_template(cleaned[:count], tokenize=False)
         if not text.startswith(before):
             raise BuildError(
-                "params.yaml: tokenizer.chat_template: a conversation does not begin with its own first turns;"
+                "params.yaml: chat_template: a conversation does not begin with its own first turns;"
                 " write each turn as a continuation of the ones before"
             )
         if turn["role"] == "assistant":
             if not any(token in text[len(before) :] for token in special):
                 raise BuildError(
-                    "params.yaml: tokenizer.chat_template: no end mark, such as {{ eos_token }}, after an answer; the model"
+                    "params.yaml: chat_template: no end mark, such as {{ eos_token }}, after an answer; the model"
                     " would not learn to stop"
                 )
             spans.append((len(before), len(text)))

@@ -13,7 +13,7 @@ import json
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -69,7 +69,6 @@ class TokenizerSettings(Section):
     )
     package: str | None = Field(default=None, description="kind package: its name")
     file: str | None = Field(default=None, description="kind package: the tokenizer's file inside it")
-    chat_template: str = Field(description="Jinja template of a conversation, as in transformers")
 
     @model_validator(mode="after")
     def _matches_kind(self) -> "TokenizerSettings":
@@ -98,6 +97,20 @@ def trained_bpe(texts: Iterable[str], vocabulary_size: int):  # type: ignore[no-
     )
     tokenizer.train_from_iterator(texts, trainer)
     return tokenizer
+
+
+def marked_tokenizer(tokenizer: Any) -> Any:
+    """One of `tokenizers` as transformers wraps it, with its marks."""
+    from transformers import PreTrainedTokenizerFast
+
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token=BOS,
+        eos_token=EOS,
+        unk_token=UNKNOWN,
+        pad_token=EOS,
+        clean_up_tokenization_spaces=False,
+    )
 
 
 def package_file(package: str, file: str) -> Path:

@@ -48,7 +48,7 @@ def step_digest() -> str:
     Numerics(portable=True, threads=1, dtype="float32", attention="sdpa", compile=False, liger=False).apply()
     recipe = Recipe(
         batch_tokens=4 * ROW_TOKENS, learning_rate=1e-2, final_learning_rate_fraction=0.1, warmup_fraction=0.0,
-        weight_decay=0.1, betas=(0.9, 0.98), epsilon=1e-8, gradient_clip=1.0, checkpoint_every_steps=1,
+        weight_decay=0.1, betas=(0.9, 0.98), epsilon=1e-8, gradient_clip=1.0,
     )  # fmt: skip
     torch.manual_seed(7)
     config = MistralConfig(

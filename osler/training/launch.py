@@ -48,6 +48,7 @@ class Launch(Section):
     )
     activation_checkpointing: bool = Field(description="compute a layer's activations again instead of keeping them")
     jobs: Jobs
+    checkpoint_every_steps: int = Field(ge=1, description="what a crash costs at most")
     accept_code_change: bool = Field(description="resume a checkpoint that other code wrote")
 
     def world(self) -> int:

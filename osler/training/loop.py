@@ -69,7 +69,9 @@ def train(
             f"params.yaml: launch.processes {engine.processes} does not divide the {run.rows_per_step()} rows of a step"
         )
     state = begun_state(run, engine, checkpoint)
-    optimization = Optimization(run, numerics, engine, checkpoint, state, router_coefficient(model.config))
+    optimization = Optimization(
+        run, numerics, engine, checkpoint, launch.checkpoint_every_steps, state, router_coefficient(model.config)
+    )
     speed = Speed(model.config, weights_used, engine, state.tokens)
 
     def micro_batches(step: int) -> list[Batch]:
@@ -127,6 +129,7 @@ class Optimization:
     numerics: Numerics
     engine: Engine
     checkpoint: Checkpoint
+    checkpoint_every_steps: int
     state: State
     router_coefficient: float
 
@@ -158,7 +161,7 @@ class Optimization:
         self.state.step, self.state.tokens = step + 1, self.state.tokens + int(total_tokens)
         self.state.pending_loss.append((loss, router))
         self._log(rate, noise_free)
-        if self.state.step % self.run.recipe.checkpoint_every_steps == 0 and self.state.step < self.steps:
+        if self.state.step % self.checkpoint_every_steps == 0 and self.state.step < self.steps:
             self.checkpoint.save(self.engine, self.state)
 
     def _sums(self, part: Batch) -> Tensor:

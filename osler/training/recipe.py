@@ -26,7 +26,6 @@ class Recipe(Section):
     )
     epsilon: float = Field(ge=1e-30, le=1, description="of AdamW, keeps a division from being one by 0")
     gradient_clip: float = Field(gt=0, description="largest L2 norm of the gradient")
-    checkpoint_every_steps: int = Field(ge=1, description="what a crash costs at most")
 
 
 def learning_rate(recipe: Recipe, step: int, steps: int) -> float:

@@ -36,11 +36,13 @@ from osler.training.checkpoints import Checkpoint, Logged, State
 from osler.training.launch import Launch, die_with_parent, started_launch
 from osler.training.loop import Weights, train
 from osler.training.optimizer_state import FILE
+from osler.training.recipe import Recipe
 from osler.training.run import Run
 
 SCRATCH = ROOT / "scratch"
 TRAINED = "trained"  # finished models, below SCRATCH
 CURVE = "training.csv"  # the loss of a seed, beside its model
+CHAT_TEMPLATE = "chat_template.jinja"  # where transformers looks for it
 WHERE_AND_WHEN = ("_name_or_path", "transformers_version")  # of a config: not what the weights depend on
 
 
@@ -69,12 +71,14 @@ class Training:
 class Trainer:
     """The training of a stage.
 
-    It has what each seed trains, by the code of the file `module`.
+    It has what each seed trains, by the code of the file `module`. The chat template of what is trained on conversations goes
+    with its tokenizer; a finished training does not depend on it.
     """
 
     module: Path
     numerics: Numerics
     training: Callable[[int], Training]
+    template: Path | None = None
 
     def write(self, seeds: tuple[int, ...], trained_model: Path, training: Path) -> None:
         """Train all seeds and write the results.
@@ -98,6 +102,8 @@ class Trainer:
                     write_bytes(training, file.read_bytes())
                 else:
                     link(file, folder / file.name)
+            if self.template:
+                write_bytes(folder / CHAT_TEMPLATE, self.template.read_bytes())
         used = {entry.parent for entry in entries.values()}
         for place in (SCRATCH / TRAINED / trained_model.name).iterdir():
             if place not in used:
@@ -157,7 +163,9 @@ def _settings(asked: Training, numerics: Numerics) -> dict[str, Any]:
         "alpha": run.alpha,
         "config": {key: value for key, value in asked.model.config.to_dict().items() if key not in WHERE_AND_WHEN},
         "numerics": numerics.model_dump(),
-        "recipe": run.recipe.model_dump(),
+        "recipe": run.recipe.model_dump(
+            include=set(Recipe.model_fields)
+        ),  # the rest of a section decides on rows alone
         "seed": run.seed,
         "rows": hashlib.sha256(run.order_N2.tobytes()).hexdigest(),
         "schedule": asdict(run.schedule) if run.schedule else None,

@@ -10,6 +10,7 @@ import sys
 
 import polars as pl
 import pytest
+from transformers import AutoTokenizer
 
 from tests.support.project import Project, ran
 
@@ -29,6 +30,41 @@ def test_alpha_reruns_exactly_what_depends_on_it(project: Project) -> None:
     assert "neftune" in difference
     assert len({len(line) for line in difference.splitlines() if line.strip()}) <= 3  # one table
     assert ran(project.run("dvc", "exp", "run", "-S", "neftune.alpha=5")) == set()
+
+
+def test_a_chat_template_reruns_what_is_written_with_it(project: Project) -> None:
+    """No tokens and no base or continued model; each fine-tuned model's tokenizer has it, the others' have none.
+
+    Held-out bits do not depend on it. One that writes the same trains nothing again.
+    """
+    project.edit("params.yaml", "Question: {{", "Q: {{")
+    wanted = {
+        "template",
+        "instruct",
+        "report",
+        *EVALUATIONS,
+        *(f"{s}@{m}" for s in ("sft", "neftune") for m in ("base", "cpt")),
+    }
+    planned = project.run(sys.executable, "-m", "osler", "plan")
+    output = project.run("dvc", "repro")
+    assert ran(output) == wanted
+    reasons, _, after = planned.partition("Mistral of")[0].partition("and, unless what they read comes out as it was: ")
+    assert re.findall(r"^  (\S+):", reasons, re.M) == ["template"]
+    assert {"template", *after.strip().split(", ")} == wanted
+    assert len(re.findall(r"heldout: reused", output)) == 2 * 2  # of two seeds, base and cpt
+    turns = [{"role": "user", "content": "a?"}, {"role": "assistant", "content": "b"}]
+    for model in MODELS:
+        for seed in ("", "seeds/2"):
+            tokenizer = AutoTokenizer.from_pretrained(project.folder / "models" / model / seed)
+            if model in ("base", "cpt"):
+                assert tokenizer.chat_template is None
+            else:
+                assert tokenizer.apply_chat_template(turns, tokenize=False) == "<s>Q: a?\nAnswer: b</s>"
+    project.edit("params.yaml", "Q: {{", "{# as in a form #}Q: {{")
+    output = project.run("dvc", "repro")
+    assert {"template", "sft@cpt"} <= ran(output)
+    assert len(re.findall("reused, it has been trained before", output)) == 4 * 2
+    assert not re.search(r"seed .: \d+ steps", output)
 
 
 def test_a_weight_reruns_the_mixture_and_below_and_no_tokens(project: Project) -> None:
@@ -83,6 +119,7 @@ def test_where_training_runs_triggers_nothing(project: Project) -> None:
     """The section `launch` is no dependency."""
     project.edit("params.yaml", "engine: python", "engine: ddp")
     project.edit("params.yaml", "processes: 1", "processes: 2")
+    project.edit("params.yaml", "checkpoint_every_steps: 1", "checkpoint_every_steps: 7")
     assert ran(project.run("dvc", "repro")) == set()
 
 

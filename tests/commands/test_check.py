@@ -53,6 +53,7 @@ from tests.support.params import PARAMS, changed
             },
             "trunk.a.from: a circle of segments",
         ),
+        (("tokenizer", "chat_template"), "x", "tokenizer.chat_template: is a key of its own now"),
         (("source", "notes"), None, "source.notes: Input should be an object"),
         (("source", "notes", "path"), "/etc", "source.notes.path: must be relative to `root`"),
         (("source", "notes", "licence"), "x", "source.notes.licence: unknown key, take it out"),

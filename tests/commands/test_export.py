@@ -12,16 +12,17 @@ from osler.build.pipeline import ROOT
 from osler.build.section import BuildError
 from osler.commands.export import write_export
 from osler.model.folder import write_model
-from tests.support.tiny import tiny_model, tiny_tokenizer
+from tests.support.tiny import TEMPLATE, tiny_model, tiny_tokenizer
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model as a training stage leaves it, and an optimizer as a trunk's."""
+    """A model as fine-tuning leaves it, and an optimizer as a trunk's."""
     folder = tmp_path_factory.mktemp("models")
     tokenizer = tiny_tokenizer()
     tokenizer.save_pretrained(folder / "tokenizer")
     write_model(tiny_model(len(tokenizer)), folder / "tokenizer", folder / "cpt", {"steps": 7})
+    (folder / "cpt/chat_template.jinja").write_text(TEMPLATE)
     (folder / "cpt/optimizer.safetensors").write_bytes(b"moments")
     return folder / "cpt"
 
@@ -42,7 +43,9 @@ def test_transformers_loads_the_folder(model: Path, card: Path, tmp_path: Path) 
     assert written == sorted({path.name for path in model.iterdir()} - {"optimizer.safetensors"} | {"README.md"})
     ours, theirs = (AutoModelForCausalLM.from_pretrained(place, local_files_only=True) for place in (model, folder))
     assert all(bool((one == other).all()) for one, other in zip(ours.parameters(), theirs.parameters(), strict=True))
-    assert AutoTokenizer.from_pretrained(folder, local_files_only=True).chat_template
+    tokenizers = [AutoTokenizer.from_pretrained(place, local_files_only=True) for place in (model, folder)]
+    assert tokenizers[1].get_vocab() == tokenizers[0].get_vocab()
+    assert tokenizers[1].chat_template == TEMPLATE
     assert (folder / "README.md").read_text() == card.read_text()
     assert json.loads((folder / "provenance.json").read_text()) == {"steps": 7}
     assert [path.name for path in tmp_path.glob("deep/.*")] == []

@@ -58,6 +58,15 @@ def test_a_param_runs_its_stage_and_what_reads_from_it() -> None:
     }
 
 
+def test_long_values_are_shown_where_they_differ() -> None:
+    """Two templates that begin alike would look the same; short ones are shown whole."""
+    then = f"{'a' * 50}Question: b"
+    (reason,) = found(a=change(params={"t": (then, then.replace("Question", "Q"))}))["a"].reasons
+    assert reason == 'param t: ...aaaaaaaaaQuestion: b" -> ...aaaaaaaaaQ: b"'
+    (reason,) = found(a=change(params={"t": (MISSING, "a" * 50)}))["a"].reasons
+    assert reason == f'param t: unset -> "{"a" * 36}...'
+
+
 def test_data_that_no_stage_makes_and_what_was_never_run_are_reasons() -> None:
     """A file of the user's that changed, a stage without an entry in dvc.lock, and one whose result is gone."""
     result = found(a=change(deps={"/raw/file": "modified"}), b_y=change(never_run=True), c=change(lost_outs=("x",)))

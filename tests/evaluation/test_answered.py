@@ -21,7 +21,7 @@ from osler.evaluation.strategies.zero_shot import ZeroShot
 from osler.evaluation.tasks import TASKS, Task
 from osler.inference.text_encoder import TextEncoder
 from stages import evaluate
-from tests.support.tiny import NUMERICS, TEXTS, tiny_encoder, tiny_model, tiny_tokenizer
+from tests.support.tiny import NUMERICS, TEMPLATE, TEXTS, tiny_encoder, tiny_model, tiny_tokenizer
 
 SETTINGS = Evaluate(
     protocol="full_answer",
@@ -73,7 +73,9 @@ def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     monkeypatch.chdir(tmp_path)
     tokenizer = tiny_tokenizer()
     tiny_model(len(tokenizer)).save_pretrained(tmp_path / "model")
+    tokenizer.chat_template = None
     tokenizer.save_pretrained(tmp_path / "model")
+    (tmp_path / "template.jinja").write_text(TEMPLATE)
     for name in ("items", "heldout", "encoders"):
         (tmp_path / name).mkdir()
     items("b", test=7, dev=4).write_parquet(tmp_path / "items/b.parquet")
@@ -89,6 +91,7 @@ def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
             "items": tmp_path / "items",
             "predictions": tmp_path / "out",
             "questions": tmp_path / "questions.json",
+            "template": tmp_path / "template.jinja",
             "jobs": 1,
             "numerics": NUMERICS,
             "seeds": (1,),
@@ -186,12 +189,15 @@ def test_a_changed_strategy_is_the_only_one_computed(build: Run, monkeypatch: py
 
 def test_what_each_setting_recomputes(build: Run, tmp_path: Path) -> None:
     """The window only the held-out documents, how text is generated only what is read so, the seed all answers but no
-    exemplars, the model's files everything."""
+    exemplars, the chat template all answers and exemplars, the model's files everything."""
     build()
     assert build(evaluate=changed(SETTINGS, window_tokens=16)) == lines("heldout")
     assert build(evaluate=changed(SETTINGS, generation_limit_tokens=3)) == lines()
     assert build(evaluate=changed(SETTINGS, compared=[])) == lines(without="zero_shot (letter)")
     assert build(seeds=(2,)) == lines(*(name for name in ANSWERS if "exemplars" not in name))
+    build(seeds=(1,))
+    (tmp_path / "template.jinja").write_text(TEMPLATE.replace("Question:", "Q:"))
+    assert build() == lines(*ANSWERS)
     config = json.loads((tmp_path / "model/config.json").read_text())
     (tmp_path / "model/config.json").write_text(json.dumps(config | {"rms_norm_eps": 1e-5}))
     assert build() == EVERYTHING

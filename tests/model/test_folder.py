@@ -36,7 +36,10 @@ def tokenizer(tmp_path: Path) -> Path:
 
 
 def test_a_written_model_is_one_that_transformers_loads_unchanged(tokenizer: Path, tmp_path: Path) -> None:
-    """Weights, tied head, tokenizer with chat template, generation config and provenance, and no pickle."""
+    """Weights, tied head, tokenizer, generation config and provenance, and no pickle.
+
+    A chat template that lies with the tokenizer stays there.
+    """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     model = fresh_model(SIZES, tokenizer, 3)
@@ -45,7 +48,8 @@ def test_a_written_model_is_one_that_transformers_loads_unchanged(tokenizer: Pat
     for name, value in model.state_dict().items():
         assert torch.equal(value, loaded.state_dict()[name]), name
     assert loaded.lm_head.weight is loaded.model.embed_tokens.weight
-    assert AutoTokenizer.from_pretrained(tmp_path / "out").chat_template
+    assert AutoTokenizer.from_pretrained(tmp_path / "out").get_vocab() == tiny_tokenizer().get_vocab()
+    assert AutoTokenizer.from_pretrained(tmp_path / "out").chat_template is None
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert {"config.json", "generation_config.json", "model.safetensors", "provenance.json", "tokenizer.json"} <= names
     assert not any(name.endswith((".bin", ".pt", ".pkl")) for name in names)

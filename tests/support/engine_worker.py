@@ -53,7 +53,6 @@ def run() -> Run:
     changes = {
         "batch_tokens": 64,
         "learning_rate": 1e-3,
-        "checkpoint_every_steps": 20,
         "epsilon": 1e-2,
         "gradient_clip": 5.0,
     }
@@ -83,7 +82,7 @@ class KilledAt:
 
 def train_segments(folder: Path, name: str, asked: Launch) -> None:
     """Two segments of 5 steps, the second from what `one` process left; `<name>-<segment>.*` are moments and weights."""
-    run = a_run(rows=40, batch_tokens=64, learning_rate=1e-3, checkpoint_every_steps=100)
+    run = a_run(rows=40, batch_tokens=64, learning_rate=1e-3)
     whole = replace(run, schedule=Schedule(2, None))
     later = replace(whole, past=Past(folder / "one-early.moments", 5, 0))
     for segment, part in (("early", replace(whole, order_N2=whole.order_N2[:20])), ("late", later)):
@@ -101,16 +100,15 @@ def main(folder: Path) -> None:
     NUMERICS.apply()
     for name, settings in ENGINES.items():
         if name in SEGMENTED:
-            train_segments(folder, name, launch(processes=2, **settings))
-        asked = launch(processes=2, micro_batch_rows=1, activation_checkpointing=name == "fsdp", **settings)
+            train_segments(folder, name, launch(processes=2, checkpoint_every_steps=100, **settings))
+        every = {"processes": 2, "checkpoint_every_steps": 20} | settings
+        asked = launch(micro_batch_rows=1, activation_checkpointing=name == "fsdp", **every)
         state, weights = train(model_for(name), run(), NUMERICS, Checkpoint(folder / f"{name}-u", "x", False), asked)
         if weights:
             save_file({key: value.contiguous() for key, value in weights.items()}, folder / f"{name}.safetensors")
             (folder / f"{name}.json").write_text(json.dumps(state.log))
         with KilledAt(LAST_STEP):
-            train(
-                model_for(name), run(), NUMERICS, Checkpoint(folder / name, "x", False), launch(processes=2, **settings)
-            )
+            train(model_for(name), run(), NUMERICS, Checkpoint(folder / name, "x", False), launch(**every))
     try:
         started_engine(PackedLoss(tiny_model(VOCABULARY)), recipe(), NUMERICS, launch(engine="ddp", processes=3))
     except BuildError as error:

@@ -32,7 +32,6 @@ def recipe(**changes: Any) -> Recipe:
         "betas": (0.9, 0.98),
         "epsilon": 1e-8,
         "gradient_clip": 1.0,
-        "checkpoint_every_steps": 3,
     }
     return Recipe(**values | changes)
 

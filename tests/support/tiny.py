@@ -94,6 +94,7 @@ def launch(**changes: Any) -> Launch:
         "micro_batch_rows": None,
         "activation_checkpointing": False,
         "jobs": 1,
+        "checkpoint_every_steps": 3,
         "accept_code_change": False,
     }
     return Launch(**values | changes)

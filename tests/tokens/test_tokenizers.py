@@ -256,13 +256,13 @@ def test_a_byte_level_tokenizer_loses_nothing() -> None:
 def settings(**changes: object) -> TokenizerSettings:
     values: dict[str, object] = {
         "kind": "bpe", "sources": {"a": "clinical"}, "sample_limit_bytes": 10, "vocabulary_size": 300,
-        "package": None, "file": None, "chat_template": "{{ messages }}",
+        "package": None, "file": None,
     }  # fmt: skip
     return TokenizerSettings.model_validate(values | changes)
 
 
 def test_the_stage_writes_a_folder_that_transformers_loads(tmp_path: Path) -> None:
-    """With marks, chat template and the trained vocabulary.
+    """With marks and the trained vocabulary, and without a chat template.
 
     <s> comes before a text once, unless it is asked not to.
     """
@@ -273,7 +273,7 @@ def test_the_stage_writes_a_folder_that_transformers_loads(tmp_path: Path) -> No
     tokenizer_stage.main(tmp_path, tmp_path / "out", settings())
     loaded = AutoTokenizer.from_pretrained(tmp_path / "out")
     assert (loaded.bos_token_id, loaded.eos_token_id) == (1, 2)
-    assert loaded.chat_template == "{{ messages }}"
+    assert loaded.chat_template is None
     plain = loaded("some words", add_special_tokens=False)["input_ids"]
     assert loaded.encode("some words") == [1, *plain]
     assert 1 not in plain

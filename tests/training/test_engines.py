@@ -39,7 +39,8 @@ Result = tuple[State, Weights]
 
 
 def one_process(engine: str, folder: Path, **changes: int | bool) -> Result:
-    return train(model_for(engine), run(), NUMERICS, Checkpoint(folder, "x", False), launch(**changes))
+    asked = launch(checkpoint_every_steps=20, **changes)
+    return train(model_for(engine), run(), NUMERICS, Checkpoint(folder, "x", False), asked)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +58,7 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ENGINES:
         with KilledAt(30):
             one_process(name, folder / name)
-    train_segments(folder, "one", launch())
+    train_segments(folder, "one", launch(checkpoint_every_steps=100))
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
