@@ -20,6 +20,9 @@ def _replace(path: Path, write: Callable[[Path], object]) -> None:
     try:
         write(temporary)
         os.replace(temporary, path)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        error.add_note(f"while writing {path}")  # not every library names the file; shortages.py reads it
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

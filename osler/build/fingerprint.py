@@ -30,6 +30,8 @@ EXEMPT = {
     "osler/training/launch.py": "on which processes a training runs; no stage declares `launch`, so that it triggers no rebuild",
     "osler/build/progress.py": "shows how far a step is, and yields what it is given",
     "osler/build/pipeline.py": "reads what dvc.yaml and params.yaml say",
+    "osler/build/dvc_state.py": "where DVC keeps what it knows of files",
+    "osler/build/shortages.py": "says what of the machine ran out, when nothing goes on",
     "osler/build/stage.py": "hands a stage what dvc.yaml and params.yaml say, or refuses it",
     "osler/model/throughput.py": "operations of a training step, for the MFU that is shown",
 }

@@ -27,6 +27,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from traceback import clear_frames
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 from pydantic import Field
@@ -114,18 +115,29 @@ def _restore(address: str) -> None:
 
     Metrics and plots lie in Git, not in the cache: `git checkout metrics` brings those back.
     """
-    from dvc.repo import Repo
+    try:
+        from dvc.repo import Repo
 
-    with Repo(str(ROOT)) as repo:
-        for out in repo.stage.load_one(name=address).outs:
-            if not (out.use_cache and out.hash_info) or out.changed_cache():  # never built, or no longer in the cache
-                continue
-            path = Path(out.fs_path)
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-            try:
-                out.checkout(force=True)
-            except Exception as error:  # noqa: BLE001 - the failure to report is the stage's own, this is a courtesy
-                print(f"osler: {out.def_path} could not be put back: {error}", file=sys.stderr)
+        with Repo(str(ROOT)) as repo:
+            for out in repo.stage.load_one(name=address).outs:
+                _put_back(out)
+    except Exception as error:  # noqa: BLE001 - as there: also memory or file handles for DVC itself may be missing
+        print(f"osler: what {address} made before could not be put back: {_said(error)}", file=sys.stderr)
+
+
+def _put_back(out: Any) -> None:
+    if not (out.use_cache and out.hash_info) or out.changed_cache():  # never built, or no longer in the cache
+        return
+    path = Path(out.fs_path)
+    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    try:
+        out.checkout(force=True)
+    except Exception as error:  # noqa: BLE001 - the failure to report is the stage's own, this is a courtesy
+        print(f"osler: {out.def_path} could not be put back: {_said(error)}", file=sys.stderr)
+
+
+def _said(error: Exception) -> str:
+    return f"{' '.join(str(error).split()) or type(error).__name__}; run `dvc checkout`"
 
 
 def _prepare(declared: Declaration, everything: Iterable[Declaration]) -> None:
@@ -153,10 +165,12 @@ def run(main: Callable[..., None]) -> None:
         module = Path(sys.argv[0]).stem
         sys.exit(f"osler: `{module}` is a stage of dvc.yaml; run it with `dvc repro {module}`")
     first_process = os.environ.get("RANK", "0") == "0"  # of a training stage on several
+    shown = PARAMS
     try:
         params = read_params(ROOT / PARAMS)
         everything = declarations(ROOT, params)
         declared = everything[address]
+        shown = ", ".join(declared.outs)
         values = bound(main, declared, ROOT, params)
         for path in declared.deps:
             if artifact_name(path, False) == "model":
@@ -170,9 +184,11 @@ def run(main: Callable[..., None]) -> None:
         if "store" in values:
             values["store"].prune()
     except Exception as error:
+        clear_frames(error.__traceback__)  # memory and file handles that are wanted now
         if first_process:
             _restore(address)
         if not isinstance(error, BuildError):
+            error.add_note(f"while writing {shown}")
             raise
         sys.exit(f"osler: {address}: {error}")
     except KeyboardInterrupt:

@@ -288,9 +288,11 @@ def test_what_python_imports_is_what_the_closure_lists() -> None:
 
 TAKEN = {
     "devices": {"known_device"},
+    "dvc_state": {"keep_private"},
     "fingerprint": {"closure", "fingerprint"},
     "launch": {"Launch", "brings_weights", "die_with_parent", "started_launch"},
     "progress": {"progress"},
+    "shortages": {"say_in_one_line", "shortage"},
     "pipeline": {"ROOT"},
     "stage": {"Jobs", "run"},
     "throughput": {"packed_flops", "weights_per_token"},
