@@ -7,6 +7,7 @@ called; they take the whole path from .dvc/config.local, as calls from a folder 
 
 import io
 import os
+import re
 from contextlib import suppress
 from pathlib import Path
 
@@ -34,13 +35,16 @@ def keep_private(root: Path) -> None:
 def _names_another(file: Path, place: Path) -> bool:
     """Whether the user named a place other than FOLDER; else it names `place` now."""
     text = file.read_bytes() if file.is_file() else b""
-    if os.fsencode(place) in text:
+    if re.search(rb"""[\s="']""" + re.escape(os.fsencode(place)) + rb"""["']?\s*$""", text, re.M):
         return False
-    from configobj import ConfigObj
+    from configobj import ConfigObj, ConfigObjError
 
-    config = ConfigObj(io.BytesIO(text), interpolation=False)
+    try:
+        config = ConfigObj(io.BytesIO(text), interpolation=False)
+    except ConfigObjError:
+        return True  # DVC will say so
     core = config.setdefault("core", {})
-    if Path(core.get("site_cache_dir", FOLDER)).name != FOLDER:
+    if not isinstance(core, dict) or Path(str(core.get("site_cache_dir", FOLDER))).name != FOLDER:
         return True
     core["site_cache_dir"] = str(place)  # also where the project has been moved or copied
     config.write(written := io.BytesIO())

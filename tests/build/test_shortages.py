@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from dvc.config import Config
 
 from osler.build.files import folder_hash
 from osler.build.pipeline import ROOT
@@ -162,37 +161,3 @@ def test_a_limited_training_ends_with_a_line(project: Project, tmp_path: Path, l
     assert "Traceback" not in done.stderr
     assert re.search(r"osler: cpt: .*(larger than a file|file handles|more memory)", done.stderr), done.stderr
     assert not list((project.folder / "scratch/cpt").rglob(".*"))
-
-
-def test_the_folder_of_dvcs_index_is_named_whole(tmp_path: Path) -> None:
-    """In .dvc/config.local, beside what the user wrote there, for its owner alone; another place that is named stays."""
-    code = (
-        "import os; from pathlib import Path; from osler.build.dvc_state import VARIABLE, keep_private;"
-        "del os.environ[VARIABLE]; keep_private(Path('.').absolute())"  # the variable is of the project that is imported
-    )
-    for name, text in {
-        "none": None,
-        "a remote": "['remote \"x\"']\n    url = /y\n",
-        "moved": "[core]\nsite_cache_dir = /x/.dvc-state\n",
-    }.items():
-        project = tmp_path / f"{name}, #1"
-        (project / ".dvc").mkdir(parents=True)
-        if text:
-            (project / ".dvc/config.local").write_text(text)
-        subprocess.run(
-            [sys.executable, "-c", code], cwd=project, env=ENVIRONMENT | {"PYTHONPATH": str(ROOT)}, check=True
-        )
-        local = Config(str(project / ".dvc")).read("local")
-        assert local["core"]["site_cache_dir"] == str(project / ".dvc-state")
-        assert (project / ".dvc-state").stat().st_mode & 0o777 == 0o700
-        assert (
-            not text
-            or text.splitlines()[0].startswith("[core")
-            or "url = /y" in (project / ".dvc/config.local").read_text()
-        )
-    own = tmp_path / "own"
-    (own / ".dvc").mkdir(parents=True)
-    (own / ".dvc/config.local").write_text("[core]\n    site_cache_dir = /fast/disk\n")
-    subprocess.run([sys.executable, "-c", code], cwd=own, env=ENVIRONMENT | {"PYTHONPATH": str(ROOT)}, check=True)
-    assert (own / ".dvc/config.local").read_text() == "[core]\n    site_cache_dir = /fast/disk\n"
-    assert [path.name for path in own.iterdir()] == [".dvc"]
