@@ -43,9 +43,7 @@ VALUES = (
     *("polars.String", "polars.Int", "polars.Float", "polars.UInt", "pydantic."),
 )  # what is called from elsewhere when a module is imported, and does nothing but make a value
 BUILT_IN = frozenset(dir(builtins))
-ACTING = {  # of those, what does more
-    "__import__", "delattr", "eval", "exec", "input", "next", "open", "print", "setattr",
-}  # fmt: skip
+ACTING = {"__import__", "delattr", "eval", "exec", "input", "next", "open", "print", "setattr"}  # those that do more
 
 
 class Node(NamedTuple):

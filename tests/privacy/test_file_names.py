@@ -102,6 +102,9 @@ class Apart:
         self.raw, self.shared = folder / "raw", self._shared()
         (folder / "project").mkdir()
         self.project = copied(folder / "project", "micro", {**ENVIRONMENT, **where})
+        (self.project.folder / ".dvc/config.local").unlink()  # as in a clone in which nothing but DVC has been called
+        shutil.rmtree(self.project.folder / ".dvc-state")
+        (self.project.folder / "data/raw/default").mkdir(parents=True)  # the path to the letters leads through it
         self.code = naming(self.project.folder)  # lists of names, and this test
 
     def _shared(self) -> set[Path]:
