@@ -4,6 +4,7 @@ Every writer goes through a temporary name beside the target and `os.replace`, s
 and a hard link into the DVC cache is never written through.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -21,6 +22,9 @@ def _replace(path: Path, write: Callable[[Path], object]) -> None:
     try:
         write(temporary)
         os.replace(temporary, path)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        error.add_note(f"while writing {path}")  # not every library names the file; shortages.py reads it
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -99,6 +103,14 @@ def file_hash(path: Path) -> str:
         while block := stream.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def is_damage(error: OSError) -> bool:
+    """Whether a file that cannot be read is missing or lies on a bad place of the disk.
+
+    Other reasons, such as too few file handles, say nothing about it.
+    """
+    return error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EIO)
 
 
 def digest_of(folder: Path, files: Iterable[Path]) -> str:

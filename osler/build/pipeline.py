@@ -114,8 +114,11 @@ def _remembered(root: Path, name: str, files: list[Path], compute: Callable[[], 
         ):  # a full or a strange disk: then it is computed again, and who needs to write there says so
             place.parent.mkdir(parents=True, exist_ok=True)
             temporary = place.with_name(f".{name}.{os.getpid()}.tmp")
-            temporary.write_text(text, encoding="utf-8")
-            os.replace(temporary, place)
+            try:
+                temporary.write_text(text, encoding="utf-8")
+                os.replace(temporary, place)
+            finally:
+                temporary.unlink(missing_ok=True)
     return value
 
 

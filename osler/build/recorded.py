@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from osler.build.files import is_damage
 from osler.build.progress import progress
 from osler.build.section import BuildError
 
@@ -50,8 +51,10 @@ class Expected:
         """Whether it has the md5."""
         try:
             return (folder_md5 if self.md5.endswith(FOLDER) else file_md5)(self.path) == self.md5
-        except OSError:
-            return False
+        except OSError as error:
+            if is_damage(error):
+                return False
+            raise
 
 
 def file_md5(path: Path) -> str:
@@ -142,8 +145,10 @@ def is_sound(object: Path) -> bool:
     name = (object.parent.name + object.name).removesuffix(FOLDER)
     try:
         return file_md5(object) == name
-    except OSError:
-        return False
+    except OSError as error:
+        if is_damage(error):
+            return False
+        raise
 
 
 def expected(root: Path, out: Out, cache: Path, below: str = "") -> Iterator[Expected]:

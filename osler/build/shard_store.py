@@ -25,7 +25,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from osler.build.files import file_hash, folder_hash, sync, sync_folder
+from osler.build.files import file_hash, folder_hash, is_damage, sync, sync_folder
 from osler.build.fingerprint import fingerprint
 from osler.build.progress import progress
 from osler.build.section import BuildError
@@ -50,8 +50,9 @@ def whole_entry(place: Path) -> Path | None:
         try:
             if folder_hash(entry) == entry.name:
                 return entry
-        except OSError:  # another process has found the damage, too, or the disk cannot be read
-            pass
+        except OSError as error:  # another process may have found the damage, too
+            if not is_damage(error):
+                raise
         print(f"warning: {entry}: damaged; made again", file=sys.stderr, flush=True)
         shutil.rmtree(entry, ignore_errors=True)
     return None

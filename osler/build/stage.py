@@ -27,6 +27,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from traceback import clear_frames
 from typing import Annotated, Any, get_type_hints
 
 from pydantic import Field
@@ -115,18 +116,29 @@ def _restore(address: str) -> None:
 
     Metrics and plots lie in Git, not in the cache: `git checkout metrics` brings those back.
     """
-    from dvc.repo import Repo
+    try:
+        from dvc.repo import Repo
 
-    with Repo(str(ROOT)) as repo:
-        for out in repo.stage.load_one(name=address).outs:
-            if not (out.use_cache and out.hash_info) or out.changed_cache():  # never built, or no longer in the cache
-                continue
-            path = Path(out.fs_path)
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-            try:
-                out.checkout(force=True)
-            except Exception as error:  # noqa: BLE001 - the failure to report is the stage's own, this is a courtesy
-                print(f"osler: {out.def_path} could not be put back: {error}", file=sys.stderr)
+        with Repo(str(ROOT)) as repo:
+            for out in repo.stage.load_one(name=address).outs:
+                _put_back(out)
+    except Exception as error:  # noqa: BLE001 - as there: also memory or file handles for DVC itself may be missing
+        print(f"osler: what {address} made before could not be put back: {_said(error)}", file=sys.stderr)
+
+
+def _put_back(out: Any) -> None:
+    if not (out.use_cache and out.hash_info) or out.changed_cache():  # never built, or no longer in the cache
+        return
+    path = Path(out.fs_path)
+    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    try:
+        out.checkout(force=True)
+    except Exception as error:  # noqa: BLE001 - the failure to report is the stage's own, this is a courtesy
+        print(f"osler: {out.def_path} could not be put back: {_said(error)}", file=sys.stderr)
+
+
+def _said(error: Exception) -> str:
+    return f"{' '.join(str(error).split()) or type(error).__name__}; run `dvc checkout`"
 
 
 def _prepare(declared: Declaration, everything: Iterable[Declaration]) -> None:
@@ -168,7 +180,11 @@ def _built(main: Callable[..., None], address: str, is_first: bool) -> None:
     before = stamps(ROOT, raw) if is_first else {}
     if is_first:
         _prepare(declared, everything.values())
-    main(**values)
+    try:
+        main(**values)
+    except Exception as error:
+        error.add_note(f"while writing {', '.join(declared.outs)}")  # where nothing else says what for space is wanted
+        raise
     if not is_first:
         return
     check_unchanged(before, stamps(ROOT, raw))
@@ -190,15 +206,13 @@ def run(main: Callable[..., None]) -> None:
         module = Path(sys.argv[0]).stem
         sys.exit(f"osler: `{module}` is a stage of dvc.yaml; run it with `dvc repro {module}`")
     first_process = os.environ.get("RANK", "0") == "0"  # of a training stage on several
-    lock = locks(ROOT, address)
+    lock, descriptor = locks(ROOT, address), None
     try:
-        descriptor = None if os.environ.get(HELD) == str(lock) else held_lock(lock, address)
-        try:
-            _built(main, address, first_process)
-        finally:
-            if descriptor is not None:
-                os.close(descriptor)
+        if os.environ.get(HELD) != str(lock):
+            descriptor = held_lock(lock, address)
+        _built(main, address, first_process)
     except Exception as error:
+        clear_frames(error.__traceback__)  # memory and file handles that are wanted now
         if first_process and not isinstance(error, HeldError):  # who holds it writes there
             _restore(address)
         if not isinstance(error, BuildError):
@@ -206,6 +220,9 @@ def run(main: Callable[..., None]) -> None:
         sys.exit(f"osler: {address}: {error}")
     except KeyboardInterrupt:
         sys.exit(130)
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
     seconds = time.monotonic() - started
     if seconds >= 10 and first_process:
         print(f"{address}: {seconds:.0f} s", file=sys.stderr)

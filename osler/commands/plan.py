@@ -16,6 +16,7 @@ from typing import Any, cast
 
 import yaml
 
+from osler.build.dvc_state import FOLDER
 from osler.build.files import read_json
 from osler.build.fingerprint import edited, fingerprint
 from osler.build.packages import installed
@@ -331,7 +332,9 @@ def of_profile(name: str, folder: str | None) -> tuple[dict[str, Any], dict[str,
     with TemporaryDirectory() as temporary:
         project = Path(temporary)
         (project / ".dvc").mkdir()
-        (project / ".dvc/config").write_text("[core]\n    no_scm = true\n    analytics = false\n", encoding="utf-8")
+        (project / ".dvc/config").write_text(
+            f"[core]\nno_scm = true\nanalytics = false\nsite_cache_dir = '{project / FOLDER}'\n", encoding="utf-8"
+        )
         shutil.copy(ROOT / "dvc.yaml", project)
         given = folder or (NO_ROOT if "\nroot: null" in text else None)
         (project / PARAMS).write_text(filled(text, given), encoding="utf-8")

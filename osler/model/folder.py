@@ -111,27 +111,32 @@ def write_model(
     temporary = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    model.config.architectures = [type(model).__name__]
-    model.config.save_pretrained(temporary)
-    model.generation_config.save_pretrained(temporary)
-    # not model.save_pretrained, which imports deepspeed where it is installed: 2 s a stage
-    # Tied weights once, under their first name: left to the writer, which name is kept depends on Python's hash seed.
-    own = {name for name, _ in [*model.named_parameters(), *model.named_buffers()]}
-    state = {name: value for name, value in model.state_dict().items() if name in own} | dict(weights or {})
-    known = revert_weight_conversion(model, state)  # each expert by itself, under the names it has on the Hub
-    save_torch_state_dict({name: value if name in state else value.clone() for name, value in known.items()}, temporary)
-    for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
-        if (tokenizer / name).is_file():
-            shutil.copyfile(tokenizer / name, temporary / name)
-    if moments:
-        shutil.move(moments, temporary / moments.name)
-    write_json(temporary / "provenance.json", provenance)
-    for name, content in (files or {}).items():
-        (temporary / name).write_bytes(content)
-    for file in temporary.iterdir():
-        file.chmod(0o444)  # what is linked to from elsewhere is not edited in place
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(temporary, folder)
+    try:
+        model.config.architectures = [type(model).__name__]
+        model.config.save_pretrained(temporary)
+        model.generation_config.save_pretrained(temporary)
+        # not model.save_pretrained, which imports deepspeed where it is installed: 2 s a stage
+        # Tied weights once, under their first name: left to the writer, which name is kept depends on Python's hash seed.
+        own = {name for name, _ in [*model.named_parameters(), *model.named_buffers()]}
+        state = {name: value for name, value in model.state_dict().items() if name in own} | dict(weights or {})
+        known = revert_weight_conversion(model, state)  # each expert by itself, under the names it has on the Hub
+        save_torch_state_dict(
+            {name: value if name in state else value.clone() for name, value in known.items()}, temporary
+        )
+        for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
+            if (tokenizer / name).is_file():
+                shutil.copyfile(tokenizer / name, temporary / name)
+        if moments:
+            shutil.move(moments, temporary / moments.name)
+        write_json(temporary / "provenance.json", provenance)
+        for name, content in (files or {}).items():
+            (temporary / name).write_bytes(content)
+        for file in temporary.iterdir():
+            file.chmod(0o444)  # what is linked to from elsewhere is not edited in place
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def provenance_of(folder: Path) -> dict[str, Any]:

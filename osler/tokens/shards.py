@@ -113,6 +113,16 @@ class ShardedRows:
         return found
 
 
+def _reserve(path: Path) -> None:
+    """Take the disk space of a file that is to be mapped.
+
+    A full disk is an error then. Noticed in the middle of a write to the map it would kill the process.
+    """
+    with path.open("r+b") as stream:
+        if hasattr(os, "posix_fallocate"):  # not on macOS
+            os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
+
+
 def write_rows(
     folder: Path,
     name: str,
@@ -138,12 +148,11 @@ def write_rows(
     segments = zip(layout.document.tolist(), layout.start.tolist(), layout.length.tolist(), strict=True)
     counts = iter(np.diff(layout.row_ends, prepend=0).tolist())
     for first in progress(range(0, rows, per_shard), -(-rows // per_shard), f"{folder.name}: {name}", "shards"):
+        path = folder / f"{name}-{first // per_shard:05d}.npy"
         shard = np.lib.format.open_memmap(  # type: ignore[no-untyped-call] # numpy leaves it untyped
-            folder / f"{name}-{first // per_shard:05d}.npy",
-            mode="w+",
-            dtype=dtype,
-            shape=(min(per_shard, rows - first), width),
+            path, mode="w+", dtype=dtype, shape=(min(per_shard, rows - first), width)
         )
+        _reserve(path)
         for row in shard:
             place = 0
             for _ in range(next(counts)):

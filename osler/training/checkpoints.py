@@ -24,9 +24,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from osler.build.files import file_hash, read_json, sync, write_json
+from osler.build.files import file_hash, is_damage, read_json, sync, write_json
 from osler.build.section import BuildError
 from osler.build.shard_store import content_key
+from osler.build.shortages import shortage
 from osler.training.engines import MOMENTS, WEIGHT, Engine
 
 KEPT = 2
@@ -149,7 +150,7 @@ class Checkpoint:
             facts = {"bytes": path.stat().st_size, "hash": file_hash(path)}
             parameters = sorted({name.partition(".")[2] for name in tensors})
             write_json(folder / f"part-{rank:05d}.json", facts | {"parameters": parameters})
-        except (OSError, SafetensorError) as error:  # of a full disk; the loop raises it
+        except (OSError, MemoryError, SafetensorError) as error:  # of a full disk; the loop raises it
             self._error = error
 
     def written(self) -> bool:
@@ -161,7 +162,10 @@ class Checkpoint:
             BuildError: it could not be written.
         """
         if self._error:
-            raise BuildError(f"{self._pending}: the checkpoint could not be written: {self._error}")
+            if self._pending:
+                shutil.rmtree(self._pending, ignore_errors=True)
+            said = " ".join((shortage(self._error) or str(self._error)).split())
+            raise BuildError(f"{self._pending}: the checkpoint could not be written: {said}")
         return self._writer is not None and not self._writer.is_alive()
 
     def complete(self, engine: Engine) -> None:
@@ -214,6 +218,8 @@ def faults(folder: Path, numbers: Sequence[int] = range(1 << 30)) -> list[str]:
             raise ValueError("it is not what was written")
         files = sorted(index["files"].items())
     except (OSError, ValueError, KeyError, AttributeError) as error:
+        if isinstance(error, OSError) and not is_damage(error):
+            raise
         return [f"{folder / INDEX}: missing or damaged ({type(error).__name__})"]
     found = []
     for number, (name, facts) in enumerate(files):

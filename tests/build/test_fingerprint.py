@@ -8,7 +8,8 @@ import pytest
 
 from osler.build import packages
 from osler.build.circles import circles
-from osler.build.fingerprint import EXEMPT, closure, edited, fingerprint
+from osler.build.fingerprint import closure, edited, fingerprint
+from osler.build.plumbing import EXEMPT
 
 MAIN = "s/main.py"
 

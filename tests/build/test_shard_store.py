@@ -1,5 +1,6 @@
 """The store of finished shards."""
 
+import errno
 import os
 import shutil
 from functools import partial
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from osler.build import shard_store
 from osler.build.files import link
 from osler.build.section import BuildError
 from osler.build.shard_store import Store, made_entry
@@ -144,6 +146,21 @@ def test_a_damaged_entry_is_made_again(shards: Path, damage: str, capsys: pytest
         assert built(shards) == ({"000": text.decode()}, 1)
         (line,) = capsys.readouterr().err.splitlines()
         assert line == f"warning: {entry.parent}: damaged; made again"
+
+
+def test_an_entry_that_cannot_be_read_now_is_not_thrown_away(shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Too few file handles are no damage."""
+    entry = one_entry(shards)
+
+    def refuse(folder: Path) -> str:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(shard_store, "folder_hash", refuse)
+    with pytest.raises(OSError, match="Too many open files"):
+        built(shards)
+    monkeypatch.undo()
+    assert entry.is_file()
+    assert built(shards)[1] == 0
 
 
 def test_a_damaged_entry_of_two_that_agree(shards: Path) -> None:

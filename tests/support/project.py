@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from osler.build.pipeline import ROOT
@@ -23,13 +24,14 @@ ENVIRONMENT = {
 class Project:
     """A clone of the working tree with the micro profile in force."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, environment: Mapping[str, str] = ENVIRONMENT) -> None:
         self.folder = folder
+        self.environment = environment
 
     def run(self, *command: str, fails: bool = False) -> str:
         """Run a command there; its output. It must succeed, or with `fails` must not."""
         done = subprocess.run(
-            command, cwd=self.folder, env=ENVIRONMENT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            command, cwd=self.folder, env=self.environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             timeout=1200,
         )  # fmt: skip
         assert (done.returncode != 0) == fails, done.stdout[-4000:]
@@ -53,9 +55,9 @@ def ran(output: str) -> set[str]:
     return set(re.findall(r"Running stage '(.+?)'", output))
 
 
-def copied(folder: Path, profile: str | None) -> Project:
+def copied(folder: Path, profile: str | None, environment: Mapping[str, str] = ENVIRONMENT) -> Project:
     """The files of the working tree that Git knows or would take, with a profile in force, and no dvc.lock."""
-    project = Project(folder)
+    project = Project(folder, environment)
     listed = subprocess.run(
         ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
     )

@@ -1,0 +1,18 @@
+"""Which modules do not count in a stage's fingerprint, and why."""
+
+EXEMPT = {
+    "osler/build/bounded.py": "runs what it is given under limits, and hands on what that returns or raises",
+    "osler/model/devices.py": "what accelerators can do at most, for the MFU that is shown",
+    "osler/build/fingerprint.py": "names the code that runs, for keys and for the record; a new list here reruns nothing",
+    "osler/training/launch.py": "on which processes a training runs; no stage declares `launch`, so that it triggers no rebuild",
+    "osler/build/lock.py": "lets one process build a stage at a time",
+    "osler/build/progress.py": "shows how far a step is, and yields what it is given",
+    "osler/build/pipeline.py": "reads what dvc.yaml and params.yaml say",
+    "osler/build/recorded.py": "refuses files that are not those that were built",
+    "osler/build/dvc_state.py": "where DVC keeps what it knows of files",
+    "osler/build/plumbing.py": "this list",
+    "osler/build/shortages.py": "says what of the machine ran out, when nothing goes on",
+    "osler/build/stage.py": "hands a stage what dvc.yaml and params.yaml say, or refuses it",
+    "osler/model/throughput.py": "operations of a training step, for the MFU that is shown",
+}
+"""Plumbing, which cannot change a result, and why: of these modules only the names that are imported count."""
