@@ -106,7 +106,7 @@ def file_hash(path: Path) -> str:
 
 
 def is_damage(error: OSError) -> bool:
-    """Whether a file that cannot be read is missing or lies on a bad place of the disk.
+    """Whether a file that cannot be read is missing or damaged.
 
     Other reasons, such as too few file handles, say nothing about it.
     """

@@ -33,6 +33,7 @@ from osler.model.numerics import Numerics
 from osler.privacy.keys import secret
 from osler.privacy.screening import check_detector
 from osler.tokens.chat_templates import check_chat_template
+from osler.tokens.tokenizers import package_file
 from osler.training.arithmetic import ADVICE, is_as_committed
 from osler.training.continued_pretraining import Branch, Segment
 from osler.training.launch import Launch, command
@@ -45,10 +46,8 @@ NAME = re.compile("[A-Za-z0-9_][A-Za-z0-9_-]*")
 EMPTY_ALLOWED = ("synthesize", "download", "download_model", "pretrain", "architecture", "trunk", "anneal", "task")
 
 
-def check_names(params: Mapping[str, Any], root: Path) -> None:
+def check_shape(params: Mapping[str, Any], root: Path) -> None:
     """The sections that dvc.yaml makes stages from must be mappings.
-
-    Names of their entries become part of a path and of a key.
 
     Raises:
         BuildError: names the key.
@@ -79,6 +78,17 @@ def check_names(params: Mapping[str, Any], root: Path) -> None:
     for key in ("source", "benchmark"):
         if not params[key]:
             raise BuildError(f"{PARAMS}: {key}: empty; a build needs at least one")
+
+
+def check_names(params: Mapping[str, Any], root: Path) -> None:
+    """Names of entries, which become paths and keys.
+
+    What they name must be a section, and segments of a trunk no circle.
+
+    Raises:
+        BuildError: names the key; see also `check_shape`.
+    """
+    check_shape(params, root)
     for key in NAMED:
         for name in params[key]:
             if not isinstance(name, str) or not NAME.fullmatch(name):
@@ -229,6 +239,8 @@ def check(root: Path) -> None:
     check_files(params, root)
     check_shots(params, root)
     check_patterns(params)
+    if (tokenizer := params["tokenizer"])["kind"] == "package":
+        package_file(tokenizer["package"], tokenizer["file"])
     check_chat_template(params["chat_template"])
 
 

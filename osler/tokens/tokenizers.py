@@ -67,13 +67,13 @@ class TokenizerSettings(Section):
     vocabulary_size: int = Field(
         ge=300, le=1 << 20, description="bpe: tokens, the 256 bytes and 3 special ones included"
     )
-    package: str | None = Field(default=None, description="kind package: its name")
+    package: str | None = Field(default=None, pattern=r"^\w+$", description="kind package: its name")
     file: str | None = Field(default=None, description="kind package: the tokenizer's file inside it")
 
     @model_validator(mode="after")
     def _matches_kind(self) -> "TokenizerSettings":
-        if self.kind == "bpe" and not self.sources:
-            raise ValueError("kind bpe needs sources to train on")
+        if self.kind == "bpe" and (not self.sources or self.package or self.file):
+            raise ValueError("kind bpe needs sources to train on, and neither package nor file")
         if self.kind == "package" and (not self.package or not self.file or self.sources):
             raise ValueError("kind package needs package and file, and sources: {}")
         return self

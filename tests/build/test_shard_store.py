@@ -152,7 +152,7 @@ def test_an_entry_that_cannot_be_read_now_is_not_thrown_away(shards: Path, monke
     """Too few file handles are no damage."""
     entry = one_entry(shards)
 
-    def refuse(folder: Path) -> str:
+    def refuse(_: Path) -> str:
         raise OSError(errno.EMFILE, "Too many open files")
 
     monkeypatch.setattr(shard_store, "folder_hash", refuse)

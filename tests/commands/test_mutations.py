@@ -61,7 +61,7 @@ REASONS = (
     ),
     Accepted(
         r"(source|task)\.\w+\.(text|source|target|separator|license|instruction)|evaluate\.generation_instruction"
-        r"|strategies\.\w+\.(instruction|answer_lead|expand|guess|refine)|tokenizer\.chat_template",
+        r"|strategies\.\w+\.(instruction|answer_lead|expand|guess|refine)|chat_template",
         _text,
         "any wording is the user's; templates are parsed, and the template of a conversation is tried elsewhere",
     ),

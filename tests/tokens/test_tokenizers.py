@@ -287,6 +287,9 @@ def test_settings_that_contradict_each_other_are_refused() -> None:
     """
     with pytest.raises(ValueError, match="sources to train on"):
         settings(sources={})
+    for unread in ("package", "file"):
+        with pytest.raises(ValueError, match="neither package nor file"):
+            settings(**{unread: "nonesuch"})
     with pytest.raises(ValueError, match="needs package and file"):
         settings(kind="package", sources={})
     with pytest.raises(BuildError, match="tokenizer.file"):
