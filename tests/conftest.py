@@ -40,9 +40,9 @@ def signals_stay() -> Iterator[None]:
     assert after == before
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The build, committed."""
+    """The build, committed: once a process, since it takes minutes."""
     project = copied(tmp_path_factory.mktemp("osler"), "micro")
     assert "evaluate@cpt-sft" in ran(project.run("dvc", "repro"))
     project.run("git", "add", "-A")

@@ -23,8 +23,6 @@ from osler.build.pipeline import ROOT
 from osler.privacy.screening import key_id
 from tests.support.project import ENVIRONMENT, Project, copied
 
-pytestmark = pytest.mark.dag
-
 FOLDER, FILE, ROW, ARCHIVE, MEMBER, GZIPPED, ZIPPED, DAMAGED = NAMES = (
     *("Zebulon_Quackenbush_1931", "Ottoline_Quillfeather_1947", "Persephone_Drinkwatter_1944", "Ignatius_Thornycroftt_1929"),
     *("Marguerite_Thibodeauxx_1952", "Xanthippe_Oglethorppe_1926", "Anselm_Wolfeschlegell_1938", "Cordelia_Featherstonhaughh_1940"),
@@ -156,6 +154,7 @@ def with_letters(apart: Apart) -> None:
     project.edit("params.yaml", "    notes: 0.3\n", "    notes: 0.3\n    letters: 0.05\n")
 
 
+@pytest.mark.campaign  # it builds everything anew, three minutes
 def test_names_of_raw_files_stand_in_known_places_alone(tmp_path: Path) -> None:
     """After a build, a stage that refuses its files and a kill: in DVC's index, which is the owner's alone, and nowhere else."""
     apart = Apart(tmp_path)
