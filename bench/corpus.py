@@ -246,7 +246,9 @@ def main(arguments: list[str] | None = None) -> list[Arm]:
     given = parser.parse_args(arguments)
 
     params = yaml.safe_load(profile(REPOSITORY, given.profile))
-    sources = {"corpus": JSONL | {"path": str(given.corpus.resolve())}} if given.corpus else params["source"]
+    sources = params["source"]
+    if given.corpus:
+        sources = {"corpus": JSONL | {"path": os.path.relpath(given.corpus.resolve(), given.root.resolve())}}
     with tempfile.TemporaryDirectory(prefix="bench-") as temporary:
         work = Path(temporary)
         whole = work / "whole" / "corpus"

@@ -64,6 +64,8 @@ def main(packed: Path, plan: Path, packing: Path, mix: Mix) -> None:
             "tokens_per_license": per_license,
         }
     tokens = sum(entry["tokens"] for entry in ledger)
+    if not tokens:
+        raise BuildError(f"params.yaml: mix.tokens: {mix.tokens}: no row of a source fits; name more tokens")
     general = sum(entry["tokens"] for entry in sources.values() if entry["collection"] == "general")
     write_json(
         plan / "plan.json",

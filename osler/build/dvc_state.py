@@ -18,11 +18,11 @@ VARIABLE = "DVC_SITE_CACHE_DIR"  # DVC asks it before its configuration
 def keep_private(root: Path) -> None:
     """Close the folder to others, and name its whole path.
 
-    It is named in .dvc/config.local, and to what this process asks of DVC. Another place that the user has named stays.
-    Where nothing can be written, nothing is done.
+    It is named in .dvc/config.local, and to what this process asks of DVC. Another place that the user has named stays; one of
+    another project, whose command became this one, does not. Where nothing can be written, nothing is done.
     """
     place, file = root / FOLDER, root / ".dvc" / "config.local"
-    if VARIABLE in os.environ or not file.parent.is_dir():
+    if Path(os.environ.get(VARIABLE, FOLDER)).name != FOLDER or not file.parent.is_dir():
         return
     with suppress(OSError):
         if not _names_another(file, place):

@@ -4,7 +4,6 @@ Every writer goes through a temporary name beside the target and `os.replace`, s
 and a hard link into the DVC cache is never written through.
 """
 
-import errno
 import hashlib
 import json
 import os
@@ -103,14 +102,6 @@ def file_hash(path: Path) -> str:
         while block := stream.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
-
-
-def is_damage(error: OSError) -> bool:
-    """Whether a file that cannot be read is missing or damaged.
-
-    Other reasons, such as too few file handles, say nothing about it.
-    """
-    return error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EIO)
 
 
 def digest_of(folder: Path, files: Iterable[Path]) -> str:

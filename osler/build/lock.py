@@ -33,9 +33,15 @@ def held_lock(path: Path, stage: str) -> int:
 
     Raises:
         HeldError: another process holds it.
+        BuildError: there can be no such file.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    except (FileExistsError, FileNotFoundError, NotADirectoryError) as error:
+        raise BuildError(
+            f"{path}: cannot be made ({error.strerror}); a folder is needed there, not a file or a link"
+        ) from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

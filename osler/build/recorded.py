@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from osler.build.files import is_damage
 from osler.build.progress import progress
 from osler.build.section import BuildError
+from osler.build.shortages import is_damage
 
 LOCK = "dvc.lock"
 FOLDER = ".dir"  # the end of a folder's md5, which is that of the list of its files
@@ -93,8 +93,10 @@ def locked_stages(root: Path) -> dict[str, Any]:
     import yaml
 
     try:
-        found = yaml.load((root / LOCK).read_text(encoding="utf-8"), yaml.CSafeLoader)
-        stages: dict[str, Any] = dict(found["stages"])
+        text = (root / LOCK).read_text(encoding="utf-8")
+        stages: dict[str, Any] = dict(yaml.load(text, yaml.CSafeLoader)["stages"])
+        if not text.endswith("\n"):
+            raise ValueError("its last line is cut")
     except FileNotFoundError:
         return {}
     except (yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError, ValueError):
@@ -177,7 +179,7 @@ def of_deps(root: Path, deps: Iterable[str], outs: Iterable[Out], cache: Path) -
 
     They are outs, paths in one, or folders of several.
     """
-    paths = [PurePosixPath(dep) for dep in deps]
+    paths = [PurePosixPath(os.path.normpath(dep)) for dep in deps]  # `..` may lead from one folder into another
     for out in outs:
         place = PurePosixPath(out.path)
         if any(place.is_relative_to(path) for path in paths):

@@ -25,10 +25,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from osler.build.files import file_hash, folder_hash, is_damage, sync, sync_folder
+from osler.build.files import file_hash, folder_hash, sync, sync_folder
 from osler.build.fingerprint import fingerprint
 from osler.build.progress import progress
 from osler.build.section import BuildError
+from osler.build.shortages import is_damage
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -25,7 +25,7 @@ WORDS = {
     r"\d+ requested and \d+ written": FULL,  # numpy
     r"database or disk is full": FULL,
     r"basic_ios::clear|inline_container.*unexpected pos|PytorchStreamWriter failed": FULL,
-    r"out of memory|can't allocate memory|bad_alloc|could not allocate|can't start new thread": MEMORY,
+    r"failed to map segment|out of memory|can't allocate memory|bad_alloc|could not allocate|can't start new thread": MEMORY,
     r"process pool was terminated|worker process .* terminated|terminated abruptly": MEMORY,
 }
 NOTE = "while writing "
@@ -96,6 +96,14 @@ def _needed(number: int, path: Path) -> str:
 def _limit(what: int) -> str:
     soft = resource.getrlimit(what)[0]
     return "unlimited" if soft == resource.RLIM_INFINITY else f"{soft:,}"
+
+
+def is_damage(error: OSError) -> bool:
+    """Whether a file that cannot be read is missing or damaged.
+
+    Other reasons, such as too few file handles, say nothing about it.
+    """
+    return error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EIO)
 
 
 def say_in_one_line() -> None:

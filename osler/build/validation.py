@@ -112,9 +112,7 @@ def _problem(key: str, problem: "ErrorDetails", missing: set[tuple[int | str, ..
         return f"{where}: {message}"  # keys that do not agree: the message names them
     if problem["type"] in NO_LIST:
         message = f"must be {wanted_list(TypeAdapter(annotation).json_schema(), problem['loc'])}"
-    quotes = (
-        "; put it in quotes" if problem["type"] == "string_type" and isinstance(problem["input"], dict | list) else ""
-    )
+    quotes = "; put it in quotes" if problem["type"] == "string_type" and problem["input"] is not None else ""
     return f"{where}: {message} (it is {shown_value(problem['input'])}){quotes}"
 
 

@@ -55,7 +55,7 @@ def check() -> None:
     """Is params.yaml whole, known and in range?
 
     Looks at every section, every name that refers to another one, and whether raw files are there. Has the chat template
-    write a conversation. Writes nothing. 3 s.
+    write a conversation. Builds nothing. 3 s.
 
     \b
     Example:

@@ -23,6 +23,7 @@ from osler.build.packages import installed
 from osler.build.pipeline import ROOT, Declaration, artifact_name, declarations, read_params
 from osler.build.profiles import profile
 from osler.build.provenance import FILE, provenance
+from osler.build.recorded import locked_stages
 from osler.build.reruns import Rerun, StageCode, changes, producers, reruns
 from osler.build.section import BuildError
 from osler.build.stages import TRAINING, stage_modules
@@ -350,6 +351,7 @@ def say(asked: Asked, profile: str | None, root: str | None) -> None:
         BuildError: an argument out of range, or params that are not whole.
     """
     asked.check()
+    locked_stages(ROOT)
     if root and not profile:
         raise BuildError("--root: needs a profile; the params in force have their own")
     found = None

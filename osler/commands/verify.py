@@ -44,6 +44,12 @@ def out_suspects(root: Path) -> Iterator[Suspect]:
                 yield Suspect("files of outs", lambda each=each: wrong(each))  # type: ignore[misc]
 
 
+def absent_outs(root: Path) -> list[str]:
+    """Paths of outs that dvc.lock has and that do not lie here."""
+    stages = declarations(root, read_params(root / PARAMS)).keys()
+    return sorted(out.path for out in recorded(root, stages) if not (root / out.path).exists())
+
+
 def cache_suspects(root: Path) -> Iterator[Suspect]:
     """Files of DVC's cache."""
     cache = cache_folder(root)
@@ -94,6 +100,10 @@ def say(root: Path = ROOT) -> None:
                 damaged += 1
                 print(wrong, flush=True)
     told = ", ".join(f"{count:,} {kind}" for kind, count in counts.items()) or "nothing has been built here"
+    if absent := absent_outs(root):
+        told += (
+            f"; {len(absent)} outs of dvc.lock are not here ({absent[0]}): `dvc checkout`, `dvc pull` or `dvc repro`"
+        )
     if damaged:
-        raise BuildError(f"{damaged} damaged; looked at {told}")
+        raise BuildError(f"{damaged} not as they were made; looked at {told}")
     print(f"all as they were made: {told}")

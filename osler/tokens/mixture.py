@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from osler.build.section import BuildError, Section, Seed
 from osler.tokens.shards import PackedRows
@@ -41,6 +41,14 @@ class Mix(Section):
     seed: Seed = Field(
         description="of the order that is counted; under another training seed a row more or less a source"
     )
+
+    @model_validator(mode="after")
+    def _each_source_in_one(self) -> "Mix":
+        if twice := sorted(self.epochs.keys() & self.weights.keys()):
+            raise ValueError(f"{twice[0]}: stands in `epochs` and in `weights`; take it out of one of them")
+        if not self.epochs and not any(self.weights.values()):
+            raise ValueError("weights: none is above 0; give the sources to be read one")
+        return self
 
 
 @dataclass(frozen=True)
@@ -114,10 +122,6 @@ def mixture_rates(available: Mapping[str, Available], collections: Mapping[str, 
     """
     _refuse_unknown(mix.weights, available, "mix.weights")
     _refuse_unknown(mix.epochs, available, "mix.epochs")
-    if twice := sorted(set(mix.epochs) & set(mix.weights)):
-        raise BuildError(
-            f"params.yaml: mix.epochs: {', '.join(twice)}: also in mix.weights; name a source in one of them"
-        )
     rates: dict[str, float] = {}
     for part, share in (("clinical", 1 - mix.replay_fraction), ("general", mix.replay_fraction)):
         budget, taken = round(mix.tokens * share), 0

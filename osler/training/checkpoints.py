@@ -24,10 +24,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from osler.build.files import file_hash, is_damage, read_json, sync, write_json
+from osler.build.files import file_hash, read_json, sync, write_json
 from osler.build.section import BuildError
 from osler.build.shard_store import content_key
-from osler.build.shortages import shortage
+from osler.build.shortages import is_damage, shortage
 from osler.training.engines import MOMENTS, WEIGHT, Engine
 
 KEPT = 2

@@ -11,8 +11,8 @@ from osler.build.pipeline import ROOT
 from tests.support.project import ENVIRONMENT
 
 CALLED = (
-    "import os; from pathlib import Path; from osler.build.dvc_state import VARIABLE, keep_private;"
-    "del os.environ[VARIABLE]; keep_private(Path('.').absolute())"  # the variable is of the project that is imported
+    "from pathlib import Path; from osler.build.dvc_state import keep_private;"  # names the place of the project imported
+    "keep_private(Path('.').absolute())"
 )
 
 

@@ -322,7 +322,7 @@ TAKEN = {
     "lock": set(),
     "progress": {"progress"},
     "recorded": set(),
-    "shortages": {"say_in_one_line", "shortage"},
+    "shortages": {"is_damage", "say_in_one_line", "shortage"},
     "pipeline": {"ROOT"},
     "plumbing": set(),
     "stage": {"Jobs", "run"},

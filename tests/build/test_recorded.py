@@ -67,7 +67,9 @@ def test_what_was_built_is_accepted(project: Path) -> None:
     (project / "data/parts/.1.txt.77.tmp").touch()
     (project / "raw").mkdir()
     check(project)
+    (project / "raw/9.txt").write_text("raw")
     check(project, "data/parts", "data/parts/below", "data/parts/2.txt", "raw", "fingerprints/x.fp")
+    check(project, "data/parts/../../raw", "data/parts/../../raw/9.txt")
     flip(project / "one.txt", 3)
     check_deps(project, ("one.txt",), ("parts",))
     (project / "dvc.lock").unlink()
@@ -161,7 +163,7 @@ def test_a_cache_elsewhere_is_found(project: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("is_in_git", [True, False])
-@pytest.mark.parametrize("left", ["", "stages: [", "schema: '2.0'\n", "- 7\n", "stages: 7\n"])
+@pytest.mark.parametrize("left", ["", "stages: {}", "stages: [", "schema: '2.0'\n", "- 7\n", "stages: 7\n"])
 def test_half_a_lock_is_one_line_and_the_line_mends_it(project: Path, left: str, is_in_git: bool) -> None:
     """Git has the one before, or nothing is lost without one: DVC finds in its cache what it has run."""
     before = (project / "dvc.lock").read_bytes()

@@ -7,7 +7,7 @@ import pytest
 
 from osler.build.packages import installed
 from osler.build.pipeline import ROOT
-from osler.commands import doctor
+from osler.commands import doctor, verify
 
 
 def test_a_lock_has_its_pins_and_nothing_else() -> None:
@@ -41,6 +41,19 @@ def test_little_space_wants_attention(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(doctor, "LOW_DISK", 1e30)
     first = next(doctor.disk_findings(tmp_path))
     assert str(first).startswith("! disk:")
+
+
+def test_outs_that_are_not_here_are_counted(tmp_path: Path) -> None:
+    """They are not damaged, and not looked at either."""
+    (tmp_path / "dvc.yaml").write_text("stages:\n  one:\n    cmd: x\n    outs: [data/one, data/two]\n")
+    (tmp_path / "params.yaml").write_text("seeds: [1]\n")
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc/config").write_text("[core]\n    no_scm = true\n")
+    outs = "".join(f"    - path: data/{name}\n      md5: {'0' * 32}\n" for name in ("one", "two"))
+    (tmp_path / "dvc.lock").write_text(f"schema: '2.0'\nstages:\n  one:\n    cmd: x\n    outs:\n{outs}")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/one").touch()
+    assert verify.absent_outs(tmp_path) == ["data/two"]
 
 
 def test_it_is_one_screen(capsys: pytest.CaptureFixture[str]) -> None:

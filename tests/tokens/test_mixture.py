@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pytest
+from pydantic import ValidationError
 
 from osler.build.section import BuildError
 from osler.tokens.mixture import Available, Mix, mixture_rates, planned_rows, row_order, seen
@@ -126,7 +127,6 @@ def test_replay_epochs_and_weights_share_out_the_tokens(changes: dict[str, Any],
     [
         ({"weights": {"x": 1.0}}, "mix.weights: x: not a packed source"),
         ({"epochs": {"x": 1.0}}, "mix.epochs: x: not a packed source"),
-        ({"epochs": {"a": 1.0}}, "mix.epochs: a: also in mix.weights"),
         ({"epochs": {"c": 11.0}, "weights": {"b": 1.0}}, "mix.epochs.c: above maximum_epochs 10"),
         ({"epochs": {"c": 3.0}, "weights": {"a": 1.0, "b": 1.0}}, "900 clinical tokens, .* make 1,200; lower an epoch"),
         ({"epochs": {"c": 2.0}, "weights": {"b": 1.0}}, "900 clinical tokens, .* make 800; lower an epoch or change"),
@@ -204,3 +204,23 @@ def test_the_ledger_of_a_planned_run_adds_up_at_every_row() -> None:
             assert whole == 9 or not later
     last = int(order[order[:, 0] == 0][-1, 1])  # of n: three epochs of 9 tokens and this row
     assert before == 3 * 9 + sum(sources["n"].segment_lengths(last)) + 3 * 7
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"epochs": {"a": 3.0}, "weights": {"a": 1.0}}, "a: stands in `epochs` and in `weights`"),
+        ({"epochs": {}, "weights": {"a": 0.0, "b": 0.0}}, "weights: none is above 0"),
+    ],
+)
+def test_a_section_that_cannot_be_is_refused_before_anything_is_packed(changes: dict[str, Any], message: str) -> None:
+    """By the check, which knows no rows."""
+    section: dict[str, Any] = {
+        "tokens": 100,
+        "replay_fraction": 0.0,
+        "clinical_documents": "all",
+        "maximum_epochs": 9.0,
+        "seed": 1,
+    }
+    with pytest.raises(ValidationError, match=message):
+        Mix(**section | changes)

@@ -53,6 +53,13 @@ def test_a_second_trainer_is_refused_while_the_first_lives(tmp_path: Path) -> No
         os.close(held_lock(lock, "cpt"))
 
 
+def test_a_file_where_locks_would_lie_is_one_line(tmp_path: Path) -> None:
+    """Of a scratch/ that is no folder."""
+    (tmp_path / "scratch").touch()
+    with pytest.raises(BuildError, match=r"scratch/locks/cpt: cannot be made .*; a folder is needed there"):
+        held_lock(tmp_path / "scratch/locks/cpt", "cpt")
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the kernel's part in it is Linux's")
 def test_workers_do_not_outlive_the_torchrun_that_started_them() -> None:
     """A worker whose parent is killed with -9 is gone within seconds, since it holds no lock that would tell of it."""
