@@ -61,7 +61,7 @@ export: setup ## the model MODEL with its card as a Hugging Face folder TO
 	@test -n '$(MODEL)' -a -n '$(TO)' || { echo 'osler: make export MODEL=cpt-neftune TO=/some/folder'; exit 1; }
 	@osler export '$(MODEL)' '$(TO)'
 
-campaign: setup ## the default under other seeds, kills, flipped bits, fuzzed files, mutated params (more than an hour)
+campaign: setup ## the default under other seeds, kills, flipped bits, fuzzed files, mutated params (long)
 	python -m pytest -s -m campaign
 
 first-hour: setup ## README's commands one by one in a clone, after `make repro`
