@@ -3,14 +3,14 @@
 By its letter, by its words, or not at all.
 
 Never a guess: a text that names several options, one that is not there ("None of the above", "E") or none has no
-answer, which the evaluation counts as wrong and reports as unparsed. Where a model asks itself a next question, only what
-it wrote before counts; the box of a boxed answer is opened. Rules in order; the first that finds an answer decides, also
-that it is no option:
+answer, which the evaluation counts as wrong and reports as unparsed. What was thought is cut off, and what stands around an
+answer becomes words (answer_marks.py). Where a model asks itself a next question, only what it wrote before counts. Rules
+in order; the first that finds an answer decides, also that it is no option:
 
-1. `field`: the string in a JSON field such as `"answer_choice"`, whether or not the rest is JSON.
+1. `field`: the string in a field such as `"answer_choice"`, of JSON, Python, or neither.
 2. `statement`: what follows the last "the answer is", "correct choice:" and the like, unless its clause doubts it ("some
    say", "not", "if").
-3. `naming`: "B is the correct answer".
+3. `naming`: "B is the correct answer", "Option B is correct".
 4. `opening`: the text begins with the answer: a letter, a letter and its option, an option's words, "Yes, since ...".
 5. `conclusion`: the last sentence says "... is B. Thumb"; or says "therefore" or the like, has the words of one option and
    denies nothing.
@@ -27,27 +27,35 @@ these statements. 0.4 ms a text.
 import re
 from collections.abc import Sequence
 
+from osler.evaluation.answer_marks import said, unwrapped
 from osler.evaluation.questions import LETTERS
 
 NO_OPTION = -1  # an answer, but to several options or to one that is not there
 PLAIN_WORDS = {"yes", "no", "maybe", "true", "false", "all", "both", "none"}  # they stand in any sentence
 
 FIELD = re.compile(
-    r'"(?:final_|correct_)?answer(?:_choice|_letter|_option)?"\s*:\s*"((?:[^"\\]|\\.)*)("?)', re.IGNORECASE
+    r"""["'](?:final_|correct_)?answer(?:_choice|_letter|_option)?["']\s*:\s*(?:"""
+    r"""\[(?P<several>[^\]]*)\]|"(?P<value>(?:[^"\\]|\\.)*)(?P<closed>"?)"""
+    r"""|'(?P<quoted>(?:[^'\\]|\\.|'(?!\s*(?:[,}\]]|$)))*)(?P<ended>'?)|(?P<letter>[A-Z])\b)""",
+    re.IGNORECASE,
 )
-BOXED = re.compile(r"\\boxed\{([^{}]*)\}")
 RUN_ON = re.compile(r"\n\s*(?:Question|User|Human):")  # the model asks itself the next one
 EMPHASIS = re.compile(r"[*`\"“”]|(?<!\w)'|(?<=[\w.])'(?!\w)")
 STATEMENT = re.compile(
-    r"\b(?:answer(?: choice| option)?(?: to (?:the|this) question)?|(?:correct|best|right|most \w+) (?:choice|option))"
-    r"(?: (?:is|would be|should be|must be)(?: (?:therefore|thus|likely|most likely|probably))?:?|:)\s",
+    r"\b(?:(?:answer(?: choice| option)?(?: to (?:the|this) question)?|(?:correct|best|right|most \w+) (?:choice|option))"
+    r"(?: (?:is|would be|should be|must be)(?: (?:therefore|thus|likely|most likely|probably))?:?|:)\s|answer ?= ?)",
     re.IGNORECASE,
 )
 NAMING = re.compile(
-    r"(?<![\w.])\(?([A-Z])\)? (?:is|would be) (?:therefore |thus )?the (?:most )?(?:correct|best|right|likely) "
-    r"(?:answer|choice)\b"
+    r" (?:is|would be) (?:therefore |thus |clearly |indeed )*"
+    r"(?:the (?:most )?(?:correct|best|right|likely) (?:answer|choice|option)\b|correct(?=\s*(?:$|[.,;:!]|because|since|as\b)))"
 )
-LETTER = re.compile(r"(?:(?:the )?(?:option|choice|letter) )?\(?([A-Za-z])(?:( ?[).:]+(?!\w)| -(?= ))\s*|(?=[\s,;]|$))")
+NAMED_BY = re.compile(
+    r"^.*(?:[,;:]|\b(?:so|therefore|thus|hence|but|that|think|believe|because|since|here|only))\s+", re.DOTALL
+)
+LETTER = re.compile(
+    r"(?i:(?:the )?(?:option|choice|letter) )?\(?([A-Za-z])(?:( ?[).:]+(?!\w)| -(?= ))\s*|(?=[\s,;]|$))"
+)
 LETTERS_ONLY = re.compile(
     r"(?:both |either |options? )*\(?[A-Z]\)?(?:(?:\s*[/,&+]\s*|,? and |,? or )+(?:option )?\(?[A-Z]\)?)+",
     re.IGNORECASE,
@@ -89,10 +97,11 @@ def extracted(text: str, options: Sequence[str]) -> int | None:
         The option's place, or None when the text names none or several.
     """
     words = [comparable(option) for option in options]
+    text = said(text)
     first, *_ = RUN_ON.split(text)
-    text = BOXED.sub(r"\1", first if first.strip() else text)
+    text = first if first.strip() else text
     found = field(text, words)
-    shown = plain(text)
+    shown = plain(unwrapped(text))
     for rule in (statement, naming, opening, conclusion):
         found = rule(shown, words) if found is None else found
     return None if found is None or found == NO_OPTION else found
@@ -121,12 +130,18 @@ def field(text: str, options: Sequence[str]) -> int | None:
 
     None where that field is empty. A lone word that is broken off names no option, since it might have gone on.
     """
-    values = FIELD.findall(text)
-    if not values or not values[-1][0].strip():
+    *_, last = [None, *FIELD.finditer(text)]
+    if not last:
         return None
-    value, closed = values[-1]
+    if last["several"] is not None:
+        value, closed = last["several"].strip().strip("\"'"), "]"
+    else:
+        value = next(found for found in (last["value"], last["quoted"], last["letter"]) if found is not None)
+        closed = last["closed"] or last["ended"] or last["letter"]
+    if not value.strip():
+        return None
     whole = closed or re.match(r"\s*\(?[A-Za-z][).:]+ ", value)
-    named = beginning(plain(value), options) if whole else None
+    named = beginning(plain(unwrapped(value)), options) if whole else None
     return NO_OPTION if named is None else named
 
 
@@ -138,7 +153,8 @@ def statement(text: str, options: Sequence[str]) -> int | None:
     found = None
     for match in STATEMENT.finditer(text):
         before, after = sentences(text[: match.start()])[-1], text[match.end() :]
-        listing = ":" in match[0] and len(marks(after, options)) > 1
+        own = past_own(after, options)
+        listing = ":" in match[0] and len(marks(after if own is None else own, options)) > (own is None)
         doubted = DOUBT.search(CLAUSE.split(before)[-1])
         if not CONDITION.search(before) and not listing and not doubted:
             named = NO_OPTION if after.startswith("either ") else beginning(after, options)
@@ -147,11 +163,29 @@ def statement(text: str, options: Sequence[str]) -> int | None:
 
 
 def naming(text: str, options: Sequence[str]) -> int | None:
-    """The only letter that is called the answer."""
-    letters = {letter for part in sentences(text) if not DENIAL.search(part) for letter in NAMING.findall(part)}
-    if not letters:
+    """The only option, by letter or words, that is called the answer."""
+    named = set[int]()
+    for part in sentences(text):
+        if (verb := NAMING.search(part)) and not CONDITION.search(part):
+            subject, (following, *_) = part[: verb.start()], CLAUSE.split(part[verb.end() :])
+            if DENIAL.search(subject + following):
+                continue
+            pieces = (subject, NAMED_BY.sub("", subject))
+            found = next((place for piece in pieces if (place := called(piece, options)) is not None), None)
+            named |= set() if found is None else {found}
+    if not named:
         return None
-    return place_of(letters.pop(), options) if len(letters) == 1 else NO_OPTION
+    return named.pop() if len(named) == 1 else NO_OPTION
+
+
+def called(subject: str, options: Sequence[str]) -> int | None:
+    """The option that the subject of a sentence is, all of it."""
+    letter = LETTER.match(subject)
+    rest = subject[letter.end() :].strip(" ()") if letter else ""
+    if letter and not rest:
+        return place_of(letter[1], options)
+    known = comparable(subject) in options or letters_of(subject) or comparable(rest) in options
+    return beginning(subject, options) if known else None
 
 
 def opening(text: str, options: Sequence[str]) -> int | None:
@@ -225,6 +259,17 @@ def letters_of(text: str) -> set[str]:
     return set(re.findall(r"\b[A-Z]\b", text.upper())) if LETTERS_ONLY.fullmatch(text) else set()
 
 
+def past_own(text: str, options: Sequence[str]) -> str | None:
+    """What follows a letter and its own option, as `B. elm`.
+
+    None where the text does not begin so.
+    """
+    letter = LETTER.match(text)
+    place = place_of(letter[1], options) if letter else NO_OPTION
+    rest = text[letter.end() :].lstrip(" ") if letter else ""
+    return rest[len(options[place]) :] if place != NO_OPTION and spells(rest, options[place]) else None
+
+
 def place_of(letter: str, options: Sequence[str]) -> int:
     """The place of a letter among the options."""
     place = LETTERS.index(letter.upper())
@@ -293,7 +338,12 @@ def beginning(text: str, options: Sequence[str]) -> int | None:
     if letters_of(first):
         alike = [index for index, option in enumerate(options) if letters_of(option) == letters_of(first)]
         return alike[0] if len(alike) == 1 else NO_OPTION
-    headed = [index for index, option in enumerate(options) if after_option(text, option) is not None]
+    further = text[letter.end() :] if letter and letter[2] else ""
+    headed = [
+        index
+        for index, option in enumerate(options)
+        if after_option(text, option) is not None and not (len(option) == 1 and further)  # `C. D` is C, be C an option
+    ]
     if headed:
         index = max(headed, key=lambda index: len(options[index]))
         rest = sentences(text[len(options[index]) :])[0]
@@ -310,8 +360,8 @@ def lettered(letter: "re.Match[str]", rest: str, options: Sequence[str]) -> int 
     `rest` may spell that option out or give reasons for it.
     """
     place = place_of(letter[1], options)
-    rest = rest.strip(" (")
     own = options[place] if place != NO_OPTION else ""
+    rest = rest.strip() if own and spells(rest.strip(), own) else rest.strip(" (")
     if own and spells(rest, own):
         following = sentences(rest[len(own) :])[0]
         several = JOINED.match(following) and joins_another(following, options, place)
