@@ -331,7 +331,7 @@ def beginning(text: str, options: Sequence[str]) -> int | None:
             return same[0] if len(same) == 1 else place
         return place if same == [place] else NO_OPTION
     if same:
-        return same[0] if len(same) == 1 else NO_OPTION
+        return same[0] if len({options[index] for index in same}) == 1 else NO_OPTION
     if whole := WHOLE.match(words):
         alike = [index for index, option in enumerate(options) if (m := WHOLE.fullmatch(option)) and m[1] == whole[1]]
         return alike[0] if len(alike) == 1 else NO_OPTION

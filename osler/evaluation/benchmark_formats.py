@@ -1,14 +1,19 @@
 """Benchmark items in one schema, from the formats that benchmarks come in.
 
 MedMCQA's `cop` counts from 1: in its dev split it is 1 to 4, and in all 1,056 explanations that begin with the letter
-of the answer ("Ans. is 'c' ...") the letter is option number `cop`. (The copy on the Hugging Face Hub counts from 0.)
+of the answer ("Ans. is 'c' ...") the letter is option number `cop`. The copy on the Hugging Face Hub counts from 0: a file
+tells which it is by an answer 4 or 0, and one that has neither, or both, is refused.
 PubMedQA's official test half are the ids in test_ground_truth.json; the other 500 are for development.
 MedQA's files are phrases_no_exclude_<train, dev or test>.jsonl of the release with four options; train and dev are
 development, and an id is <split>-<row>, rows from 0.
+In a folder of jsonl, files called train, dev or val are development and those called test are tested on, unless a row
+says its split; of MedMCQA, whose test answers are secret, dev is tested on.
 MMLU's dev and val files are development; an id is <subject>-<row> in test, <subject>-dev-<row> and <subject>-val-<row>
 elsewhere, rows from 0, as MIRAGE counts them.
 """
 
+import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -54,43 +59,81 @@ def _field(row: Mapping[str, Any], name: str, kind: type, where: str) -> Any:
     return value
 
 
-def jsonl_item(row: Mapping[str, Any], where: str) -> RawItem:
+def split_named(name: str) -> str | None:
+    """The split that a file's name tells, test or dev; None where it tells none."""
+    words = set(re.findall("[a-z]+", name.split("/")[-1].split(".")[0].lower()))
+    told = {
+        "test" if word == "test" else "dev"
+        for word in words & {"train", "training", "dev", "val", "validation", "test"}
+    }
+    return told.pop() if len(told) == 1 else None
+
+
+def _option(option: Any, number: int, where: str) -> str:
+    """One option as text: a text, or a number that is finite."""
+    if isinstance(option, str) or (type(option) in (int, float) and math.isfinite(option)):
+        return str(option)
+    raise BuildError(f"{where}: option {number} is {option!r}, not a text or a number; correct the row")
+
+
+def jsonl_item(row: Mapping[str, Any], where: str, split: str = "test") -> RawItem:
     """An item from the fields of a jsonl row.
 
-    Needed are id, question, options and answer (an index). Optional are context, group and split, which is `test` by
-    default.
+    Needed are id, question, options and answer (an index). Optional are context, group and split.
+
+    Args:
+        split: of a row that says none.
     """
     item_id = row.get("id")
     if not isinstance(item_id, str | int) or isinstance(item_id, bool):
         raise BuildError(f"{where}: 'id' is {item_id!r}, not a text or a number; correct the row")
-    group, split = row.get("group"), row.get("split")
+    group, own_split = row.get("group"), row.get("split")
     return RawItem(
         where=where,
         id=str(item_id),
         group=str(item_id) if group is None else str(group),
-        split="test" if split is None else str(split),
+        split=split if own_split is None else str(own_split),
         question=_field(row, "question", str, where),
         context="" if row.get("context") is None else _field(row, "context", str, where),
-        options=[str(option) for option in _field(row, "options", list, where)],
+        options=[_option(option, number, where) for number, option in enumerate(_field(row, "options", list, where))],
         answer=_field(row, "answer", int, where),
     )
 
 
-def medmcqa_item(row: Mapping[str, Any], where: str) -> RawItem:
-    """An item of MedMCQA's dev split.
+def first_number(rows: Iterable[tuple[Mapping[str, Any], str]], path: str) -> int:
+    """What MedMCQA's first option is called by `cop`: 0 or 1.
 
-    That is the split with public answers, and so the one that is tested on.
+    Raises:
+        BuildError: an answer is no number, or none tells.
+    """
+    answers = {_field(row, "cop", int, where) for row, where in rows}
+    if {0, 4} <= answers or not answers & {0, 4}:
+        has = "both 0 and 4" if answers & {0, 4} else "neither 0 nor 4"
+        raise BuildError(
+            f"{path}: `cop` has {has}, so that it tells not whether answers count from 0 or 1; take whole files of one release"
+        )
+    return 0 if 0 in answers else 1
+
+
+def medmcqa_item(row: Mapping[str, Any], where: str, split: str, first: int) -> RawItem:
+    """An item of MedMCQA.
+
+    Args:
+        row: id, question, opa to opd and cop.
+        where: file and row.
+        split: test or dev.
+        first: number of the first option.
     """
     item_id = _field(row, "id", str, where)
     return RawItem(
         where=where,
         id=item_id,
         group=item_id,
-        split="test",
+        split=split,
         question=_field(row, "question", str, where),
         context="",
         options=[_field(row, name, str, where) for name in ("opa", "opb", "opc", "opd")],
-        answer=_field(row, "cop", int, where) - 1,
+        answer=_field(row, "cop", int, where) - first,
     )
 
 
@@ -109,7 +152,7 @@ def medqa_item(row: Mapping[str, Any], split: str, number: int, where: str) -> R
     if sorted(options) != list(LETTERS):
         raise BuildError(f"{where}: 'options' has {', '.join(sorted(options))}, not A to D; take the release with four")
     letter, answer = _field(row, "answer_idx", str, where), _field(row, "answer", str, where)
-    if options.get(letter) != answer:
+    if str(options.get(letter)).split() != answer.split():
         raise BuildError(f"{where}: 'answer_idx' is {letter!r}, but 'answer' is {answer!r}; correct the row")
     item_id = f"{split}-{number}"
     return RawItem(
@@ -139,7 +182,9 @@ def pubmedqa_item(pmid: str, row: Mapping[str, Any], is_test: bool, where: str) 
         group=pmid,
         split="test" if is_test else "dev",
         question=_field(row, "QUESTION", str, where),
-        context="\n".join(str(part) for part in _field(row, "CONTEXTS", list, where)),
+        context="\n".join(
+            _option(part, number, where) for number, part in enumerate(_field(row, "CONTEXTS", list, where))
+        ),
         options=options,
         answer=options.index(decision),
     )
@@ -155,7 +200,7 @@ def mmlu_item(values: list[str], subject: str, split: str, row: int, where: str)
         row: from 0.
         where: file and row.
     """
-    if len(values) != 6 or values[5] not in LETTERS or not values[5]:
+    if len(values) != 6 or values[5].strip() not in tuple(LETTERS):
         raise BuildError(f"{where}: not question, 4 options and a letter A to D, but {values!r}; correct the row")
     item_id = f"{subject}-{row}" if split == "test" else f"{subject}-{split}-{row}"
     return RawItem(
@@ -166,7 +211,7 @@ def mmlu_item(values: list[str], subject: str, split: str, row: int, where: str)
         question=values[0],
         context="",
         options=values[1:5],
-        answer=LETTERS.index(values[5]),
+        answer=LETTERS.index(values[5].strip()),
     )
 
 
@@ -206,4 +251,7 @@ def items_frame(items: Iterable[RawItem], benchmark: str) -> pl.DataFrame:
         rows.append({name: row[name] for name in SCHEMA})
     if not rows:
         raise BuildError(f"benchmark {benchmark}: no items; correct `path`")
+    if not any(row["split"] == "test" for row in rows):
+        told = "all are of splits train, dev or val, by the names of their files or by `split`"
+        raise BuildError(f"benchmark {benchmark}: no item to test on; {told}; add those of test")
     return pl.DataFrame(rows, schema=SCHEMA)

@@ -1,9 +1,10 @@
 """Section `benchmark`, and the items in a benchmark's files."""
 
+import codecs
 import csv
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import orjson
 from pydantic import Field
@@ -11,11 +12,13 @@ from pydantic import Field
 from osler.build.section import BuildError, RelativePath, Section
 from osler.evaluation.benchmark_formats import (
     RawItem,
+    first_number,
     jsonl_item,
     medmcqa_item,
     medqa_item,
     mmlu_item,
     pubmedqa_item,
+    split_named,
 )
 from osler.ingest.archives import REFUSED, RawFile, open_binary
 from osler.ingest.records import files_of_format
@@ -40,15 +43,36 @@ def _files(path: Path, form: str) -> Iterator[RawFile]:
 
 def _json_objects(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
     for file in _files(path, "jsonl"):
-        with open_binary(file.path) as stream:
-            for number, line in enumerate(stream, 1):
-                if line.strip():
-                    yield _json_object(line, f"{file.name}#{number}"), f"{path}: {file.name}#{number}"
+        yield from _json_rows(file, path)
+
+
+def _json_rows(file: RawFile, path: Path) -> Iterator[tuple[dict[str, Any], str]]:
+    with open_binary(file.path) as stream:
+        for number, line in enumerate(stream, 1):
+            if line.strip():
+                yield _json_object(line, f"{file.name}#{number}"), f"{path}: {file.name}#{number}"
+
+
+def _jsonl_items(path: Path) -> Iterator[RawItem]:
+    files = list(_files(path, "jsonl"))
+    told = {file.name: split_named(file.name) for file in files} if path.is_dir() else {}
+    for file in files:
+        split = told.get(file.name) or "test"
+        yield from (jsonl_item(row, where, split) for row, where in _json_rows(file, path))
+
+
+def _medmcqa_items(path: Path) -> Iterator[RawItem]:
+    files = [file for file in _files(path, "jsonl") if not path.is_dir() or split_named(file.name) != "test"]
+    trained = [file.name for file in files if "train" in file.name.lower()]
+    for file in files:
+        first = first_number(_json_rows(file, path), f"{path}: {file.name}")
+        split = "dev" if file.name in trained and len(files) > 1 else "test"
+        yield from (medmcqa_item(row, where, split, first) for row, where in _json_rows(file, path))
 
 
 def _json_object(text: bytes, where: str) -> dict[str, Any]:
     try:
-        value = orjson.loads(text)
+        value = orjson.loads(text.removeprefix(codecs.BOM_UTF8))
     except orjson.JSONDecodeError as error:
         raise BuildError(f"{where}: no JSON: {error}; correct the row") from None
     if not isinstance(value, dict):
@@ -89,9 +113,17 @@ def _mmlu_items(folder: Path) -> Iterator[RawItem]:
         for file in _files(folder / split, "csv"):
             subject = file.name.split(".")[0].removesuffix(f"_{split}")
             with open_binary(file.path) as stream:
-                rows = csv.reader((line.decode() for line in stream), strict=True)
-                for number, values in enumerate(rows):
+                for number, values in enumerate(_csv_rows(stream, str(file.path))):
                     yield mmlu_item(values, subject, split, number, f"{file.path}#{number + 1}")
+
+
+def _csv_rows(stream: BinaryIO, path: str) -> Iterator[list[str]]:
+    lines = (line.removeprefix(codecs.BOM_UTF8) if number == 0 else line for number, line in enumerate(stream))
+    rows = csv.reader((line.decode() for line in lines), strict=True)
+    try:
+        yield from rows
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise BuildError(f"{path}: line {rows.line_num}: {error}; correct the file") from None
 
 
 def read_items(path: Path, benchmark: Benchmark) -> Iterator[RawItem]:
@@ -101,9 +133,9 @@ def read_items(path: Path, benchmark: Benchmark) -> Iterator[RawItem]:
     """
     match benchmark.format:
         case "jsonl":
-            yield from (jsonl_item(row, where) for row, where in _json_objects(path))
+            yield from _jsonl_items(path)
         case "medmcqa":
-            yield from (medmcqa_item(row, where) for row, where in _json_objects(path))
+            yield from _medmcqa_items(path)
         case "medqa":
             yield from _medqa_items(path)
         case "pubmedqa":

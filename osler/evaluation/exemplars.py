@@ -127,7 +127,9 @@ def exemplar_rows(
     else:
         columns |= {
             "chain": [answer.texts[0] for answer in answers],
-            "reached_gold": [answer.choice == item.answer for item, answer in zip(pool, answers, strict=True)],
+            "reached_gold": [
+                item.read(answer.choice) == item.answer for item, answer in zip(pool, answers, strict=True)
+            ],
             "prompt_tokens": [answer.prompt_tokens for answer in answers],
             "generated_tokens": [answer.generated_tokens for answer in answers],
             "truncated": [answer.truncated for answer in answers],

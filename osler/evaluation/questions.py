@@ -53,6 +53,14 @@ class Item:
     options: tuple[str, ...]
     answer: int
 
+    def read(self, choice: int | None) -> int | None:
+        """`choice`, or the answer where its option has the same text.
+
+        MedMCQA lists some options twice; to name the other one is no error.
+        """
+        same = choice is not None and self.options[choice].split() == self.options[self.answer].split()
+        return self.answer if same else choice
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -161,9 +169,9 @@ def predictions(
         (
             *(item.item_id, item.benchmark, item.group, protocol, seed, draw),
             *(
-                answer.choice,
+                item.read(answer.choice),
                 item.answer,
-                answer.choice == item.answer,
+                item.read(answer.choice) == item.answer,
                 [round(score, SCORE_DIGITS) for score in answer.scores],
             ),
             *(answer.prompt_tokens, answer.generated_tokens, answer.truncated, list(answer.texts)),

@@ -61,6 +61,8 @@ def draft(record: Record, origin: str, name: str, source: Source, templates: lis
         if not value.strip():
             return Fault("missing_field", f"'{field}' is empty")
     date = None if source.date_field is None else scalar(record, source.date_field)
+    if isinstance(date, Fault) and date.reason != "missing_field":
+        return date
     return Draft(f"{name}/{row_id}", origin, str(row_license), date if isinstance(date, str) else None, turns)
 
 

@@ -9,17 +9,18 @@ jsonl 456 MB/s, csv 111, parquet 381.
 
 import csv
 import io
+import json
 import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import orjson
 import polars as pl
 
 from osler.ingest.archives import whole
-from osler.ingest.faults import Fault, Rows, Unreadable
+from osler.ingest.faults import Fault, Record, Rows, Unreadable
 
 LINE_BYTES = 1 << 28  # of a line of jsonl, and of a record of csv
 WHOLE_BYTES = 1 << 30  # of a file that is read as a whole
@@ -70,9 +71,25 @@ def jsonl_rows(stream: BinaryIO) -> Rows:
             yield row, _undecodable(line) or Fault("malformed_row", f"no JSON: {error}")
             continue
         if isinstance(record, dict):
-            yield row, record
+            yield row, _exact(record, line)
         else:
             yield row, Fault("malformed_row", f"a {type(record).__name__}, not a JSON object")
+
+
+def _exact(record: dict[str, Any], text: bytes) -> Record | Fault:
+    """The record of `text` with all digits of its integers.
+
+    orjson makes floats of those beyond 64 bits. Inside nested values they stay so, and are a fault where they are used.
+    """
+    if float not in map(type, record.values()) or not any(
+        type(one) is float and abs(one) >= 2.0**53 for one in record.values()
+    ):
+        return record
+    try:
+        whole_numbers: Record = json.loads(text)
+    except ValueError as error:  # more than 4,300 digits
+        return Fault("malformed_row", f"no JSON: {error}")
+    return whole_numbers
 
 
 def json_rows(stream: BinaryIO, id_field: str | None) -> Rows:

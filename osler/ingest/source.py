@@ -1,8 +1,11 @@
 """Section `source`: where files lie, and how a record becomes text."""
 
+import math
 import re
 import string
 from collections.abc import Mapping
+from datetime import date, datetime, time
+from decimal import Decimal
 from typing import Any, Literal, Protocol, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -68,14 +71,27 @@ class Template:
         return "".join(pieces)
 
 
+LARGEST_EXACT_FLOAT = 2.0**53  # beyond it two integers can be one float
+
+
 def scalar(record: Record, field: str) -> str | Fault:
-    """A field of `record` as text (numbers and booleans through `str`)."""
+    """A field of `record` as text, or why it has none.
+
+    Truth values as JSON has them, dates and times as ISO 8601 has them, with a blank in place of the T; a day without an
+    hour is its date. NaN is no value. A float that may be a rounded integer, such as an id of 23 digits, is a fault.
+    """
     value = value_of(record, field)
-    if value is None:
-        return Fault("missing_field", f"no value for '{field}'")
     if isinstance(value, str):
         return value
-    if isinstance(value, int | float):
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return Fault("missing_field", f"no value for '{field}'")
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and (abs(value) >= LARGEST_EXACT_FLOAT):
+        return Fault("malformed_row", f"'{field}' is {value}, more digits than a number keeps; write it as a text")
+    if isinstance(value, datetime):
+        return str(value.date()) if value.time() == time() and value.tzinfo is None else value.isoformat(" ")
+    if isinstance(value, int | float | Decimal | date | time):
         return str(value)
     return Fault("malformed_row", f"'{field}' is a {type(value).__name__}, not a text or a number")
 

@@ -47,6 +47,9 @@ def test_jsonl_items_and_their_defaults(tmp_path: Path) -> None:
         ({"id": "q2", "question": None}, "'question' is None"),
         ({"id": "q2", "options": ["only"], "answer": 0}, "1 options, at least 2"),
         ({"id": "q2", "options": ["a", ""]}, "an option is empty"),
+        ({"id": "q2", "options": [{"text": "a"}, "b"]}, "option 0 is {'text': 'a'}, not a text"),
+        ({"id": "q2", "options": ["a", None]}, "option 1 is None"),
+        ({"id": "q2", "options": ["a", True]}, "option 1 is True"),
         ({"id": "q2", "answer": 2}, "answer 2 is none of 2 options"),
         ({"id": "q2", "answer": -1}, "answer -1 is none of 2 options"),
         ({"id": "q2", "answer": "b"}, "'answer' is 'b'"),
@@ -69,13 +72,51 @@ def test_unreadable_rows_and_empty_files_are_errors(tmp_path: Path) -> None:
         items(jsonl(tmp_path, []), "jsonl")
 
 
-def test_medmcqa_counts_options_from_one(tmp_path: Path) -> None:
-    """`cop` 1 is opa, index 0; there is no option 0."""
-    row = {"id": "m", "question": "Q?", "cop": 1, "opa": "a", "opb": "b", "opc": "c", "opd": "d", "exp": None}
-    found = items(jsonl(tmp_path, [row]), "medmcqa")
-    assert found.select("options", "answer", "split").rows() == [(["a", "b", "c", "d"], 0, "test")]
-    with pytest.raises(BuildError, match="answer -1 is none of 4"):
-        items(jsonl(tmp_path, [row | {"cop": 0}]), "medmcqa")
+MEDMCQA: dict[str, Any] = {"question": "Q?", "opa": "a", "opb": "b", "opc": "c", "opd": "d", "exp": None}
+
+
+def medmcqa(folder: Path, answers: list[int], name: str = "dev.jsonl") -> Path:
+    """A file with these answers, and its folder."""
+    folder.mkdir(exist_ok=True)
+    jsonl(folder, [MEDMCQA | {"id": f"{name}-{row}", "cop": answer} for row, answer in enumerate(answers)], name)
+    return folder
+
+
+@pytest.mark.parametrize(("answers", "places"), [([1, 4, 2], [0, 3, 1]), ([0, 3, 1], [0, 3, 1]), ([3, 0], [3, 0])])
+def test_medmcqa_counts_options_from_one_or_from_zero(tmp_path: Path, answers: list[int], places: list[int]) -> None:
+    """The release has 1 to 4, the Hub's copy 0 to 3: an answer 0 or 4 tells."""
+    found = items(medmcqa(tmp_path / "m", answers), "medmcqa")
+    assert found["answer"].to_list() == places
+    assert found["options"][0].to_list() == ["a", "b", "c", "d"]
+
+
+@pytest.mark.parametrize(
+    ("answers", "has"), [([0, 4], "both 0 and 4"), ([1, 2, 3], "neither 0 nor 4"), ([2], "neither 0 nor 4")]
+)
+def test_medmcqa_answers_that_could_count_from_either_are_refused(tmp_path: Path, answers: list[int], has: str) -> None:
+    """A guess would shift every answer by one."""
+    with pytest.raises(BuildError, match=rf"dev\.jsonl: `cop` has {has}"):
+        items(medmcqa(tmp_path / "m", answers), "medmcqa")
+
+
+def test_files_of_a_folder_are_of_the_split_that_their_names_tell(tmp_path: Path) -> None:
+    """Of jsonl train and dev are development, unless a row says its split; MedMCQA is tested on dev."""
+    for name in ("train", "quiz_dev", "test", "more"):
+        jsonl(tmp_path, [ITEM | {"id": name}, ITEM | {"id": f"{name}2", "split": "test"}], f"{name}.jsonl")
+    found = dict(items(tmp_path, "jsonl").select("item_id", "split").rows())
+    assert {name.removeprefix("quiz/") for name, split in found.items() if split == "dev"} == {"train", "quiz_dev"}
+    assert len(found) == 8
+    folder = medmcqa(tmp_path / "m", [1, 4], "train.jsonl")
+    found = dict(items(medmcqa(folder, [0, 3], "dev.jsonl"), "medmcqa").select("item_id", "split").rows())
+    assert [split for name, split in sorted(found.items())] == ["test", "test", "dev", "dev"]
+
+
+def test_a_folder_without_test_items_is_refused(tmp_path: Path) -> None:
+    """Nothing would be measured."""
+    for name in ("train", "val"):
+        jsonl(tmp_path, [ITEM | {"id": name}], f"{name}.jsonl")
+    with pytest.raises(BuildError, match="no item to test on"):
+        items(tmp_path, "jsonl")
 
 
 def pubmedqa(folder: Path, test: dict[str, str]) -> Path:
@@ -126,7 +167,23 @@ def test_mmlu_dev_and_val_are_development(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("row", ["T?,a,b,c,C", "T?,a,b,c,d,E", "T?,a,b,c,d,"])
+def test_a_byte_order_mark_is_no_part_of_a_question(tmp_path: Path) -> None:
+    """Of MMLU's csv and of jsonl; white space around a letter is none of it."""
+    folder = mmlu(tmp_path, "\ufeffT?,a,b,c,d, C ")
+    assert items(folder, "mmlu").select("question", "answer").rows()[-1] == ("T?", 2)
+    (tmp_path / "a.jsonl").write_bytes(b"\xef\xbb\xbf" + json.dumps(ITEM).encode())
+    assert items(tmp_path / "a.jsonl", "jsonl")["question"].to_list() == ["Which?"]
+
+
+def test_bytes_that_are_no_utf8_name_their_line(tmp_path: Path) -> None:
+    """No traceback."""
+    folder = mmlu(tmp_path, "T?,a,b,c,d,C")
+    (folder / "test" / "anatomy_test.csv").write_bytes(b"T?,a,b,c,d,C\nT\xff?,a,b,c,d,C\n")
+    with pytest.raises(BuildError, match=r"anatomy_test\.csv: line 1: .*codec can't decode"):
+        items(folder, "mmlu")
+
+
+@pytest.mark.parametrize("row", ["T?,a,b,c,d,CD", "T?,a,b,c,d,c", "T?,a,b,c,C", "T?,a,b,c,d,E", "T?,a,b,c,d,"])
 def test_a_bad_mmlu_row_is_an_error(tmp_path: Path, row: str) -> None:
     """A column too few shifts the letter, and E is no option of four."""
     with pytest.raises(BuildError, match=r"anatomy_test\.csv#1: not question, 4 options and a letter"):

@@ -4,7 +4,7 @@ from dataclasses import asdict, replace
 
 import numpy as np
 
-from osler.evaluation.questions import Answer, averaged, in_item_order, limited, voted
+from osler.evaluation.questions import Answer, averaged, in_item_order, limited, predictions, voted
 from tests.evaluation.test_strategies import item
 
 
@@ -31,3 +31,12 @@ def test_a_limit_is_nested_and_blind_to_other_benchmarks() -> None:
     assert [one for one in limited([*items, *(item(n, benchmark="c") for n in range(9))], 10, 1) if one in items] == ten
     assert limited(items, 10, 2) != ten
     assert limited(items, None, 1) == items
+
+
+def test_an_option_listed_twice_is_one_answer() -> None:
+    """To choose the other one of the same text is right, as if the answer were chosen; another option is not."""
+    twins = replace(item(1), options=("fever", "rash", "cough", "rash "), answer=3)
+    answers = [Answer(choice, (0.0,) * 4, 1, 0, False) for choice in (0, 1, 3, None)]
+    found = predictions([twins] * 4, answers, "letter", 1)
+    assert found["correct"].to_list() == [False, True, True, False]
+    assert found["prediction"].to_list() == [0, 3, 3, None]
