@@ -17,7 +17,8 @@ from osler.privacy.keys import secret
 from osler.privacy.pseudonyms import private_origin
 
 BATCH_BYTES = 1 << 24  # of text that is cleaned at a time
-HARMLESS = ("duplicate_id", "empty", "link", "phi", "too_long", *SKIPPED)  # their details hold no text of the source
+# Their details hold no text of the source.
+HARMLESS = ("begins_with_assistant", "duplicate_id", "empty", "link", "phi", "too_long", "tool_message", *SKIPPED)
 HIDDEN = "not shown, since the source has a section `phi`"
 PART_BYTES = 1 << 28  # of text in one parquet file, before cleaning
 

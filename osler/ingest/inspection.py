@@ -17,7 +17,8 @@ from osler.build.section import BuildError
 from osler.ingest.archives import ARCHIVES, RawFile, is_archive, raw_files
 from osler.ingest.faults import Fault, Record
 from osler.ingest.records import READ_ERRORS, SUFFIXES, FileRecords, suffixes
-from osler.ingest.source import FIELDS, ROLES
+from osler.ingest.messages import role_of
+from osler.ingest.source import FIELDS
 
 ROWS = 20  # looked at in each source
 FORMATS = (
@@ -178,7 +179,7 @@ def _is_conversation(value: Any) -> bool:
     return (
         isinstance(value, list)
         and bool(value)
-        and all(isinstance(turn, dict) and str(turn.get("role", turn.get("from"))) in ROLES for turn in value)
+        and all(isinstance(turn, dict) and role_of(turn) is not None for turn in value)
     )
 
 

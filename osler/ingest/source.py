@@ -13,6 +13,7 @@ from pydantic import Field, field_validator, model_validator
 from osler.build.section import RelativePath, Section
 from osler.corpus.documents import Collection
 from osler.ingest.faults import Fault, Record
+from osler.ingest.messages import message_turns
 from osler.privacy.screening import Phi
 
 FIELDS = {  # of the formats that have no others
@@ -20,8 +21,6 @@ FIELDS = {  # of the formats that have no others
     "pubmed": ("title", "abstract", "pmid", "doi", "journal", "date"),
     "html": ("title", "text"),
 }
-# Who speaks, in the names of the message lists in use (OpenAI's and ShareGPT's).
-ROLES = {"user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant", "system": "system"}
 
 
 class Template:
@@ -94,34 +93,6 @@ def scalar(record: Record, field: str) -> str | Fault:
     if isinstance(value, int | float | Decimal | date | time):
         return str(value)
     return Fault("malformed_row", f"'{field}' is a {type(value).__name__}, not a text or a number")
-
-
-def message_turns(record: Record, field: str) -> list[tuple[str, str]] | Fault:
-    """The conversation in a list of messages, as (role, content).
-
-    User and assistant in turns, the user first.
-
-    A message is {role, content} or {from, value}. What a system message says goes before the first user's words, after
-    which a blank line stands, as Mistral's own template has it.
-    """
-    messages = value_of(record, field)
-    if messages is None:
-        return Fault("missing_field", f"no value for '{field}'")
-    if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
-        return Fault("malformed_row", f"'{field}' is no list of messages")
-    system, turns = "", list[tuple[str, str]]()
-    for number, message in enumerate(messages):
-        role = ROLES.get(str(message.get("role", message.get("from"))))
-        content = message.get("content", message.get("value"))
-        if role is None or not isinstance(content, str):
-            return Fault("malformed_row", f"message {number} of '{field}' has no role or no text that can be used")
-        if role == "system" and not turns:
-            system += f"{content}\n\n"
-        elif role != ("assistant" if len(turns) % 2 else "user"):
-            return Fault("malformed_row", f"message {number} of '{field}' is not the user's or the assistant's in turn")
-        else:
-            turns.append((role, content if turns else system + content))
-    return turns if len(turns) > 1 else Fault("malformed_row", f"'{field}' has no answer to learn")
 
 
 class Layout(Protocol):
@@ -281,7 +252,7 @@ def contents(record: Record, source: Source, templates: list[Template]) -> list[
         Or why there is no document: a field, or the length of all contents together.
     """
     if source.turns_field is not None:
-        turns = message_turns(record, source.turns_field)
+        turns = message_turns(value_of(record, source.turns_field), source.turns_field)
     else:
         turns = []
         roles = [""] if source.turns is None else [turn.role for turn in source.turns]

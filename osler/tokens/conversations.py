@@ -1,6 +1,6 @@
 """Conversations as token ids, and which of them are learned.
 
-Those of the assistant, and the end mark after them.
+Those of the assistant, and the end mark after them; but for answers that are context alone.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,14 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from osler.build.section import BuildError
+from osler.ingest.messages import CONTEXT
 
 Turn = Mapping[str, str]
 
 
 def rendered(tokenizer: Any, turns: Sequence[Turn]) -> tuple[str, list[tuple[int, int]]]:
-    """The conversation by the chat template, and the assistant's character spans.
+    """The conversation by the chat template, and the character spans to learn.
 
-    A span begins where the template asked for the answer ends, and takes what the template writes after the words (its end
+    Those are the assistant's, but for its turns of the role CONTEXT. A span begins where the template asked for the answer ends, and takes what the template writes after the words (its end
     mark), since that is what the model must learn to write. Text that spells a special token loses it, so that no user can
     end a turn.
 
@@ -31,7 +32,7 @@ def rendered(tokenizer: Any, turns: Sequence[Turn]) -> tuple[str, list[tuple[int
         content = turn["content"]
         for token in special:
             content = content.replace(token, "")
-        cleaned.append({"role": turn["role"], "content": content})
+        cleaned.append({"role": "assistant" if turn["role"] == CONTEXT else turn["role"], "content": content})
     spans: list[tuple[int, int]] = []
     text = ""
     for count, turn in enumerate(cleaned, start=1):
@@ -50,7 +51,8 @@ def rendered(tokenizer: Any, turns: Sequence[Turn]) -> tuple[str, list[tuple[int
                     "params.yaml: chat_template: no end mark, such as {{ eos_token }}, after an answer; the model"
                     " would not learn to stop"
                 )
-            spans.append((len(before), len(text)))
+            if turns[count - 1]["role"] != CONTEXT:
+                spans.append((len(before), len(text)))
     return text, spans
 
 

@@ -31,7 +31,7 @@ def test_a_field_is_there_though_it_is_null(field: str, present: bool) -> None:
 def test_a_template_takes_names_as_they_are(text: str) -> None:
     """A dot is part of a column's name, and reaches into nothing."""
     record = {"a": 1, "a.b": "dotted", "c": True}
-    assert Template(text).rendered(record) == {"{a.b}x{c}": "dottedxTrue", "{a}{a}": "11", "{{{a}}}": "{1}"}[text]
+    assert Template(text).rendered(record) == {"{a.b}x{c}": "dottedxtrue", "{a}{a}": "11", "{{{a}}}": "{1}"}[text]
 
 
 def test_a_name_with_dots_reaches_into_what_is_nested() -> None:

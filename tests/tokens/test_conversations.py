@@ -3,6 +3,7 @@
 import pytest
 
 from osler.build.section import BuildError
+from osler.ingest.messages import CONTEXT
 from osler.tokens.conversations import rendered, tokenized
 from tests.support.tiny import tiny_tokenizer
 
@@ -17,6 +18,8 @@ AGAIN = {"role": "assistant", "content": "once"}
     [
         ([ASK, TELL], [" fern tea</s>"]),
         ([ASK, TELL, MORE, AGAIN], [" fern tea</s>", " once</s>"]),
+        ([ASK, TELL | {"role": CONTEXT}, MORE, AGAIN], [" once</s>"]),
+        ([ASK, TELL, MORE, AGAIN | {"role": CONTEXT}], [" fern tea</s>"]),
         ([ASK], []),
     ],
 )
@@ -27,7 +30,8 @@ def test_the_answers_and_their_end_marks_are_learned(turns: list[dict[str, str]]
     assert ids[0] == tokenizer.bos_token_id
     assert not mask[0]
     assert tokenizer.decode(ids[mask]) == "".join(learned)
-    assert tokenizer.decode(ids[1:]) == tokenizer.apply_chat_template(turns, tokenize=False)
+    spoken = [turn | {"role": "user" if turn["role"] == "user" else "assistant"} for turn in turns]
+    assert tokenizer.decode(ids[1:]) == tokenizer.apply_chat_template(spoken, tokenize=False)
 
 
 def test_nobody_can_end_a_turn_from_within() -> None:

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from osler.build.section import BuildError
-from osler.ingest.source import message_turns
+from osler.ingest.messages import message_turns
 from osler.tokens.conversations import rendered, tokenized
 from osler.tokens.shards import PackedRows
 from stages import instruct
@@ -53,7 +53,7 @@ def turns(messages: list[tuple[str, str]]) -> list[dict[str, str]]:
 
     It puts a system message before the first question.
     """
-    found = message_turns({"m": [{"role": role, "content": content} for content, role in messages]}, "m")
+    found = message_turns([{"role": role, "content": content} for content, role in messages], "m")
     assert isinstance(found, list)
     return [{"role": role, "content": content} for role, content in found]
 
