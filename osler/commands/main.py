@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -138,19 +138,35 @@ def plan(
 
 
 @app.command()
-def show() -> None:
-    """What the last build found.
+def show(
+    what: Annotated[
+        Literal["summary", "rows"],
+        typer.Argument(help="summary: accuracies with intervals, claims, and where the report lies; rows: of SOURCE"),
+    ] = "summary",
+    source: Annotated[
+        str | None, typer.Argument(help="with rows: a source, whose packed rows are shown", show_default=False)
+    ] = None,
+    count: Annotated[int, typer.Option(min=1, help="with rows: how many documents")] = 3,
+) -> None:
+    """What the last build found, or rows that models train on.
 
-    Accuracies with intervals, claims, and where the report lies.
+    Of rows, what is learned stands in brackets.
 
     \b
-    Example:
+    Examples:
         osler show
+        osler show rows clinical_qa --count 5
     """
     from osler.commands import show as command
+    from osler.commands import show_rows
 
     with one_line_errors(pipes=True):
-        command.say()
+        if what == "summary":
+            command.say()
+        elif source is None:
+            raise BuildError("show rows: name a source, as in `osler show rows clinical_qa`")
+        else:
+            show_rows.say(source, count)
 
 
 @app.command()

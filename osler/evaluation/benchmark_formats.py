@@ -60,7 +60,7 @@ def _field(row: Mapping[str, Any], name: str, kind: type, where: str) -> Any:
 
 
 def split_named(name: str) -> str | None:
-    """The split that a file's name tells, test or dev; None where it tells none."""
+    """The split that a file's name tells: test, dev or none."""
     words = set(re.findall("[a-z]+", name.split("/")[-1].split(".")[0].lower()))
     told = {
         "test" if word == "test" else "dev"

@@ -14,9 +14,21 @@ from osler.ingest.faults import Fault
 CONTEXT = "assistant_context"  # an answer of the assistant that is not learned
 USERS = ("user", "human", "prompter", "patient")
 ASSISTANTS = ("assistant", "gpt", "chatgpt", "bing", "bard", "bot", "chatbot", "model", "doctor")
-TOOLS = ("tool", "tool_call", "tool_response", "function", "function_call", "function_response", "observation", "ipython")
+TOOLS = (
+    "tool",
+    "tool_call",
+    "tool_response",
+    "function",
+    "function_call",
+    "function_response",
+    "observation",
+    "ipython",
+)
 ROLES = (
-    dict.fromkeys(USERS, "user") | dict.fromkeys(ASSISTANTS, "assistant") | dict.fromkeys(TOOLS, "tool") | {"system": "system"}
+    dict.fromkeys(USERS, "user")
+    | dict.fromkeys(ASSISTANTS, "assistant")
+    | dict.fromkeys(TOOLS, "tool")
+    | {"system": "system"}
 )
 TEXT_PARTS = ("text", "input_text", "output_text")
 
@@ -81,7 +93,9 @@ def message_turns(messages: Any, field: str) -> list[tuple[str, str]] | Fault:
         elif role != ("assistant" if len(turns) % 2 else "user"):
             return Fault("malformed_row", f"message {number} of '{field}' is not the user's or the assistant's in turn")
         else:
-            turns.append((CONTEXT if role == "assistant" and not learned else role, content if turns else system + content))
+            turns.append(
+                (CONTEXT if role == "assistant" and not learned else role, content if turns else system + content)
+            )
     if not any(role == "assistant" for role, _ in turns):
         return Fault("malformed_row", f"'{field}' has no answer to learn")
     return turns

@@ -118,6 +118,9 @@ def test_a_document_is_traced_to_the_rows_and_models_it_ended_in(project: Projec
     assert any(row[at : at + 20] == tokens for row in rows for at in range(len(row)))
     assert re.fullmatch(r"cpt, \d+ times", lines["read by"])
     assert lines["inherited by"] == "cpt-neftune, trained from cpt"
+    shown = project.run("python", "-m", "osler", "show", "rows", "notes", "--count", "2").splitlines()
+    assert sum(line.startswith("--- notes/") for line in shown) == 2
+    assert shown[-1].endswith("none is cut")
 
     ledger = pl.read_parquet(project.folder / "data/ledger/select.parquet")
     copy = ledger.filter(pl.col("reason") == "exact_duplicate").row(0, named=True)

@@ -27,7 +27,10 @@ ASK, TELL = said("user", "Cough?"), said("assistant", "Since May.")
         ([{"from": "user", "value": "a"}, {"from": "bing", "value": "b"}], ["user", "assistant"]),
         ([said("USER", "a"), said("model", "b")], ["user", "assistant"]),
         (
-            [said("user", [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]), said("assistant", [{"text": "c"}])],
+            [
+                said("user", [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]),
+                said("assistant", [{"text": "c"}]),
+            ],
             [("user", "a\nb"), ("assistant", "c")],
         ),
         ([said("system", "Be brief."), ASK, TELL], [("user", "Be brief.\n\nCough?"), ("assistant", "Since May.")]),
