@@ -87,6 +87,14 @@ class Task(Section):
         return self
 
     @property
+    def sheet(self) -> None:
+        """None: no task is a sheet."""
+
+    @property
+    def xml(self) -> None:
+        """None: no task is XML."""
+
+    @property
     def fields(self) -> list[str]:
         """Every field that a row must have, once."""
         named = [field for text in (self.source, self.target) for field in Template(text).fields]

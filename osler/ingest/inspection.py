@@ -19,6 +19,7 @@ from osler.ingest.faults import Fault, Record
 from osler.ingest.messages import role_of
 from osler.ingest.records import READ_ERRORS, SUFFIXES, FileRecords, suffixes
 from osler.ingest.source import FIELDS
+from osler.ingest.xml_records import XmlRecords
 
 ROWS = 20  # looked at in each source
 FORMATS = (
@@ -29,6 +30,10 @@ FORMATS = (
     "html",
     "jats",
     "pubmed",
+    "ccda",
+    "docx",
+    "xlsx",
+    "pdf",
     "json",
 )  # the first that reads a file is proposed
 IDENTIFIER = re.compile(r"(?:.*_)?(?:id|pmid|pmcid|uuid|key|path|file|url)", re.I)
@@ -52,6 +57,8 @@ class Look:
     format: str
     split: str | None = None
     id: str | None = None
+    sheet: str | None = None
+    xml: XmlRecords | None = None
     fields: list[str] = field(default_factory=list)
     optional_fields: list[str] = field(default_factory=list)
 

@@ -4,7 +4,7 @@ A source is one file, or a folder of which every file of the source's format is 
 zstandard, or inside tar archives. A bad row never stops a build and never vanishes: it is yielded as a `Fault`, and so is
 what damage makes unreadable, a file without a row, and one that is not of the format; of an archive's members that are
 not, one `Fault` for each reason counts them. Only what no row can repair (no file of the format) is a BuildError. Memory
-is one row, or one file where a format has to be read as a whole (json, txt, html). jsonl 456 MB/s a core.
+is one row, or one file where a format has to be read as a whole (json, txt, html, office files). jsonl 456 MB/s a core.
 """
 
 import io
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from osler.build.section import BuildError
-from osler.ingest import archives, hub_dataset, markup, rows
+from osler.ingest import archives, health_records, hub_dataset, markup, office, rows
 from osler.ingest.archives import (
     COMPRESSIONS,
     SKIPPED,
@@ -29,6 +29,7 @@ from osler.ingest.archives import (
 from osler.ingest.encodings import utf8_stream, xml_encoding
 from osler.ingest.faults import Fault, Record, Rows, Unreadable
 from osler.ingest.source import Layout, Source
+from osler.ingest.xml_records import xml_field_rows
 
 SUFFIXES = {
     "jsonl": (".jsonl", ".ndjson", ".json"),
@@ -39,8 +40,14 @@ SUFFIXES = {
     "jats": (".xml", ".nxml"),
     "pubmed": (".xml",),
     "html": (".html", ".htm", ".xhtml"),
+    "xml": (".xml",),
+    "docx": (".docx",),
+    "xlsx": (".xlsx",),
+    "pdf": (".pdf",),
+    "fhir": (".ndjson", ".jsonl", ".json"),
+    "ccda": (".xml",),
 }
-TEXT_FORMATS = ("jsonl", "json", "csv", "txt", "html")  # in any encoding; XML declares its own
+TEXT_FORMATS = ("jsonl", "json", "csv", "txt", "html", "fhir")  # in any encoding; XML declares its own
 READ_ERRORS = (Unreadable, *archives.ERRORS, *markup.ERRORS, *rows.ERRORS)
 
 
@@ -143,7 +150,7 @@ class FileRecords(Iterator[tuple[str, Record | Fault]]):
             stream, self.encoding = utf8_stream(stream, kind == "html")
             if source.format == "hub" and kind == "jsonl" and stream.peek(1)[:64].lstrip()[:1] == b"[":
                 kind = "json"  # `datasets` reads both under one name
-        elif kind in ("jats", "pubmed"):
+        elif kind in ("jats", "pubmed", "xml", "ccda"):
             self.encoding = xml_encoding(stream.peek(1 << 10))
         match kind:
             case "jsonl":
@@ -158,6 +165,18 @@ class FileRecords(Iterator[tuple[str, Record | Fault]]):
                 return markup.html_rows(stream)
             case "jats" | "pubmed":
                 return markup.xml_rows(stream, kind)
+            case "xml" if source.xml:
+                return xml_field_rows(stream, source.xml)
+            case "docx":
+                return office.docx_rows(stream)
+            case "xlsx":
+                return office.xlsx_rows(stream, source.sheet)
+            case "pdf":
+                return office.pdf_rows(stream)
+            case "fhir":
+                return health_records.fhir_rows(stream)
+            case "ccda":
+                return health_records.ccda_rows(stream)
             case "arrow" if path:
                 return rows.arrow_rows(path)
             case "parquet":

@@ -14,12 +14,17 @@ from osler.build.section import RelativePath, Section
 from osler.corpus.documents import Collection
 from osler.ingest.faults import Fault, Record
 from osler.ingest.messages import message_turns
+from osler.ingest.xml_records import XmlRecords
 from osler.privacy.screening import Phi
 
 FIELDS = {  # of the formats that have no others
     "jats": ("title", "abstract", "body", "id", "pmid", "doi", "journal", "date", "license"),
     "pubmed": ("title", "abstract", "pmid", "doi", "journal", "date"),
     "html": ("title", "text"),
+    "docx": ("title", "text"),
+    "pdf": ("text", "pages", "scanned_pages"),
+    "fhir": ("id", "type", "subject", "date", "status", "title", "text"),
+    "ccda": ("id", "title", "date", "type", "text", "sections"),
 }
 
 
@@ -112,6 +117,16 @@ class Layout(Protocol):
         ...
 
     @property
+    def sheet(self) -> str | None:
+        """See `Source`."""
+        ...
+
+    @property
+    def xml(self) -> XmlRecords | None:
+        """See `Source`."""
+        ...
+
+    @property
     def id(self) -> str | None:
         """Field that names a row."""
         ...
@@ -145,9 +160,25 @@ class Source(Section):
 
     collection: Collection = Field(description="clinical and general are text to train on, instructions conversations")
     path: RelativePath
-    format: Literal["jsonl", "json", "csv", "parquet", "txt", "jats", "pubmed", "html", "hub"] = Field(
-        description="how its files are read; hub: the folder of a Hugging Face dataset"
-    )
+    format: Literal[
+        "jsonl",
+        "json",
+        "csv",
+        "parquet",
+        "txt",
+        "jats",
+        "pubmed",
+        "html",
+        "xml",
+        "docx",
+        "xlsx",
+        "pdf",
+        "fhir",
+        "ccda",
+        "hub",
+    ] = Field(description="how its files are read; hub: the folder of a Hugging Face dataset")
+    xml: XmlRecords | None = Field(default=None, description="xml only: where records and their fields stand")
+    sheet: str | None = Field(default=None, description="xlsx only: name of the sheet; null: the file's only one")
     split: str | None = Field(
         default=None,
         description="txt: regular expression at which a file splits into documents; hub: name of a split, null: all",
@@ -198,8 +229,13 @@ class Source(Section):
             raise ValueError("`turns` has no assistant, so there is nothing to learn")
         if self.split is not None and self.format not in ("txt", "hub"):
             raise ValueError(f"`split` is for formats txt and hub, not {self.format}")
-        known = FIELDS.get(self.format)
-        if known and (wrong := [name for name in (*self.fields, *self.optional_fields) if name not in known]):
+        if (self.xml is None) == (self.format == "xml"):
+            raise ValueError("`format` xml needs a section `xml`, and no other format has one")
+        if self.sheet is not None and self.format != "xlsx":
+            raise ValueError(f"`sheet` is for format xlsx, not {self.format}")
+        known = FIELDS.get(self.format) if self.xml is None else tuple(self.xml.fields)
+        named = [*self.fields, *self.optional_fields]
+        if known and (wrong := [name for name in named if name.removesuffix("?").split(".")[0] not in known]):
             raise ValueError(f"`format` {self.format} has no field '{wrong[0]}'; its fields are {', '.join(known)}")
         if self.format == "txt" and {*self.fields, *self.optional_fields} != {"text"}:
             raise ValueError("a txt file has the one field {text}, and neither id, license_field nor date_field")

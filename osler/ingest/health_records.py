@@ -1,0 +1,227 @@
+"""Documents of health records: `format: fhir` (bulk export) and `format: ccda`.
+
+fhir: ndjson, or a Bundle, of which each resource is a row. A DocumentReference is what is attached to it (text, HTML, PDF,
+C-CDA), a DiagnosticReport also its conclusion; where neither is there, a resource's own narrative. What was entered in
+error, what lies elsewhere (`url` alone), and resources of other types are faults, each with its reason.
+ccda: a ClinicalDocument: its sections with their titles, table cells apart, and each section by its LOINC code, so that
+`{sections.10164-2?}` is the history of present illness.
+
+Of HL7 FHIR R4 (https://hl7.org/fhir/R4/documentreference.html) and of C-CDA R2.1.
+"""
+
+import base64
+import binascii
+import io
+from collections.abc import Iterator, Mapping
+from typing import Any, BinaryIO
+
+import orjson
+from lxml import etree
+
+from osler.ingest import markup
+from osler.ingest.archives import whole
+from osler.ingest.encodings import utf8_stream
+from osler.ingest.faults import Fault, Record, Rows, Unreadable
+from osler.ingest.office import CELLS, pdf_rows
+from osler.ingest.rows import jsonl_rows
+from osler.ingest.xml_records import PARSER
+
+CCDA_BYTES = 1 << 26
+CDA = "{urn:hl7-org:v3}"
+RESOURCES = ("DocumentReference", "DiagnosticReport")
+BLOCKS = ("paragraph", "item", "table", "tr", "caption", "list", "br", "text")
+
+
+def fhir_rows(stream: io.BufferedReader) -> Rows:
+    """The resources of ndjson, or of Bundles in it, one after another."""
+    row = 0
+    for _, found in jsonl_rows(stream) if _is_ndjson(stream) else _whole_json(stream):
+        entries = _dict(found).get("entry") if _dict(found).get("resourceType") == "Bundle" else None
+        if isinstance(entries, list):
+            resources = [entry.get("resource") for entry in entries if isinstance(entry, dict)]
+        else:
+            resources = [found]
+        for resource in resources:
+            row += 1
+            yield row, resource if isinstance(resource, Fault) else fhir_record(resource)
+
+
+def _is_ndjson(stream: io.BufferedReader) -> bool:
+    """Whether the first line is JSON of its own."""
+    first, end, _ = stream.peek(1 << 20).partition(b"\n")
+    try:
+        orjson.loads(first)
+    except orjson.JSONDecodeError:
+        return bool(end) and first.rstrip().endswith(b"}")
+    return True
+
+
+def _whole_json(stream: BinaryIO) -> Rows:
+    try:
+        yield 1, orjson.loads(whole(stream, 1 << 30))
+    except orjson.JSONDecodeError as error:
+        raise Unreadable("unreadable_file", f"no JSON: {error}") from None
+
+
+def fhir_record(resource: Any) -> Record | Fault:
+    """A resource as fields: id, type, subject, date, status, title and text."""
+    if not isinstance(resource, Mapping):
+        return Fault("malformed_row", "no FHIR resource")
+    kind = resource.get("resourceType")
+    if kind not in RESOURCES:
+        return Fault("other_resource", f"a {str(kind)[:40]}, neither a {' nor a '.join(RESOURCES)}")
+    if "entered-in-error" in (resource.get("status"), resource.get("docStatus")):
+        return Fault("entered_in_error", "its status")
+    texts: list[str] = []
+    for attachment in attachments(resource):
+        text = attached(attachment)
+        if isinstance(text, Fault):
+            return text
+        texts.append(text)
+    texts += [str(resource["conclusion"])] if isinstance(resource.get("conclusion"), str) else []
+    narrative = _dict(resource.get("text")).get("div")
+    if not any(map(str.strip, texts)) and isinstance(narrative, str):
+        texts = [str(_page(narrative.encode()))]
+    record = {
+        "id": resource.get("id"),
+        "type": _concept(resource.get("type" if kind == "DocumentReference" else "code")),
+        "subject": _dict(resource.get("subject")).get("reference"),
+        "date": resource.get("date") or resource.get("effectiveDateTime") or resource.get("issued"),
+        "status": resource.get("status"),
+        "title": resource.get("description")
+        or next((one.get("title") for one in attachments(resource) if one.get("title")), None),
+        "text": "\n\n".join(filter(str.strip, texts)) or None,
+    }
+    return {name: value for name, value in record.items() if value is not None}
+
+
+def attachments(resource: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What is attached to a resource."""
+    listed = (
+        resource.get("content") if resource["resourceType"] == "DocumentReference" else resource.get("presentedForm")
+    )
+    found = [one.get("attachment", one) for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+    return [one for one in found if isinstance(one, dict)]
+
+
+def attached(attachment: Mapping[str, Any]) -> str | Fault:
+    """The text of an attachment."""
+    kind = str(attachment.get("contentType", "text/plain")).lower().partition(";")[0]
+    if "data" not in attachment:
+        return Fault("elsewhere", "what is attached lies under a url, and is not here")
+    try:
+        content = base64.b64decode(str(attachment["data"]), validate=True)
+    except (binascii.Error, ValueError):
+        return Fault("malformed_row", "an attachment that is no base64")
+    match kind.strip():
+        case "text/plain" | "":
+            stream, _ = utf8_stream(io.BufferedReader(io.BytesIO(content)), False)
+            return stream.read().decode("utf-8", "replace")
+        case "text/html" | "application/xhtml+xml":
+            return _page(content)
+        case "application/pdf":
+            return _first(pdf_rows(io.BytesIO(content)))
+        case "text/xml" | "application/xml" | "application/hl7-cda+xml" | "application/hl7-sda+xml":
+            return _first(ccda_rows(io.BytesIO(content)))
+    return Fault("not_text", f"an attachment of type {kind[:60]!r}")
+
+
+def _page(content: bytes) -> str | Fault:
+    stream, _ = utf8_stream(io.BufferedReader(io.BytesIO(content)), True)
+    return _first(markup.html_rows(stream))
+
+
+def _first(rows: Rows) -> str | Fault:
+    try:
+        found = next((record for _, record in rows), Fault("empty", "an attachment without text"))
+    except (Unreadable, *markup.ERRORS) as error:
+        return error.fault if isinstance(error, Unreadable) else Fault("malformed_row", "an attachment that is no XML")
+    return found if isinstance(found, Fault) else str(found.get("text", ""))
+
+
+def _dict(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _concept(concept: Any) -> str | None:
+    """What a CodeableConcept is called: its text, the display of a coding, or a code."""
+    codings = [one for one in _dict(concept).get("coding") or () if isinstance(one, dict)]
+    names = [
+        _dict(concept).get("text"),
+        *(one.get("display") for one in codings),
+        *(one.get("code") for one in codings),
+    ]
+    return next((str(name) for name in names if name), None)
+
+
+def ccda_rows(stream: BinaryIO) -> Rows:
+    """The one record of a ClinicalDocument: id, title, date, type, text and sections."""
+    root = etree.fromstring(whole(stream, CCDA_BYTES), etree.XMLParser(**PARSER))
+    if root.tag != f"{CDA}ClinicalDocument":
+        raise Unreadable("unreadable_file", f"a <{etree.QName(root).localname}>, not a ClinicalDocument")
+    if (entity := next(root.iter(etree.Entity), None)) is not None:
+        yield 1, Fault("malformed_row", f"refers to the entity {str(entity.text)[:80]}, which is not read")
+        return
+    texts, sections = [], {}
+    for section in root.iterfind(f"{CDA}component/{CDA}structuredBody//{CDA}section"):
+        heading = section.find(f"{CDA}title")
+        title = "" if heading is None else " ".join("".join(map(str, heading.itertext())).split())
+        narrative = section.find(f"{CDA}text")
+        words = "" if narrative is None or section.get("nullFlavor") else "\n".join(lines(narrative))
+        if words:
+            texts.append(f"{title}\n{words}" if title else words)
+            code = section.find(f"{CDA}code")
+            sections[code.get("code") if code is not None and code.get("code") else f"section {len(texts)}"] = words
+    other = root.find(f"{CDA}component/{CDA}nonXMLBody/{CDA}text")
+    if other is not None:
+        attachment = {"data": other.text or "", "contentType": other.get("mediaType", "text/plain")}
+        text = attached(attachment) if other.get("representation") == "B64" else (other.text or "")
+        if isinstance(text, Fault):
+            yield 1, text
+            return
+        texts.append(text)
+    fields = {
+        "id": _attribute(root, "id", "extension") or _attribute(root, "id", "root"),
+        "title": root.findtext(f"{CDA}title"),
+        "date": _attribute(root, "effectiveTime", "value"),
+        "type": _attribute(root, "code", "displayName"),
+        "text": "\n\n".join(texts),
+    }
+    yield 1, {name: value for name, value in fields.items() if value} | ({"sections": sections} if sections else {})
+
+
+def _attribute(root: "etree._Element", name: str, attribute: str) -> str | None:
+    element = root.find(f"{CDA}{name}")
+    value = None if element is None else element.get(attribute)
+    return None if value is None else str(value)
+
+
+def lines(narrative: "etree._Element") -> Iterator[str]:
+    """The lines of a section's narrative; the cells of a row stand in one, apart."""
+    line: list[str] = []
+
+    def walk(element: "etree._Element") -> Iterator[str]:
+        name = etree.QName(element).localname
+        if name == "tr":
+            cells = (" ".join("".join(map(str, cell.itertext())).split()) for cell in element)
+            yield from flushed()
+            yield CELLS.join(cells)
+            return
+        if name in BLOCKS:
+            yield from flushed()
+        line.append(element.text or "")
+        for child in element:
+            if isinstance(child.tag, str):
+                yield from walk(child)
+            line.append(child.tail or "")
+        if name in BLOCKS:
+            yield from flushed()
+
+    def flushed() -> Iterator[str]:
+        words = " ".join("".join(line).split())
+        line.clear()
+        if words:
+            yield words
+
+    yield from walk(narrative)
+    yield from flushed()

@@ -1,0 +1,97 @@
+"""Records of any XML, by XPath: `format: xml`.
+
+Where `records` is `//Name`, the file streams: memory is one record and what stands between records. A field may look at the
+record, at what is above it, and at what stood before it there; other records are gone. Any other XPath takes the whole file.
+"""
+
+import io
+from collections.abc import Iterator, Mapping
+from typing import Any, BinaryIO, Self
+
+from lxml import etree
+from pydantic import Field, model_validator
+
+from osler.build.section import Section
+from osler.ingest.archives import whole
+from osler.ingest.faults import Fault, Record, Rows, Unreadable
+
+WHOLE_BYTES = 1 << 28  # of a file that is parsed as a whole
+PARSER: dict[str, Any] = {"load_dtd": False, "no_network": True, "resolve_entities": False, "huge_tree": False}
+PARSER |= {"remove_comments": True, "remove_pis": True}
+
+
+class XmlRecords(Section):
+    """The section `xml` of a source."""
+
+    records: str = Field(min_length=1, description="XPath of the records, '//QAPair'")
+    fields: dict[str, str] = Field(
+        min_length=1, description="field -> XPath from its record, '@pid', 'string(Answer)', '../Focus'"
+    )
+    namespaces: dict[str, str] = Field(default_factory=dict, description="prefix in these XPaths -> namespace")
+
+    @model_validator(mode="after")
+    def _compiles(self) -> Self:
+        for name, path in {
+            "records": self.records,
+            **{f"fields.{name}": path for name, path in self.fields.items()},
+        }.items():
+            try:
+                etree.XPath(path, namespaces=self.namespaces or None)(etree.Element("a"))
+            except (etree.XPathError, ValueError, TypeError) as error:
+                raise ValueError(f"{name}: {path!r} is no XPath: {error}") from None
+        return self
+
+    @property
+    def tag(self) -> str | None:
+        """The name of the records, where `//Name` is all that tells them."""
+        prefix, colon, name = self.records.removeprefix("//").rpartition(":")
+        if not self.records.startswith("//") or not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
+            return None
+        return f"{{{self.namespaces[prefix]}}}{name}" if colon else name if not prefix else None
+
+
+def xml_field_rows(stream: BinaryIO, xml: XmlRecords) -> Rows:
+    """The records of a file, their fields as texts; an empty one is absent."""
+    paths = {name: etree.XPath(path, namespaces=xml.namespaces or None) for name, path in xml.fields.items()}
+    row = 0
+    for row, element in enumerate(_elements(stream, xml), 1):
+        entity = next(element.iter(etree.Entity), None)
+        if entity is not None:
+            yield row, Fault("malformed_row", f"refers to the entity {str(entity.text)[:80]}, which is not read")
+            continue
+        try:
+            yield row, record_of(element, paths)
+        except etree.XPathError as error:
+            yield row, Fault("malformed_row", f"an XPath cannot be applied: {error}")
+    if not row:
+        raise Unreadable("unreadable_file", f"holds nothing that is {xml.records}")
+
+
+def record_of(element: "etree._Element", paths: Mapping[str, etree.XPath]) -> Record:
+    """The fields of an element; several nodes are a line each."""
+    fields = {name: _text(path(element)) for name, path in paths.items()}
+    return {name: text for name, text in fields.items() if text}
+
+
+def _text(found: Any) -> str:
+    if isinstance(found, list):
+        return "\n".join(filter(None, map(_text, found)))
+    if isinstance(found, etree._Element):
+        return "".join(map(str, found.itertext())).strip()
+    if isinstance(found, float) and found.is_integer():
+        return str(int(found))
+    return str(found).strip()
+
+
+def _elements(stream: BinaryIO, xml: XmlRecords) -> Iterator["etree._Element"]:
+    if xml.tag is None:
+        root = etree.parse(io.BytesIO(whole(stream, WHOLE_BYTES)), etree.XMLParser(**PARSER)).getroot()
+        found = etree.XPath(xml.records, namespaces=xml.namespaces or None)(root)
+        yield from (one for one in found if isinstance(one, etree._Element)) if isinstance(found, list) else ()
+        return
+    before: etree._Element | None = None
+    for _, element in etree.iterparse(stream, events=("end",), tag=xml.tag, recover=False, **PARSER):
+        if before is not None and (above := before.getparent()) is not None and before not in element.iterdescendants():
+            above.remove(before)
+        yield element
+        before = element
