@@ -17,6 +17,7 @@ from lxml import etree
 
 from osler.ingest.archives import whole
 from osler.ingest.faults import Fault, Record, Rows, Unreadable
+from osler.ingest.lone_bytes import Repair
 
 STYLESHEETS = {"jats": "jats.xsl", "pubmed": "pubmed.xsl", "html": "html.xsl"}
 RECORDS = {"jats": "article", "pubmed": "PubmedArticle"}
@@ -89,7 +90,7 @@ def _tidy(text: str) -> str:
 
 
 def xml_rows(stream: BinaryIO, kind: str) -> Rows:
-    """The records of a JATS or PubMed file.
+    """The records of a JATS or PubMed file in UTF-8, whatever it declares.
 
     An empty field is absent.
 
@@ -98,7 +99,7 @@ def xml_rows(stream: BinaryIO, kind: str) -> Rows:
     """
     elements = etree.iterparse(
         stream, events=("end",), tag=f"{{*}}{RECORDS[kind]}", load_dtd=False, no_network=True, resolve_entities=False,
-        huge_tree=False, recover=False, remove_comments=True, remove_pis=True,
+        huge_tree=False, recover=False, remove_comments=True, remove_pis=True, encoding="utf-8",
     )  # fmt: skip
     row = 0
     for row, (_, element) in enumerate(elements, 1):
@@ -113,15 +114,18 @@ def xml_rows(stream: BinaryIO, kind: str) -> Rows:
         raise Unreadable("unreadable_file", f"holds no <{RECORDS[kind]}>")
 
 
-def html_rows(stream: BinaryIO) -> Rows:
+def html_rows(stream: BinaryIO, repair: Repair | None = None) -> Rows:
     """The one record of a page in UTF-8: title and text."""
     parser = etree.HTMLParser(encoding="utf-8", no_network=True, remove_comments=True, remove_pis=True, huge_tree=False)
     content = whole(stream, PAGE_BYTES)
     try:
         content.decode()
     except UnicodeDecodeError as error:
-        yield 1, Fault("undecodable", f"no UTF-8 at byte {error.start}")
-        return
+        mended = (repair or Repair()).content(content)
+        if mended is None:
+            yield 1, Fault("undecodable", f"no UTF-8 at byte {error.start}")
+            return
+        content = mended
     root = etree.fromstring(content, parser) if content.strip() else None
     if fatal := [entry for entry in parser.error_log if entry.level_name == "FATAL"]:
         raise Unreadable("unreadable_file", f"line {fatal[0].line}: {fatal[0].message}")

@@ -26,8 +26,9 @@ from osler.ingest.archives import (
     raw_files,
     whole,
 )
-from osler.ingest.encodings import utf8_stream, xml_encoding
+from osler.ingest.encodings import mended_stream, utf8_stream
 from osler.ingest.faults import Fault, Record, Rows, Unreadable
+from osler.ingest.lone_bytes import Repair
 from osler.ingest.source import Layout, Source
 
 SUFFIXES = {
@@ -40,7 +41,9 @@ SUFFIXES = {
     "pubmed": (".xml",),
     "html": (".html", ".htm", ".xhtml"),
 }
-TEXT_FORMATS = ("jsonl", "json", "csv", "txt", "html")  # in any encoding; XML declares its own
+TEXT_FORMATS = ("jsonl", "json", "csv", "txt", "html", "jats", "pubmed")  # in any encoding
+DECLARING = ("html", "jats", "pubmed")  # say which
+MENDED = " with cp1252"
 READ_ERRORS = (Unreadable, *archives.ERRORS, *markup.ERRORS, *rows.ERRORS)
 
 
@@ -85,18 +88,23 @@ class FileRecords(Iterator[tuple[str, Record | Fault]]):
     """The rows of one file as `file_records` gives them.
 
     Attributes:
-        encoding: what the file, or the archive's member, of the last row is written in, such as "utf-8" or "cp1252".
+        encoding: what the file, or the archive's member, of the last row is written in, such as "utf-8" or "cp1252"; "utf-8
+            with cp1252" from a row on in which lone bytes are taken for that.
     """
 
     def __init__(self, file: RawFile, source: Layout) -> None:
         """Open nothing yet."""
-        self.encoding = "utf-8"
+        self._encoding, self._repair = "utf-8", Repair()
         self._source = source
         self._found = self._file_rows(file)
 
     def __next__(self) -> tuple[str, Record | Fault]:
         """The next row."""
         return next(self._found)
+
+    @property
+    def encoding(self) -> str:
+        return self._encoding + MENDED * bool(self._repair.lone_bytes)
 
     def _file_rows(self, file: RawFile) -> Iterator[tuple[str, Record | Fault]]:
         if file.fault:
@@ -138,26 +146,25 @@ class FileRecords(Iterator[tuple[str, Record | Fault]]):
 
     def _rows(self, name: str, stream: io.BufferedReader, path: Path | None) -> Rows:
         source, fields, optional = self._source, self._source.fields, self._source.optional_fields
+        self._encoding, self._repair = "utf-8", Repair()
         kind: str = hub_dataset.file_format(name) if source.format == "hub" else source.format
         if kind in TEXT_FORMATS:
-            stream, self.encoding = utf8_stream(stream, kind == "html")
+            stream, self._encoding = utf8_stream(stream, kind in DECLARING)
             if source.format == "hub" and kind == "jsonl" and stream.peek(1)[:64].lstrip()[:1] == b"[":
                 kind = "json"  # `datasets` reads both under one name
-        elif kind in ("jats", "pubmed"):
-            self.encoding = xml_encoding(stream.peek(1 << 10))
         match kind:
             case "jsonl":
-                return rows.jsonl_rows(stream)
+                return rows.jsonl_rows(stream, self._repair)
             case "json":
-                return rows.json_rows(stream, source.id)
+                return rows.json_rows(stream, source.id, self._repair)
             case "csv":
-                return rows.csv_rows(stream, "\t" if ".tsv" in name.lower() else ",", fields)
+                return rows.csv_rows(stream, "\t" if ".tsv" in name.lower() else ",", fields, self._repair)
             case "txt":
-                return rows.txt_rows(stream, source.split)
+                return rows.txt_rows(stream, source.split, self._repair)
             case "html":
-                return markup.html_rows(stream)
+                return markup.html_rows(stream, self._repair)
             case "jats" | "pubmed":
-                return markup.xml_rows(stream, kind)
+                return markup.xml_rows(mended_stream(stream, self._repair), kind)
             case "arrow" if path:
                 return rows.arrow_rows(path)
             case "parquet":
