@@ -16,7 +16,10 @@ OBJECT = re.compile(r"(?:files/md5/)?[0-9a-f]{2}/[0-9a-f]{30}")  # without the f
 
 
 def config_files(root: Path) -> list[Path]:
-    """DVC's configuration, from what is for all to what is for this copy."""
+    """DVC's configuration.
+
+    The file for all users of the machine first, that of this copy last.
+    """
     import platformdirs
 
     system = os.environ.get("DVC_SYSTEM_CONFIG_DIR") or platformdirs.site_config_dir("dvc", "iterative")
@@ -35,7 +38,7 @@ def cache_folder(root: Path) -> Path:
         except (OSError, KeyError, TypeError, UnicodeDecodeError, ConfigObjError):
             continue  # it names none; DVC says what is wrong with it
         if isinstance(named, str):
-            place = file.parent / os.path.expanduser(named)
+            place = file.parent / Path(named).expanduser()
     return place / "files" / "md5"
 
 

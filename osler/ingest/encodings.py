@@ -3,10 +3,11 @@
 UTF-8 unless a byte order mark says UTF-16 or UTF-32. Where a sample holds more bytes that are no UTF-8 than characters that
 are, what the file declares is believed if the sample can be read so; declared Latin-1 means windows-1252, as for browsers.
 Without a declaration a few bad bytes, or signs that stand alone between ASCII, make no other encoding: osler/ingest/lone_bytes.py
-mends them row by row, so that what comes past the sample is still UTF-8. Else charset-normalizer ranks CANDIDATES, and of
-those with the least mess the first with the fewest signs in words wins, since cp1252, cp1250 and cp1254 differ in a handful of
-letters and most such text is cp1252: its own order took French notes for cp1250 ("fi\u010dvre"). An encoding of the East has characters that run together;
-else `patient\\x92s` would be `patient\u75f4`. UTF-8 costs nothing past the sample; jsonl in UTF-16 is read as fast as in UTF-8.
+mends them row by row, so that what comes past the sample is still UTF-8. Else charset-normalizer ranks CANDIDATES. Of those with
+the least mess the first with the fewest signs in words wins, since cp1252, cp1250 and cp1254 differ in a handful of letters and
+most such text is cp1252: its own order took French notes for cp1250 ("fi\u010dvre"). An encoding of the East has characters
+that run together; else `patient\\x92s` would be `patient\u75f4`. UTF-8 costs nothing past the sample; jsonl in UTF-16 is read
+as fast as in UTF-8.
 """
 
 import codecs
@@ -131,7 +132,7 @@ def known_encoding(label: str) -> str | None:
 
 
 def declared_encoding(sample: bytes) -> str | None:
-    """The encoding in an XML declaration, or in a <meta> of a page.
+    """What an XML declaration, or a page's <meta>, says.
 
     What stands in a comment or in a script declares nothing.
     """

@@ -17,7 +17,15 @@ from osler.privacy.keys import secret
 from osler.privacy.pseudonyms import private_origin
 
 BATCH_BYTES = 1 << 24  # of text that is cleaned at a time
-HARMLESS = ("duplicate_id", "empty", "link", "phi", "too_long", *SKIPPED)  # their details hold no text of the source
+HARMLESS = (
+    "duplicate_id",
+    "empty",
+    "link",
+    "nothing_selected",
+    "phi",
+    "too_long",
+    *SKIPPED,
+)  # their details hold no text of the source
 HIDDEN = "not shown, since the source has a section `phi`"
 PART_BYTES = 1 << 28  # of text in one parquet file, before cleaning
 

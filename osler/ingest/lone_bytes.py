@@ -39,7 +39,10 @@ def are_signs(text: str) -> bool:
 
 
 def mended(text: str) -> str | None:
-    """`text` without bad bytes; None where one is not alone, or means nothing."""
+    """`text` without bad bytes.
+
+    None where one is not alone, or means nothing.
+    """
     found = LONE.sub(_characters, text)
     return None if BAD.search(found) else found
 
@@ -55,7 +58,10 @@ class Repair:
         self.lone_bytes = 0
 
     def texts(self, texts: Sequence[str]) -> list[str] | None:
-        """The texts of a row without bad bytes; None where they cannot all be."""
+        """The texts of a row without bad bytes.
+
+        None where one cannot be mended.
+        """
         found = [text for one in texts if (text := mended(one)) is not None]
         if len(found) < len(texts):
             return None

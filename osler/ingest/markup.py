@@ -18,6 +18,7 @@ from lxml import etree
 from osler.ingest.archives import whole
 from osler.ingest.faults import Fault, Record, Rows, Unreadable
 from osler.ingest.lone_bytes import Repair
+from osler.ingest.selected import selected
 
 STYLESHEETS = {"jats": "jats.xsl", "pubmed": "pubmed.xsl", "html": "html.xsl"}
 RECORDS = {"jats": "article", "pubmed": "PubmedArticle"}
@@ -90,9 +91,9 @@ def _tidy(text: str) -> str:
 
 
 def xml_rows(stream: BinaryIO, kind: str) -> Rows:
-    """The records of a JATS or PubMed file in UTF-8, whatever it declares.
+    """The records of a JATS or PubMed file in UTF-8.
 
-    An empty field is absent.
+    What it declares to be written in does not count. An empty field is absent.
 
     Args:
         kind: a key of RECORDS.
@@ -114,8 +115,12 @@ def xml_rows(stream: BinaryIO, kind: str) -> Rows:
         raise Unreadable("unreadable_file", f"holds no <{RECORDS[kind]}>")
 
 
-def html_rows(stream: BinaryIO, repair: Repair | None = None) -> Rows:
-    """The one record of a page in UTF-8: title and text."""
+def html_rows(stream: BinaryIO, repair: Repair | None = None, select: str | None = None) -> Rows:
+    """The one record of a page in UTF-8: title and text.
+
+    Args:
+        select: of what (osler/ingest/selected.py); None: of the whole page.
+    """
     parser = etree.HTMLParser(encoding="utf-8", no_network=True, remove_comments=True, remove_pis=True, huge_tree=False)
     content = whole(stream, PAGE_BYTES)
     try:
@@ -129,5 +134,7 @@ def html_rows(stream: BinaryIO, repair: Repair | None = None) -> Rows:
     root = etree.fromstring(content, parser) if content.strip() else None
     if fatal := [entry for entry in parser.error_log if entry.level_name == "FATAL"]:
         raise Unreadable("unreadable_file", f"line {fatal[0].line}: {fatal[0].message}")
+    if root is not None and select is not None and (root := selected(root, select)) is None:
+        yield 1, Fault("nothing_selected", "`select` matches nothing on the page")
     if root is not None:
         yield 1, _record(root, "html")

@@ -149,7 +149,10 @@ def _tidied(texts: pl.Series) -> pl.Series:
     )
 
 
-C1 = {ord(character): character.encode("latin-1").decode("cp1252", "ignore") or None for character in map(chr, range(0x80, 0xA0))}
+C1 = {
+    ord(character): character.encode("latin-1").decode("cp1252", "ignore") or None
+    for character in map(chr, range(0x80, 0xA0))
+}
 
 UNUSUAL = "[^\\t\\n\\f -~]"  # what every text has that one of CHARACTER_STEPS can change
 

@@ -162,7 +162,7 @@ class FileRecords(Iterator[tuple[str, Record | Fault]]):
             case "txt":
                 return rows.txt_rows(stream, source.split, self._repair)
             case "html":
-                return markup.html_rows(stream, self._repair)
+                return markup.html_rows(stream, self._repair, source.select if isinstance(source, Source) else None)
             case "jats" | "pubmed":
                 return markup.xml_rows(mended_stream(stream, self._repair), kind)
             case "arrow" if path:

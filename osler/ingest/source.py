@@ -17,6 +17,7 @@ FIELDS = {  # of the formats that have no others
     "pubmed": ("title", "abstract", "pmid", "doi", "journal", "date"),
     "html": ("title", "text"),
 }
+SHARED_FRACTION = 0.5
 # Who speaks, in the names of the message lists in use (OpenAI's and ShareGPT's).
 ROLES = {"user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant", "system": "system"}
 
@@ -165,6 +166,15 @@ class Source(Section):
         default=None,
         description="txt: regular expression at which a file splits into documents; hub: name of a split, null: all",
     )
+    select: str | None = Field(
+        default=None, description="html: what of a page is read, as CSS selector or XPath; null: all but its navigation"
+    )
+    shared_line_fraction: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="a line on more documents of the source goes; null: for html half, for other formats none",
+    )
     id: str | None = Field(default=None, description="field that names a row; null: file and row number do")
     text: str | None = Field(
         default=None, description="template of a document, '{title}. {text}'; txt knows only {text}"
@@ -190,6 +200,15 @@ class Source(Section):
             Template(text)
         return text
 
+    @field_validator("select")
+    @classmethod
+    def _selector(cls, select: str | None) -> str | None:
+        if select is not None:
+            from osler.ingest.selected import selector  # lxml is imported only for what needs it
+
+            selector(select)
+        return select
+
     @field_validator("split")
     @classmethod
     def _pattern(cls, split: str | None) -> str | None:
@@ -211,12 +230,23 @@ class Source(Section):
             raise ValueError("`turns` has no assistant, so there is nothing to learn")
         if self.split is not None and self.format not in ("txt", "hub"):
             raise ValueError(f"`split` is for formats txt and hub, not {self.format}")
+        if self.select is not None and self.format != "html":
+            raise ValueError(f"`select` is for format html, not {self.format}")
+        if self.shared_line_fraction is not None and self.collection == "instructions":
+            raise ValueError("`shared_line_fraction` is for texts, not for instructions")
         known = FIELDS.get(self.format)
         if known and (wrong := [name for name in (*self.fields, *self.optional_fields) if name not in known]):
             raise ValueError(f"`format` {self.format} has no field '{wrong[0]}'; its fields are {', '.join(known)}")
         if self.format == "txt" and {*self.fields, *self.optional_fields} != {"text"}:
             raise ValueError("a txt file has the one field {text}, and neither id, license_field nor date_field")
         return self
+
+    @property
+    def shared_fraction(self) -> float | None:
+        """Of documents, from which on a line is the site's; None: no line is."""
+        if self.format == "html" and self.collection != "instructions" and self.shared_line_fraction is None:
+            return SHARED_FRACTION
+        return self.shared_line_fraction
 
     @property
     def templates(self) -> list[Template]:

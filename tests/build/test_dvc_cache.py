@@ -1,5 +1,6 @@
 """Where DVC's cache lies, asked of DVC and of its configuration."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from osler.build.dvc_cache import cache_folder
-from tests.support.project import ENVIRONMENT
+from osler.build.files import folder_hash
+from osler.build.recorded import is_sound
+from tests.support.project import ENVIRONMENT, copied
 
 ASK = "from dvc.repo import Repo; print(Repo().cache.local.path)"
 
@@ -50,3 +53,35 @@ def test_a_configuration_that_is_none_names_no_cache(tmp_path: Path) -> None:
     for text in ("[cache", "cache = 1\n", "[cache]\n[[dir]]\nx = 1\n", "\x00"):
         (tmp_path / ".dvc/config.local").write_text(text)
         assert cache_folder(tmp_path) == tmp_path / ".dvc/cache/files/md5"
+
+
+@pytest.mark.dag
+def test_a_build_reads_links_into_a_shared_cache_and_writes_through_none(tmp_path: Path) -> None:
+    """Sources, benchmarks and tasks in a folder that `dvc add` tracks, and what stages made of them, are links.
+
+    The documents are those of plain files, and no file of the cache changes when stages run again.
+    """
+    project = copied(tmp_path / "project", "micro")
+    project.run("git", "add", "-A")
+    project.run("git", "commit", "-qm", "micro")
+    project.run("dvc", "config", "--local", "cache.dir", "../shared")
+    project.run("dvc", "repro", "-q", "ingest")
+    plain = folder_hash(project.folder / "data/documents")
+    project.run("dvc", "config", "cache.type", "symlink")
+    shutil.copytree(project.folder / "data/raw/default", project.folder / "own")
+    project.run("dvc", "add", "-q", "own")
+    project.run("dvc", "checkout", "--relink")
+    assert (project.folder / "own/corpus/notes/part-00000.jsonl").is_symlink()
+    project.edit("params.yaml", "root: data/raw/default", "root: own")
+    project.run(sys.executable, "-m", "osler", "check")
+    project.run("dvc", "repro", "-q", "select")
+    assert (project.folder / "data/documents/clinical/notes/part-00000.parquet").is_symlink()
+    assert folder_hash(project.folder / "data/documents") == plain
+    objects = {path: path.stat().st_ino for path in (tmp_path / "shared/files/md5").glob("??/*")}
+    project.edit("params.yaml", "    id: id\n    text: '{title}. {text}'", "    id: id\n    text: '{text}'")
+    for stage in ("synthesize", "ingest", "screen", "benchmarks", "tasks", "select", "tokenizer"):
+        project.run("dvc", "repro", "-q", "--force", "--single-item", stage)
+    assert folder_hash(project.folder / "data/documents") != plain
+    for path, inode in objects.items():
+        assert is_sound(path)
+        assert path.stat().st_ino == inode

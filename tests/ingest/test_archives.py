@@ -240,7 +240,11 @@ def test_a_hub_folder_behind_a_link_has_its_files(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(ROWS)
     named = [tmp_path / "root/data/a.jsonl", tmp_path / "real/data/../data/a.jsonl", tmp_path / "root/data/../b.jsonl"]
     found = listed_files(tmp_path / "root/data", named)
-    assert [(file.name, file.fault is None) for file in found] == [("a.jsonl", True), ("a.jsonl", True), ("b.jsonl", False)]
+    assert [(file.name, file.fault is None) for file in found] == [
+        ("a.jsonl", True),
+        ("a.jsonl", True),
+        ("b.jsonl", False),
+    ]
 
 
 def test_every_file_of_a_folder_is_listed(tmp_path: Path) -> None:
