@@ -18,6 +18,9 @@ from osler.evaluation.benchmark_formats import (
     pubmedqa_item,
 )
 from osler.ingest.archives import REFUSED, RawFile, open_binary
+from osler.ingest.encodings import utf8_stream
+from osler.ingest.faults import Unreadable
+from osler.ingest.lone_bytes import Repair
 from osler.ingest.records import files_of_format
 
 
@@ -38,12 +41,33 @@ def _files(path: Path, form: str) -> Iterator[RawFile]:
             yield file
 
 
+def _lines(path: Path) -> Iterator[bytes]:
+    """The lines of a file as UTF-8.
+
+    In whatever encoding it is, as those of a source.
+    """
+    repair = Repair()
+    with open_binary(path) as stream:
+        try:
+            lines = utf8_stream(stream, False)[0]
+        except Unreadable as error:
+            raise BuildError(f"{path}: {error}; take it out of the folder") from None
+        for number, line in enumerate(lines, 1):
+            try:
+                line.decode()
+            except UnicodeDecodeError as error:
+                mended = repair.content(line)
+                if mended is None:
+                    raise BuildError(f"{path}#{number}: no UTF-8 at byte {error.start}; correct the row") from None
+                line = mended  # noqa: PLW2901
+            yield line
+
+
 def _json_objects(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
     for file in _files(path, "jsonl"):
-        with open_binary(file.path) as stream:
-            for number, line in enumerate(stream, 1):
-                if line.strip():
-                    yield _json_object(line, f"{file.name}#{number}"), f"{path}: {file.name}#{number}"
+        for number, line in enumerate(_lines(file.path), 1):
+            if line.strip():
+                yield _json_object(line, f"{file.name}#{number}"), f"{path}: {file.name}#{number}"
 
 
 def _json_object(text: bytes, where: str) -> dict[str, Any]:
@@ -71,8 +95,7 @@ def _pubmedqa_items(folder: Path) -> Iterator[RawItem]:
         file = next((file for file in (folder / name, folder / f"{name}.gz") if file.is_file()), None)
         if file is None:
             raise BuildError(f"{folder}: has no {name} or {name}.gz; `path` is the folder with both files of PubMedQA")
-        with open_binary(file) as stream:
-            found[name] = file, _json_object(stream.read(), str(file))
+        found[name] = file, _json_object(b"".join(_lines(file)), str(file))
     file, rows = found["ori_pqal.json"]
     test_file, test = found["test_ground_truth.json"]
     if missing := sorted(test.keys() - rows.keys()):
@@ -88,10 +111,9 @@ def _mmlu_items(folder: Path) -> Iterator[RawItem]:
     for split in ("dev", "val", "test"):
         for file in _files(folder / split, "csv"):
             subject = file.name.split(".")[0].removesuffix(f"_{split}")
-            with open_binary(file.path) as stream:
-                rows = csv.reader((line.decode() for line in stream), strict=True)
-                for number, values in enumerate(rows):
-                    yield mmlu_item(values, subject, split, number, f"{file.path}#{number + 1}")
+            rows = csv.reader((line.decode() for line in _lines(file.path)), strict=True)
+            for number, values in enumerate(rows):
+                yield mmlu_item(values, subject, split, number, f"{file.path}#{number + 1}")
 
 
 def read_items(path: Path, benchmark: Benchmark) -> Iterator[RawItem]:

@@ -243,7 +243,10 @@ class Source(Section):
 
     @property
     def shared_fraction(self) -> float | None:
-        """Of documents, from which on a line is the site's; None: no line is."""
+        """A line on more than this share of documents is the site's.
+
+        None: no line is.
+        """
         if self.format == "html" and self.collection != "instructions" and self.shared_line_fraction is None:
             return SHARED_FRACTION
         return self.shared_line_fraction

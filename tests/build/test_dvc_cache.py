@@ -70,7 +70,7 @@ def test_a_build_reads_links_into_a_shared_cache_and_writes_through_none(tmp_pat
     project.run("dvc", "config", "cache.type", "symlink")
     shutil.copytree(project.folder / "data/raw/default", project.folder / "own")
     project.run("dvc", "add", "-q", "own")
-    project.run("dvc", "checkout", "--relink")
+    project.run("dvc", "checkout", "--relink", "own.dvc")
     assert (project.folder / "own/corpus/notes/part-00000.jsonl").is_symlink()
     project.edit("params.yaml", "root: data/raw/default", "root: own")
     project.run(sys.executable, "-m", "osler", "check")
