@@ -59,7 +59,7 @@ def _lines(path: Path) -> Iterator[bytes]:
                 mended = repair.content(line)
                 if mended is None:
                     raise BuildError(f"{path}#{number}: no UTF-8 at byte {error.start}; correct the row") from None
-                line = mended  # noqa: PLW2901
+                line = mended
             yield line
 
 

@@ -82,7 +82,7 @@ def text_encoding(sample: bytes, declared: str | None = None) -> tuple[str, int]
         return believed if believed and tells else "utf-8", 0
     text = codecs.getincrementaldecoder("utf-8")("surrogateescape").decode(sample)  # the last character may be cut
     bad = len(re.findall("[\udc80-\udcff]", text))
-    if bad <= len(re.findall("[^\0-\x7f\udc80-\udcff]", text)):
+    if not bad or bad <= len(re.findall("[^\0-\x7f\udc80-\udcff]", text)):
         return "utf-8", 0
     if believed and _fits(sample, believed, bad) and (believed not in EAST_ASIAN or mended(text) is None):
         return believed, 0

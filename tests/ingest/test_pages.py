@@ -76,7 +76,7 @@ def test_a_page_without_a_title_has_its_first_heading() -> None:
         ({"select": ""}, "no CSS selector"),
         ({"select": "main", "format": "jsonl"}, "`select` is for format html"),
         ({"shared_line_fraction": 0.0}, "greater than 0"),
-        ({"collection": "instructions", "text": None, "turns_field": "t", "format": "jsonl", "shared_line_fraction": 0.5}, "for texts"),
+        ({"collection": "instructions", "text": None, "turns_field": "t", "shared_line_fraction": 0.5}, "for texts"),
     ],
 )  # fmt: skip
 def test_a_setting_that_can_mean_nothing_is_refused(changed: dict[str, Any], message: str) -> None:
