@@ -149,31 +149,29 @@ class _Recoded(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def _next(self) -> bytes:
-        block = self._stream.read(1 << 16)
-        self._at_end = not block
-        return self._decoder.decode(block, final=self._at_end).encode("utf-8", "surrogateescape")
-
     def readinto(self, buffer: "memoryview") -> int:  # type: ignore[override]
         while not self._pending and not self._at_end:
-            self._pending = self._next()
+            block = self._stream.read(1 << 16)
+            self._at_end = not block
+            self._pending = self._decoder.decode(block, final=self._at_end).encode("utf-8", "surrogateescape")
         size = min(len(buffer), len(self._pending))
         buffer[:size], self._pending = self._pending[:size], self._pending[size:]
         return size
 
 
-class _Mended(_Recoded):
-    """UTF-8 for a parser that ends at the first bad byte."""
+class Mended:
+    """UTF-8 without lone bytes, for a parser that ends at the first bad byte."""
 
     def __init__(self, stream: BinaryIO, repair: Repair) -> None:
-        super().__init__(stream, "utf-8")
-        self._repair = repair
+        self._stream, self._repair = stream, repair
 
-    def _next(self) -> bytes:
-        block = self._stream.read(1 << 16)
-        while block and block[-1] > 127 and (more := self._stream.read(1)):
+    def read(self, size: int) -> bytes:
+        """About so many bytes, up to one of ASCII."""
+        block = self._stream.read(size)
+        if block.isascii():
+            return block
+        while block[-1] > 127 and (more := self._stream.read(1)):
             block += more
-        self._at_end = not block
         try:
             block.decode()
         except UnicodeDecodeError:
@@ -196,8 +194,3 @@ def utf8_stream(stream: io.BufferedReader, declares: bool) -> tuple[io.BufferedR
     encoding, mark = text_encoding(sample, declared_encoding(sample) if declares else None)
     stream.read(mark)
     return (stream if encoding == "utf-8" else io.BufferedReader(_Recoded(stream, encoding), 1 << 16)), encoding
-
-
-def mended_stream(stream: io.BufferedReader, repair: Repair) -> io.BufferedReader:
-    """UTF-8 without lone bytes of windows-1252."""
-    return io.BufferedReader(_Mended(stream, repair), 1 << 16)

@@ -16,6 +16,7 @@ from typing import BinaryIO
 from lxml import etree
 
 from osler.ingest.archives import whole
+from osler.ingest.encodings import Mended
 from osler.ingest.faults import Fault, Record, Rows, Unreadable
 from osler.ingest.lone_bytes import Repair
 from osler.ingest.selected import selected
@@ -90,7 +91,7 @@ def _tidy(text: str) -> str:
     return "\n".join(paragraph for paragraph in paragraphs if paragraph)
 
 
-def xml_rows(stream: BinaryIO, kind: str) -> Rows:
+def xml_rows(stream: BinaryIO | Mended, kind: str) -> Rows:
     """The records of a JATS or PubMed file in UTF-8.
 
     What it declares to be written in does not count. An empty field is absent.

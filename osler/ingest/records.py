@@ -26,7 +26,7 @@ from osler.ingest.archives import (
     raw_files,
     whole,
 )
-from osler.ingest.encodings import mended_stream, utf8_stream
+from osler.ingest.encodings import Mended, utf8_stream
 from osler.ingest.faults import Fault, Record, Rows, Unreadable
 from osler.ingest.lone_bytes import Repair
 from osler.ingest.source import Layout, Source
@@ -164,7 +164,7 @@ class FileRecords(Iterator[tuple[str, Record | Fault]]):
             case "html":
                 return markup.html_rows(stream, self._repair, source.select if isinstance(source, Source) else None)
             case "jats" | "pubmed":
-                return markup.xml_rows(mended_stream(stream, self._repair), kind)
+                return markup.xml_rows(Mended(stream, self._repair), kind)
             case "arrow" if path:
                 return rows.arrow_rows(path)
             case "parquet":

@@ -87,12 +87,19 @@ def test_a_setting_that_can_mean_nothing_is_refused(changed: dict[str, Any], mes
 
 def page(number: int) -> list[str]:
     """The lines of a page of a site, its own among them."""
-    own = [f"Title {number}", f"By author {number}", f"Own words of page {number}.", "Symptoms", f"More of {number}."]
+    own = [
+        f"Title {number}",
+        f"By author {number}",
+        f"Own words of page {number}.",
+        f"More of {number}, too.",
+        "Symptoms",
+        f"More of {number}.",
+    ]
     end = [
         "PLAN:",
         f"Rest of {number}.",
         "Treatment",
-        *(f"The {part} of page {number}." for part in ("last", "end", "date")),
+        *(f"The {part} of page {number}." for part in ("last", "end", "date", "place")),
     ]
     return [*TOP, own[0], "Share", *own[1:], "Talk to your doctor before you take any of this.", *end, *BOTTOM]
 
@@ -236,12 +243,12 @@ def test_the_sample_is_the_same_whatever_the_parts(tmp_path: Path, monkeypatch: 
     ("text", "kept"),
     [
         ("a\n\n\nx\n\n\nb\nc\nd\ne", "b\nc\nd\ne"),
-        ("t\nx\nd\nx\nb\nx\nc\n1\n2\n3", "t\nd\nb\nx\nc\n1\n2\n3"),
+        ("t\nx\nd\nx\nb\nx\nc\nx\n1\n2\n3\n4", "t\nd\nb\nc\nx\n1\n2\n3\n4"),
         ("b\nc\nd\nx:\ne", "b\nc\nd\nx:\ne"),
         ("b\nc\nd\n  x \nlast", "b\nc\nd\nlast"),
         ("nothing\nof it", "nothing\nof it"),
     ],
 )
 def test_where_a_shared_line_goes(text: str, kept: str) -> None:
-    """At either end, with two lines of the page's own before it."""
+    """At either end, with three lines of the page's own before it."""
     assert without(text, frozenset({"a", "x", "x:"}))[0] == kept
