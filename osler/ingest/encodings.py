@@ -160,7 +160,10 @@ class _Recoded(io.RawIOBase):
 
 
 class Mended:
-    """UTF-8 without lone bytes, for a parser that ends at the first bad byte."""
+    """UTF-8 without lone bytes of windows-1252.
+
+    For a parser that ends at the first bad byte.
+    """
 
     def __init__(self, stream: BinaryIO, repair: Repair) -> None:
         self._stream, self._repair = stream, repair

@@ -59,6 +59,7 @@ def batches(drafts: Iterator[Draft]) -> Iterator[tuple[list[Draft], int]]:
 class FileIngest:
     """A raw file being read: what was dropped and counted so far.
 
+    `changes` are documents by what was done to them, and by what somebody did before: U+FFFD.
     `unseen` are fields that the source names and no record had; None until there is a record that could have them.
     """
 
@@ -110,6 +111,7 @@ class FileIngest:
         """
         frame, changed = documents_frame(batch, self.source)
         self.changes.update(changed)
+        self.changes["replacement_characters"] += len(frame.filter(pl.col("text").str.contains("\ufffd", literal=True)))
         for doc_id, origin in frame.filter(pl.col("text") == "").select("doc_id", "origin").iter_rows():
             self.drop(
                 origin,
