@@ -24,6 +24,7 @@ from osler.ingest.archives import SKIPPED
 from osler.ingest.audit import Audit, write_audit
 from osler.ingest.ingested import ingested_file, listed, without_repeats
 from osler.ingest.records import source_files
+from osler.ingest.shared_lines import without_shared_lines
 from osler.ingest.source import Source
 from osler.privacy.screening import check_detector
 
@@ -49,7 +50,7 @@ def main(
     if source.phi:
         check_detector(source.phi, name)
     files = source_files(raw, source)
-    section = source.model_dump(exclude={"path"}) | {"name": name}
+    section = source.model_dump(exclude={"path", "shared_line_fraction"}) | {"name": name}
     hashes = {file.path: file_hash(file.path) for file in files if not file.fault}
     tasks = [
         Shard(
@@ -64,6 +65,8 @@ def main(
     dropped = [pl.read_parquet(entry / "ledger.parquet") for entry in entries]
     rows = sum(fact["rows"] for fact in facts)
     made = [part for entry in entries for part in sorted(entry.glob("part-*.parquet"))]
+    made, emptied, shared = without_shared_lines(made, source, name, store, __file__)
+    dropped += emptied
     refuse_unseen_fields(name, facts, rows)
     if not made:
         raise no_documents(raw, rows, dropped)
@@ -77,9 +80,8 @@ def main(
         name: sum((Counter[str](fact[name]) for fact in facts), Counter[str]())
         for name in ("changes", "encodings", "identifiers")
     }
-    write_json(
-        counts, totals | {"documents": in_documents, "files": sum(not file.fault for file in files), "rows": rows}
-    )
+    sizes = {"documents": in_documents, "files": sum(not file.fault for file in files), "rows": rows}
+    write_json(counts, totals | sizes | shared)
     print(f"{name}: {rows} rows, {in_documents} documents, {len(in_ledger)} in the ledger{listed(dropped)}")
     write_audit(documents, source, audit, name, audits)
 

@@ -51,13 +51,13 @@ def link(existing: Path, new: Path) -> None:
     """Make `new` a hard link to `existing`.
 
     It is a copy where the file system has no links. What `new` was before is replaced and never written through: it may be a
-    link to something else.
+    link to something else. So may `existing`, with DVC's `cache.type symlink`: what it leads to is linked.
     """
 
     def linked(temporary: Path) -> None:
         temporary.unlink(missing_ok=True)
         try:
-            os.link(existing, temporary)
+            os.link(existing.resolve(), temporary)
         except OSError:
             shutil.copyfile(existing, temporary)
 

@@ -5,7 +5,6 @@ and then, and so do hands. So a stage reads its deps once before it starts, 0.6 
 on one machine each reads its share. Raw files are nobody's out: for them it says whether they stayed what they were.
 """
 
-import configparser
 import hashlib
 import json
 import os
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from osler.build.dvc_cache import cache_folder
 from osler.build.progress import progress
 from osler.build.section import BuildError
 from osler.build.shortages import is_damage
@@ -122,19 +122,6 @@ def recorded(root: Path, stages: Collection[str]) -> list[Out]:
         for out in entries[stage].get("outs", ())
         if "md5" in out
     ]
-
-
-def cache_folder(root: Path) -> Path:
-    """Where DVC keeps files by their md5."""
-    for name in ("config.local", "config"):
-        config = configparser.ConfigParser(interpolation=None)
-        try:
-            config.read(root / ".dvc" / name, encoding="utf-8")
-        except configparser.Error:
-            continue  # DVC says what is wrong with it
-        if place := config.get("cache", "dir", fallback=None):
-            return root / ".dvc" / place / "files" / "md5"
-    return root / ".dvc" / "cache" / "files" / "md5"
 
 
 def cached(cache: Path, md5: str) -> Path:

@@ -9,10 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from osler.build.dvc_cache import cache_folder
 from osler.build.files import folder_hash
 from osler.build.pipeline import ROOT, declarations, read_params
 from osler.build.progress import progress
-from osler.build.recorded import FOLDER, Expected, advice, cache_folder, expected, is_sound, recorded
+from osler.build.recorded import FOLDER, Expected, advice, expected, is_sound, recorded
 from osler.build.section import BuildError
 from osler.build.validation import PARAMS
 from osler.training.checkpoints import faults

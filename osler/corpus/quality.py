@@ -55,7 +55,7 @@ def signals(texts: pl.Series) -> pl.DataFrame:
         alphabetic_word_fraction: of words, with at least one letter.
         stop_words: how many of STOP_WORDS occur, 0 to 8.
         symbol_word_ratio: number signs and ellipses ("…" or three or more full stops) for each word.
-        digit_fraction: of characters that are not white space.
+        replacement_character_fraction, digit_fraction: of characters that are not white space; the first are U+FFFD.
         rare_trigram_fraction: of the trigrams around the letters a to z, not in osler/corpus/trigrams.txt; words longer than
             ADDRESS_CHARACTERS do not count.
         boilerplate_word_fraction: of words, in one of the phrases BOILERPLATE.
@@ -68,10 +68,12 @@ def signals(texts: pl.Series) -> pl.DataFrame:
         language, language_fraction: as in osler/corpus/language.py.
     """
     of = counts(texts)
+    unread = texts.str.count_matches("\ufffd", literal=True).to_numpy().astype(np.int64)
     fractions = {
         "mean_word_characters": (of["characters"], of["words"]),
         "alphabetic_word_fraction": (of["alphabetic_words"], of["words"]),
         "symbol_word_ratio": (of["symbols"], of["words"]),
+        "replacement_character_fraction": (unread, of["characters"]),
         "digit_fraction": (of["digits"], of["characters"]),
         "rare_trigram_fraction": (of["rare_trigrams"], of["letters"]),
         "boilerplate_word_fraction": (of["boilerplate_words"], of["words"]),
@@ -100,6 +102,9 @@ class Quality(Section):
     Fractions are those of `signals`.
     """
 
+    maximum_replacement_character_fraction: float = Field(
+        ge=0, le=1, description="U+FFFD among characters: what an earlier reader could not decode"
+    )
     maximum_digit_fraction: float = Field(ge=0, le=1, description="digits among characters")
     minimum_alphabetic_word_fraction: float = Field(ge=0, le=1, description="words with a letter")
     languages: Annotated[tuple[str, ...], EACH_ONCE] = Field(
@@ -163,6 +168,7 @@ def _below(name: str, signal: str) -> Rule:
 
 
 RULES = (
+    _above("replacement_characters", "replacement_character_fraction"),
     _above("digits", "digit_fraction"),
     _below("no_words", "alphabetic_word_fraction"),
     Rule(
@@ -190,7 +196,9 @@ RULES = (
 """In the order in which they are asked: what a document is comes before how it repeats itself."""
 
 
-INSTRUCTION_RULES = tuple(rule for rule in RULES if rule.name in ("digits", "no_words", "foreign_language"))
+INSTRUCTION_RULES = tuple(
+    rule for rule in RULES if rule.name in ("replacement_characters", "digits", "no_words", "foreign_language")
+)
 """Those that make sense for a conversation: a question of ten words may repeat a name, and lacks stop words."""
 
 

@@ -4,7 +4,7 @@ import codecs
 import csv
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, Literal
 
 import orjson
 from pydantic import Field
@@ -21,6 +21,9 @@ from osler.evaluation.benchmark_formats import (
     split_named,
 )
 from osler.ingest.archives import REFUSED, RawFile, open_binary
+from osler.ingest.encodings import utf8_stream
+from osler.ingest.faults import Unreadable
+from osler.ingest.lone_bytes import Repair
 from osler.ingest.records import files_of_format
 
 
@@ -41,16 +44,37 @@ def _files(path: Path, form: str) -> Iterator[RawFile]:
             yield file
 
 
+def _lines(path: Path) -> Iterator[bytes]:
+    """The lines of a file as UTF-8.
+
+    In whatever encoding it is, as those of a source.
+    """
+    repair = Repair()
+    with open_binary(path) as stream:
+        try:
+            lines = utf8_stream(stream, False)[0]
+        except Unreadable as error:
+            raise BuildError(f"{path}: {error}; take it out of the folder") from None
+        for number, line in enumerate(lines, 1):
+            try:
+                line.decode()
+            except UnicodeDecodeError as error:
+                mended = repair.content(line)
+                if mended is None:
+                    raise BuildError(f"{path}#{number}: no UTF-8 at byte {error.start}; correct the row") from None
+                line = mended
+            yield line
+
+
 def _json_objects(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
     for file in _files(path, "jsonl"):
         yield from _json_rows(file, path)
 
 
 def _json_rows(file: RawFile, path: Path) -> Iterator[tuple[dict[str, Any], str]]:
-    with open_binary(file.path) as stream:
-        for number, line in enumerate(stream, 1):
-            if line.strip():
-                yield _json_object(line, f"{file.name}#{number}"), f"{path}: {file.name}#{number}"
+    for number, line in enumerate(_lines(file.path), 1):
+        if line.strip():
+            yield _json_object(line, f"{file.name}#{number}"), f"{path}: {file.name}#{number}"
 
 
 def _jsonl_items(path: Path) -> Iterator[RawItem]:
@@ -95,8 +119,7 @@ def _pubmedqa_items(folder: Path) -> Iterator[RawItem]:
         file = next((file for file in (folder / name, folder / f"{name}.gz") if file.is_file()), None)
         if file is None:
             raise BuildError(f"{folder}: has no {name} or {name}.gz; `path` is the folder with both files of PubMedQA")
-        with open_binary(file) as stream:
-            found[name] = file, _json_object(stream.read(), str(file))
+        found[name] = file, _json_object(b"".join(_lines(file)), str(file))
     file, rows = found["ori_pqal.json"]
     test_file, test = found["test_ground_truth.json"]
     if missing := sorted(test.keys() - rows.keys()):
@@ -112,17 +135,15 @@ def _mmlu_items(folder: Path) -> Iterator[RawItem]:
     for split in ("dev", "val", "test"):
         for file in _files(folder / split, "csv"):
             subject = file.name.split(".")[0].removesuffix(f"_{split}")
-            with open_binary(file.path) as stream:
-                for number, values in enumerate(_csv_rows(stream, str(file.path))):
-                    yield mmlu_item(values, subject, split, number, f"{file.path}#{number + 1}")
+            for number, values in enumerate(_csv_rows(file.path)):
+                yield mmlu_item(values, subject, split, number, f"{file.path}#{number + 1}")
 
 
-def _csv_rows(stream: BinaryIO, path: str) -> Iterator[list[str]]:
-    lines = (line.removeprefix(codecs.BOM_UTF8) if number == 0 else line for number, line in enumerate(stream))
-    rows = csv.reader((line.decode() for line in lines), strict=True)
+def _csv_rows(path: Path) -> Iterator[list[str]]:
+    rows = csv.reader((line.decode() for line in _lines(path)), strict=True)
     try:
         yield from rows
-    except (csv.Error, UnicodeDecodeError) as error:
+    except csv.Error as error:
         raise BuildError(f"{path}: line {rows.line_num}: {error}; correct the file") from None
 
 

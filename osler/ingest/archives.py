@@ -18,6 +18,7 @@ from typing import BinaryIO, Protocol, cast
 
 import zstandard
 
+from osler.build.dvc_cache import is_cached
 from osler.build.section import BuildError
 from osler.ingest.encodings import SAMPLE_BYTES
 from osler.ingest.faults import Fault, Unreadable
@@ -58,7 +59,9 @@ def raw_files(path: Path, suffixes: tuple[str, ...]) -> list[RawFile]:
 
     One that is not to be read has a fault.
 
-    The reasons: `link` (out of the folder, or to a folder), `unreadable_file` (a pipe, a socket, a device, a link to
+    A link into DVC's cache is the file that DVC tracks there.
+
+    The reasons: `link` (elsewhere out of the folder, or to a folder), `unreadable_file` (a pipe, a socket, a device, a link to
     nothing), `hidden` (a name on its way begins with a dot), `other_suffix` (it ends as none of `suffixes`, in upper or
     lower case). Of links the first two are told whatever their names.
 
@@ -113,12 +116,13 @@ def listed_files(folder: Path, paths: Iterable[Path]) -> list[RawFile]:
 
     Sorted by name, with a fault for each that lies outside the folder.
     """
-    folder, files = folder.resolve(), []
-    for path in dict.fromkeys(path.absolute() for path in paths):
-        inside = path.resolve().is_relative_to(folder) and path.is_relative_to(folder)
-        name = path.relative_to(folder).as_posix() if inside else path.name
-        fault = _link_fault(path, folder) if inside else Fault("link", "leads out of the source's folder")
-        files.append(RawFile(printable(name), path, fault))
+    tops, files = (folder.absolute(), folder.resolve()), list[RawFile]()
+    for path in dict.fromkeys(Path(os.path.normpath(path.absolute())) for path in paths):
+        top, found = next((top for top in tops if path.is_relative_to(top)), None), path.resolve()
+        if top is None or not (found.is_relative_to(tops[1]) or is_cached(found)):
+            files.append(RawFile(printable(path.name), path, Fault("link", "leads out of the source's folder")))
+        else:
+            files.append(RawFile(printable(path.relative_to(top).as_posix()), path, _link_fault(path, tops[1])))
     return sorted(files, key=lambda file: file.name)
 
 
@@ -136,13 +140,18 @@ def _link_fault(file: Path, folder: Path) -> Fault | None:
             return Fault("link", "a link to a folder, which is not followed")
         if not file.exists():
             return Fault("unreadable_file", "a link to nothing")
-        if not file.resolve().is_relative_to(folder):
+        found = file.resolve()
+        if not (found.is_relative_to(folder) or is_cached(found)):
             return Fault("link", "a link that leads out of the source's folder, which is not followed")
     return None if file.is_file() or file.is_dir() else Fault("unreadable_file", "neither a file nor a folder")
 
 
 class _Readable(Protocol):
     def read1(self, size: int, /) -> bytes: ...
+
+
+class _Reads(Protocol):
+    def read(self, size: int, /) -> bytes: ...
 
 
 class _Zstandard:
@@ -306,7 +315,7 @@ def members(
                 yield name, decompressed(cast(BinaryIO, archive.extractfile(member)), name, member.size, allowance)
 
 
-def whole(stream: BinaryIO, limit_bytes: int) -> bytes:
+def whole(stream: "BinaryIO | _Reads", limit_bytes: int) -> bytes:
     """All of `stream`.
 
     Raises:

@@ -20,8 +20,9 @@ from lxml import etree
 
 from osler.ingest import markup
 from osler.ingest.archives import whole
-from osler.ingest.encodings import utf8_stream
+from osler.ingest.encodings import Mended, utf8_stream
 from osler.ingest.faults import Fault, Record, Rows, Unreadable
+from osler.ingest.lone_bytes import Repair
 from osler.ingest.office import CELLS, pdf_rows
 from osler.ingest.rows import jsonl_rows
 from osler.ingest.xml_records import PARSER
@@ -32,10 +33,10 @@ RESOURCES = ("DocumentReference", "DiagnosticReport")
 BLOCKS = ("paragraph", "item", "table", "tr", "caption", "list", "br", "text")
 
 
-def fhir_rows(stream: io.BufferedReader) -> Rows:
+def fhir_rows(stream: io.BufferedReader, repair: Repair) -> Rows:
     """The resources of ndjson, or of Bundles in it, one after another."""
     row = 0
-    for _, found in jsonl_rows(stream) if _is_ndjson(stream) else _whole_json(stream):
+    for _, found in jsonl_rows(stream, repair) if _is_ndjson(stream) else _whole_json(stream):
         entries = _dict(found).get("entry") if _dict(found).get("resourceType") == "Bundle" else None
         if isinstance(entries, list):
             resources = [entry.get("resource") for entry in entries if isinstance(entry, dict)]
@@ -128,7 +129,7 @@ def attached(attachment: Mapping[str, Any]) -> str | Fault:
 
 def _page(content: bytes) -> str | Fault:
     stream, _ = utf8_stream(io.BufferedReader(io.BytesIO(content)), True)
-    return _first(markup.html_rows(stream))
+    return _first(markup.html_rows(stream, Repair(), None))
 
 
 def _first(rows: Rows) -> str | Fault:
@@ -154,7 +155,7 @@ def _concept(concept: Any) -> str | None:
     return next((str(name) for name in names if name), None)
 
 
-def ccda_rows(stream: BinaryIO) -> Rows:
+def ccda_rows(stream: BinaryIO | Mended) -> Rows:
     """The one record of a ClinicalDocument: id, title, date, type, text and sections."""
     root = etree.fromstring(whole(stream, CCDA_BYTES), etree.XMLParser(**PARSER))
     if root.tag != f"{CDA}ClinicalDocument":

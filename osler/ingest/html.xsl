@@ -1,6 +1,6 @@
 <?xml version="1.0"?>
 <!-- One HTML page to the fields of a record: its title, and what a reader would read. Blocks end with a paragraph separator, table cells
-     with a space; scripts, styles, forms and navigation are left out. -->
+     with a space; scripts, styles, forms, navigation and dialogs are left out. -->
 <xsl:stylesheet version="1.0" xmlns:xsl="http://www.w3.org/1999/XSL/Transform">
   <xsl:template match="/">
     <record>
@@ -13,7 +13,7 @@
     </record>
   </xsl:template>
 
-  <xsl:template match="script | style | noscript | template | head | nav | aside | form | button | select | textarea | svg | canvas | iframe | object | video | audio | *[@hidden] | *[@role='navigation']" priority="2"/>
+  <xsl:template match="script | style | noscript | template | head | nav | aside | form | button | select | textarea | svg | canvas | iframe | object | video | audio | dialog | *[@hidden] | *[@role='navigation' or @role='banner' or @role='contentinfo' or @role='search' or @role='dialog' or @role='alertdialog']" priority="2"/>
   <xsl:template match="header[not(ancestor::article or ancestor::main)] | footer[not(ancestor::article or ancestor::main)]" priority="2"/>
   <xsl:template match="address | article | blockquote | caption | dd | div | dl | dt | fieldset | figcaption | figure | h1 | h2 | h3 | h4 | h5 | h6 | hr | li | main | ol | p | section | summary | table | tr | ul">
     <xsl:text>&#x2029;</xsl:text><xsl:apply-templates/><xsl:text>&#x2029;</xsl:text>

@@ -17,8 +17,10 @@ from osler.privacy.keys import secret
 from osler.privacy.pseudonyms import private_origin
 
 BATCH_BYTES = 1 << 24  # of text that is cleaned at a time
-# Their details hold no text of the source.
-HARMLESS = ("begins_with_assistant", "duplicate_id", "empty", "link", "phi", "too_long", "tool_message", *SKIPPED)
+HARMLESS = (  # their details hold no text of the source
+    *("begins_with_assistant", "duplicate_id", "empty", "link", "nothing_selected", "phi", "too_long", "tool_message"),
+    *SKIPPED,
+)
 HIDDEN = "not shown, since the source has a section `phi`"
 PART_BYTES = 1 << 28  # of text in one parquet file, before cleaning
 
@@ -52,6 +54,7 @@ def batches(drafts: Iterator[Draft]) -> Iterator[tuple[list[Draft], int]]:
 class FileIngest:
     """A raw file being read: what was dropped and counted so far.
 
+    `changes` are documents by what was done to them, and by what somebody did before: U+FFFD.
     `unseen` are fields that the source names and no record had; None until there is a record that could have them.
     """
 
@@ -103,6 +106,7 @@ class FileIngest:
         """
         frame, changed = documents_frame(batch, self.source)
         self.changes.update(changed)
+        self.changes["replacement_characters"] += len(frame.filter(pl.col("text").str.contains("\ufffd", literal=True)))
         for doc_id, origin in frame.filter(pl.col("text") == "").select("doc_id", "origin").iter_rows():
             self.drop(
                 origin,

@@ -16,7 +16,10 @@ from typing import BinaryIO
 from lxml import etree
 
 from osler.ingest.archives import whole
+from osler.ingest.encodings import Mended
 from osler.ingest.faults import Fault, Record, Rows, Unreadable
+from osler.ingest.lone_bytes import Repair
+from osler.ingest.selected import selected
 
 STYLESHEETS = {"jats": "jats.xsl", "pubmed": "pubmed.xsl", "html": "html.xsl"}
 RECORDS = {"jats": "article", "pubmed": "PubmedArticle"}
@@ -88,17 +91,17 @@ def _tidy(text: str) -> str:
     return "\n".join(paragraph for paragraph in paragraphs if paragraph)
 
 
-def xml_rows(stream: BinaryIO, kind: str) -> Rows:
-    """The records of a JATS or PubMed file.
+def xml_rows(stream: BinaryIO | Mended, kind: str) -> Rows:
+    """The records of a JATS or PubMed file in UTF-8.
 
-    An empty field is absent.
+    What it declares to be written in does not count. An empty field is absent.
 
     Args:
         kind: a key of RECORDS.
     """
     elements = etree.iterparse(
         stream, events=("end",), tag=f"{{*}}{RECORDS[kind]}", load_dtd=False, no_network=True, resolve_entities=False,
-        huge_tree=False, recover=False, remove_comments=True, remove_pis=True,
+        huge_tree=False, recover=False, remove_comments=True, remove_pis=True, encoding="utf-8",
     )  # fmt: skip
     row = 0
     for row, (_, element) in enumerate(elements, 1):
@@ -113,17 +116,26 @@ def xml_rows(stream: BinaryIO, kind: str) -> Rows:
         raise Unreadable("unreadable_file", f"holds no <{RECORDS[kind]}>")
 
 
-def html_rows(stream: BinaryIO) -> Rows:
-    """The one record of a page in UTF-8: title and text."""
+def html_rows(stream: BinaryIO, repair: Repair | None = None, select: str | None = None) -> Rows:
+    """The one record of a page in UTF-8: title and text.
+
+    Args:
+        select: of what (osler/ingest/selected.py); None: of the whole page.
+    """
     parser = etree.HTMLParser(encoding="utf-8", no_network=True, remove_comments=True, remove_pis=True, huge_tree=False)
     content = whole(stream, PAGE_BYTES)
     try:
         content.decode()
     except UnicodeDecodeError as error:
-        yield 1, Fault("undecodable", f"no UTF-8 at byte {error.start}")
-        return
+        mended = (repair or Repair()).content(content)
+        if mended is None:
+            yield 1, Fault("undecodable", f"no UTF-8 at byte {error.start}")
+            return
+        content = mended
     root = etree.fromstring(content, parser) if content.strip() else None
     if fatal := [entry for entry in parser.error_log if entry.level_name == "FATAL"]:
         raise Unreadable("unreadable_file", f"line {fatal[0].line}: {fatal[0].message}")
+    if root is not None and select is not None and (root := selected(root, select)) is None:
+        yield 1, Fault("nothing_selected", "`select` matches nothing on the page")
     if root is not None:
         yield 1, _record(root, "html")

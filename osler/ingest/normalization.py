@@ -2,6 +2,8 @@
 
 `normalized_texts` makes these changes in this order, each counted in the documents that it touches:
 
+* `windows_1252`: C1 control characters are what that encoding has in their place (`\\x92` is an apostrophe): somebody took it for
+  Latin-1; but NEL, which may end a line, only beside others
 * `line_ends`: CR LF and CR, vertical tab, NEL and the Unicode line and paragraph separators are line feeds
 * `invisible_characters`: control characters but for tab, line feed and form feed, byte order marks, soft hyphens, zero-width
   spaces and word joiners go
@@ -147,10 +149,16 @@ def _tidied(texts: pl.Series) -> pl.Series:
     )
 
 
+C1 = {
+    ord(character): character.encode("latin-1").decode("cp1252", "ignore") or None
+    for character in map(chr, range(0x80, 0xA0))
+}
+
 UNUSUAL = "[^\\t\\n\\f -~]"  # what every text has that one of CHARACTER_STEPS can change
 
 # Name, a pattern that every text has which the step can change, and the step.
 CHARACTER_STEPS: tuple[tuple[str, str, Callable[[pl.Series], pl.Series]], ...] = (
+    ("windows_1252", "[\x80\x82-\x84\x86-\x8c\x8e\x91-\x9c\x9e\x9f]", _each(lambda text: text.translate(C1))),
     (
         "line_ends",
         "[\r\x0b\x85\u2028\u2029]",

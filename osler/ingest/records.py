@@ -26,8 +26,9 @@ from osler.ingest.archives import (
     raw_files,
     whole,
 )
-from osler.ingest.encodings import utf8_stream, xml_encoding
+from osler.ingest.encodings import Mended, utf8_stream
 from osler.ingest.faults import Fault, Record, Rows, Unreadable
+from osler.ingest.lone_bytes import Repair
 from osler.ingest.source import Layout, Source
 from osler.ingest.xml_records import xml_field_rows
 
@@ -47,7 +48,9 @@ SUFFIXES = {
     "fhir": (".ndjson", ".jsonl", ".json"),
     "ccda": (".xml",),
 }
-TEXT_FORMATS = ("jsonl", "json", "csv", "txt", "html", "fhir")  # in any encoding; XML declares its own
+TEXT_FORMATS = ("jsonl", "json", "csv", "txt", "html", "jats", "pubmed", "xml", "ccda", "fhir")  # in any encoding
+DECLARING = ("html", "jats", "pubmed", "xml", "ccda")  # say which
+MENDED = " with cp1252"
 READ_ERRORS = (Unreadable, *archives.ERRORS, *markup.ERRORS, *rows.ERRORS)
 
 
@@ -92,18 +95,23 @@ class FileRecords(Iterator[tuple[str, Record | Fault]]):
     """The rows of one file as `file_records` gives them.
 
     Attributes:
-        encoding: what the file, or the archive's member, of the last row is written in, such as "utf-8" or "cp1252".
+        encoding: what the file, or the archive's member, of the last row is written in, such as "utf-8" or "cp1252"; "utf-8
+            with cp1252" from a row on in which lone bytes are taken for that.
     """
 
     def __init__(self, file: RawFile, source: Layout) -> None:
         """Open nothing yet."""
-        self.encoding = "utf-8"
+        self._encoding, self._repair = "utf-8", Repair()
         self._source = source
         self._found = self._file_rows(file)
 
     def __next__(self) -> tuple[str, Record | Fault]:
         """The next row."""
         return next(self._found)
+
+    @property
+    def encoding(self) -> str:
+        return self._encoding + MENDED * bool(self._repair.lone_bytes)
 
     def _file_rows(self, file: RawFile) -> Iterator[tuple[str, Record | Fault]]:
         if file.fault:
@@ -145,28 +153,27 @@ class FileRecords(Iterator[tuple[str, Record | Fault]]):
 
     def _rows(self, name: str, stream: io.BufferedReader, path: Path | None) -> Rows:
         source, fields, optional = self._source, self._source.fields, self._source.optional_fields
+        self._encoding, self._repair = "utf-8", Repair()
         kind: str = hub_dataset.file_format(name) if source.format == "hub" else source.format
         if kind in TEXT_FORMATS:
-            stream, self.encoding = utf8_stream(stream, kind == "html")
+            stream, self._encoding = utf8_stream(stream, kind in DECLARING)
             if source.format == "hub" and kind == "jsonl" and stream.peek(1)[:64].lstrip()[:1] == b"[":
                 kind = "json"  # `datasets` reads both under one name
-        elif kind in ("jats", "pubmed", "xml", "ccda"):
-            self.encoding = xml_encoding(stream.peek(1 << 10))
         match kind:
             case "jsonl":
-                return rows.jsonl_rows(stream)
+                return rows.jsonl_rows(stream, self._repair)
             case "json":
-                return rows.json_rows(stream, source.id)
+                return rows.json_rows(stream, source.id, self._repair)
             case "csv":
-                return rows.csv_rows(stream, "\t" if ".tsv" in name.lower() else ",", fields)
+                return rows.csv_rows(stream, "\t" if ".tsv" in name.lower() else ",", fields, self._repair)
             case "txt":
-                return rows.txt_rows(stream, source.split)
+                return rows.txt_rows(stream, source.split, self._repair)
             case "html":
-                return markup.html_rows(stream)
+                return markup.html_rows(stream, self._repair, source.select if isinstance(source, Source) else None)
             case "jats" | "pubmed":
-                return markup.xml_rows(stream, kind)
+                return markup.xml_rows(Mended(stream, self._repair), kind)
             case "xml" if source.xml:
-                return xml_field_rows(stream, source.xml)
+                return xml_field_rows(Mended(stream, self._repair), source.xml)
             case "docx":
                 return office.docx_rows(stream)
             case "xlsx":
@@ -174,9 +181,9 @@ class FileRecords(Iterator[tuple[str, Record | Fault]]):
             case "pdf":
                 return office.pdf_rows(stream)
             case "fhir":
-                return health_records.fhir_rows(stream)
+                return health_records.fhir_rows(stream, self._repair)
             case "ccda":
-                return health_records.ccda_rows(stream)
+                return health_records.ccda_rows(Mended(stream, self._repair))
             case "arrow" if path:
                 return rows.arrow_rows(path)
             case "parquet":

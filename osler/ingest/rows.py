@@ -21,6 +21,7 @@ import polars as pl
 
 from osler.ingest.archives import whole
 from osler.ingest.faults import Fault, Record, Rows, Unreadable
+from osler.ingest.lone_bytes import Repair
 
 LINE_BYTES = 1 << 28  # of a line of jsonl, and of a record of csv
 WHOLE_BYTES = 1 << 30  # of a file that is read as a whole
@@ -51,7 +52,18 @@ def _line(stream: BinaryIO) -> tuple[bytes, bool]:
     return line, too_long
 
 
-def jsonl_rows(stream: BinaryIO) -> Rows:
+def _mended_json(line: bytes, repair: Repair, error: orjson.JSONDecodeError) -> object:
+    """What a line says that is no JSON as it stands, or a fault."""
+    if not (fault := _undecodable(line)):
+        return Fault("malformed_row", f"no JSON: {error}")
+    mended = repair.content(line)
+    try:
+        return fault if mended is None else orjson.loads(mended)
+    except orjson.JSONDecodeError as other:
+        return Fault("malformed_row", f"no JSON: {other}")
+
+
+def jsonl_rows(stream: BinaryIO, repair: Repair) -> Rows:
     """One row for each line that is not blank.
 
     A row's number is its line's.
@@ -68,8 +80,10 @@ def jsonl_rows(stream: BinaryIO) -> Rows:
         try:
             record = orjson.loads(line)
         except orjson.JSONDecodeError as error:
-            yield row, _undecodable(line) or Fault("malformed_row", f"no JSON: {error}")
-            continue
+            record = _mended_json(line, repair, error)
+            if isinstance(record, Fault):
+                yield row, record
+                continue
         if isinstance(record, dict):
             yield row, _exact(record, line)
         else:
@@ -92,15 +106,18 @@ def _exact(record: dict[str, Any], text: bytes) -> Record | Fault:
     return whole_numbers
 
 
-def json_rows(stream: BinaryIO, id_field: str | None) -> Rows:
+def json_rows(stream: BinaryIO, id_field: str | None, repair: Repair) -> Rows:
     """The objects of an array, of an object, or the one object.
 
     Those of an object whose values all are objects have its keys as `id_field`.
     """
+    content = whole(stream, WHOLE_BYTES)
     try:
-        value = orjson.loads(whole(stream, WHOLE_BYTES))
+        value = orjson.loads(content)
     except orjson.JSONDecodeError as error:
-        raise Unreadable("unreadable_file", f"no JSON: {error}") from None
+        value = _mended_json(content, repair, error)
+    if isinstance(value, Fault):
+        raise Unreadable("unreadable_file", value.detail)
     if isinstance(value, dict) and value and all(isinstance(one, dict) for one in value.values()):
         value = [one if id_field is None else {id_field: key} | one for key, one in value.items()]
     for row, record in enumerate(value if isinstance(value, list) else [value], 1):
@@ -166,7 +183,14 @@ class _CsvLines(Iterator[str]):
         del self.taken[1:]
 
 
-def _csv_header(rows: Iterator[list[str]], fields: Sequence[str]) -> list[str] | None:
+def _mended_values(values: list[str], repair: Repair) -> list[str] | Fault:
+    """The values of a row without lone bytes of windows-1252."""
+    text = "".join(values)
+    fault = None if text.isascii() else _undecodable(text.encode("utf-8", "surrogateescape"))
+    return values if fault is None else repair.texts(values) or fault
+
+
+def _csv_header(rows: Iterator[list[str]], fields: Sequence[str], repair: Repair) -> list[str] | None:
     """The names of the columns; None of an empty file.
 
     Raises:
@@ -178,8 +202,10 @@ def _csv_header(rows: Iterator[list[str]], fields: Sequence[str]) -> list[str] |
         raise Unreadable("unreadable_file", f"no CSV header: {error}") from None
     if header is None:
         return None
-    if fault := _undecodable(",".join(header).encode("utf-8", "surrogateescape")):
-        raise Unreadable(fault.reason, f"the header: {fault.detail}")
+    names = _mended_values(header, repair)
+    if isinstance(names, Fault):
+        raise Unreadable(names.reason, f"the header: {names.detail}")
+    header = names
     if missing := _without_columns(header, fields):
         if not set(fields) & set(header) and _reads_as_data(header):
             message = f"the first line reads as data and not as names of columns; add a header with {', '.join(fields)}"
@@ -188,7 +214,7 @@ def _csv_header(rows: Iterator[list[str]], fields: Sequence[str]) -> list[str] |
     return header
 
 
-def csv_rows(stream: BinaryIO, delimiter: str, fields: Sequence[str]) -> Rows:
+def csv_rows(stream: BinaryIO, delimiter: str, fields: Sequence[str], repair: Repair) -> Rows:
     """The records of a csv file, by its header.
 
     One that is no CSV costs its first line. Reading goes on at the next, so a stray quote swallows nothing.
@@ -199,7 +225,7 @@ def csv_rows(stream: BinaryIO, delimiter: str, fields: Sequence[str]) -> Rows:
     csv.field_size_limit(sys.maxsize)
     lines = _CsvLines(stream)
     rows = csv.reader(lines, delimiter=delimiter, strict=True)
-    header = _csv_header(rows, fields)
+    header = _csv_header(rows, fields, repair)
     if header is None:
         return
     number, line = 0, 1
@@ -222,12 +248,11 @@ def csv_rows(stream: BinaryIO, delimiter: str, fields: Sequence[str]) -> Rows:
         if len(values) != len(header):
             yield number, Fault("malformed_row", f"line {line}: {len(values)} values for {len(header)} columns")
             continue
-        record = dict(zip(header, values, strict=True))
-        text = "".join(values)
-        yield number, record if text.isascii() else _undecodable(text.encode("utf-8", "surrogateescape")) or record
+        read = _mended_values(values, repair)
+        yield number, read if isinstance(read, Fault) else dict(zip(header, read, strict=True))
 
 
-def txt_rows(stream: BinaryIO, split: str | None) -> Rows:
+def txt_rows(stream: BinaryIO, split: str | None, repair: Repair) -> Rows:
     """The pieces of a text, as {text}.
 
     Those with nothing but white space are no rows.
@@ -238,7 +263,8 @@ def txt_rows(stream: BinaryIO, split: str | None) -> Rows:
     text = whole(stream, WHOLE_BYTES).decode("utf-8", "surrogateescape").replace("\r\n", "\n")
     pieces = [text] if split is None else re.split(split, text)
     for row, piece in enumerate((piece for piece in pieces if piece.strip()), 1):
-        yield row, _undecodable(piece.encode("utf-8", "surrogateescape")) or {"text": piece}
+        read = _mended_values([piece], repair)
+        yield row, read if isinstance(read, Fault) else {"text": read[0]}
 
 
 def frame_rows(source: Path | bytes, fields: Sequence[str], optional: Sequence[str]) -> Rows:

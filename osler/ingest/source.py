@@ -26,6 +26,7 @@ FIELDS = {  # of the formats that have no others
     "fhir": ("id", "type", "subject", "date", "status", "title", "text"),
     "ccda": ("id", "title", "date", "type", "text", "sections"),
 }
+SHARED_FRACTION = 0.5
 
 
 class Template:
@@ -183,6 +184,15 @@ class Source(Section):
         default=None,
         description="txt: regular expression at which a file splits into documents; hub: name of a split, null: all",
     )
+    select: str | None = Field(
+        default=None, description="html: what of a page is read, as CSS selector or XPath; null: all but its navigation"
+    )
+    shared_line_fraction: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="a line on more documents of the source goes; null: for html half, for other formats none",
+    )
     id: str | None = Field(default=None, description="field that names a row; null: file and row number do")
     text: str | None = Field(
         default=None, description="template of a document, '{title}. {text}'; txt knows only {text}"
@@ -207,6 +217,15 @@ class Source(Section):
         if text is not None:
             Template(text)
         return text
+
+    @field_validator("select")
+    @classmethod
+    def _selector(cls, select: str | None) -> str | None:
+        if select is not None:
+            from osler.ingest.selected import selector  # lxml is imported only for what needs it
+
+            selector(select)
+        return select
 
     @field_validator("split")
     @classmethod
@@ -233,6 +252,10 @@ class Source(Section):
             raise ValueError("`format` xml needs a section `xml`, and no other format has one")
         if self.sheet is not None and self.format != "xlsx":
             raise ValueError(f"`sheet` is for format xlsx, not {self.format}")
+        if self.select is not None and self.format != "html":
+            raise ValueError(f"`select` is for format html, not {self.format}")
+        if self.shared_line_fraction is not None and self.collection == "instructions":
+            raise ValueError("`shared_line_fraction` is for texts, not for instructions")
         known = FIELDS.get(self.format) if self.xml is None else tuple(self.xml.fields)
         named = [*self.fields, *self.optional_fields]
         if known and (wrong := [name for name in named if name.removesuffix("?").split(".")[0] not in known]):
@@ -240,6 +263,16 @@ class Source(Section):
         if self.format == "txt" and {*self.fields, *self.optional_fields} != {"text"}:
             raise ValueError("a txt file has the one field {text}, and neither id, license_field nor date_field")
         return self
+
+    @property
+    def shared_fraction(self) -> float | None:
+        """A line on more than this share of documents is the site's.
+
+        None: no line is.
+        """
+        if self.format == "html" and self.collection != "instructions" and self.shared_line_fraction is None:
+            return SHARED_FRACTION
+        return self.shared_line_fraction
 
     @property
     def templates(self) -> list[Template]:

@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 
 from osler.build.section import Section
 from osler.ingest.archives import whole
+from osler.ingest.encodings import Mended
 from osler.ingest.faults import Fault, Record, Rows, Unreadable
 
 WHOLE_BYTES = 1 << 28  # of a file that is parsed as a whole
@@ -50,7 +51,7 @@ class XmlRecords(Section):
         return f"{{{self.namespaces[prefix]}}}{name}" if colon else name if not prefix else None
 
 
-def xml_field_rows(stream: BinaryIO, xml: XmlRecords) -> Rows:
+def xml_field_rows(stream: BinaryIO | Mended, xml: XmlRecords) -> Rows:
     """The records of a file, their fields as texts; an empty one is absent."""
     paths = {name: etree.XPath(path, namespaces=xml.namespaces or None) for name, path in xml.fields.items()}
     row = 0
@@ -83,14 +84,16 @@ def _text(found: Any) -> str:
     return str(found).strip()
 
 
-def _elements(stream: BinaryIO, xml: XmlRecords) -> Iterator["etree._Element"]:
+def _elements(stream: BinaryIO | Mended, xml: XmlRecords) -> Iterator["etree._Element"]:
     if xml.tag is None:
-        root = etree.parse(io.BytesIO(whole(stream, WHOLE_BYTES)), etree.XMLParser(**PARSER)).getroot()
+        root = etree.parse(
+            io.BytesIO(whole(stream, WHOLE_BYTES)), etree.XMLParser(encoding="utf-8", **PARSER)
+        ).getroot()
         found = etree.XPath(xml.records, namespaces=xml.namespaces or None)(root)
         yield from (one for one in found if isinstance(one, etree._Element)) if isinstance(found, list) else ()
         return
     before: etree._Element | None = None
-    for _, element in etree.iterparse(stream, events=("end",), tag=xml.tag, recover=False, **PARSER):
+    for _, element in etree.iterparse(stream, events=("end",), tag=xml.tag, recover=False, encoding="utf-8", **PARSER):
         if before is not None and (above := before.getparent()) is not None and before not in element.iterdescendants():
             above.remove(before)
         yield element

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from osler.build.dvc_cache import cache_folder
 from osler.build.files import folder_hash
 from osler.build.pipeline import declarations, read_params
-from osler.build.recorded import cache_folder, check_deps, is_sound
+from osler.build.recorded import check_deps, is_sound
 from osler.build.section import BuildError
 from tests.support.damage import flip
 from tests.support.project import ENVIRONMENT, Project, copied

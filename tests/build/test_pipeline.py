@@ -334,6 +334,7 @@ TAKEN = {
 BELOW = {
     "circles",
     "definitions",
+    "dvc_cache",
     "packages",
     "pieces",
     "provenance",

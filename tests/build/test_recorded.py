@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from osler.build.dvc_cache import cache_folder
 from osler.build.recorded import (
-    cache_folder,
     cached,
     check_deps,
     check_unchanged,

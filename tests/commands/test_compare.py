@@ -9,7 +9,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from osler.build.recorded import cache_folder, cached, recorded
+from osler.build.dvc_cache import cache_folder
+from osler.build.recorded import cached, recorded
 from osler.build.section import BuildError
 from osler.commands import compare
 from tests.support.command import osler

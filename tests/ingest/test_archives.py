@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 import zstandard
 
+from osler.build.dvc_cache import is_cached
+from osler.build.recorded import bytes_md5
 from osler.ingest import archives
-from osler.ingest.archives import Allowance, members, open_binary, raw_files
+from osler.ingest.archives import Allowance, listed_files, members, open_binary, raw_files
 from osler.ingest.faults import Fault, Unreadable
 from osler.ingest.records import raw_records
 from tests.ingest.test_records import outcome, section
@@ -187,6 +189,62 @@ def test_links_out_of_the_folder_are_not_followed(tmp_path: Path) -> None:
     assert found[7:] == [("h.jsonl#1", "unreadable_file")]
     assert [file.name for file in raw_files(source / "c.jsonl", (".jsonl",))] == ["c.jsonl"]
     assert outcome(source / "c.jsonl", section()) == [("c.jsonl#1", "canary")]
+
+
+def cached(cache: Path, content: bytes, older: bool = False) -> Path:
+    """A file of a DVC cache."""
+    md5 = bytes_md5(content)
+    place = cache / ("" if older else "files/md5") / md5[:2] / md5[2:]
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_bytes(content)
+    return place
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "hub"])
+def test_links_into_the_cache_are_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """As `dvc checkout` leaves them where several share a cache.
+
+    Other links stay refused: to other files of the cache's folder, to another cache, and out of the folder.
+    """
+    project, shared = tmp_path / "project", tmp_path / "shared"
+    (project / ".dvc").mkdir(parents=True)
+    (project / ".dvc/config").write_text("[cache]\n    type = symlink\n    dir = ../../shared\n")
+    monkeypatch.setattr("osler.ingest.archives.is_cached", lambda path: is_cached(path, project))
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    shared.mkdir()
+    (shared / "notes.jsonl").write_bytes(ROWS)
+    links = {
+        "a.jsonl": cached(shared, b'{"text": "new"}'),
+        "b.jsonl": cached(shared, b'{"text": "old"}', older=True),
+        "c.jsonl": shared / "notes.jsonl",
+        "d.jsonl": cached(tmp_path / "other", b'{"text": "other"}'),
+    }
+    for name, target in links.items():
+        (folder / name).symlink_to(target)
+    (folder / "e.jsonl").symlink_to(tmp_path / "between")
+    (tmp_path / "between").symlink_to(links["a.jsonl"])
+    if kind == "hub":
+        found = {file.name: file.fault and file.fault.reason for file in listed_files(folder, folder.iterdir())}
+        assert found == {"a.jsonl": None, "b.jsonl": None, "c.jsonl": "link", "d.jsonl": "link", "e.jsonl": None}
+        return
+    assert [what for _, what in outcome(folder, section())] == ["new", "old", "link", "link", "new"]
+    assert outcome(folder / "a.jsonl", section()) == [("a.jsonl#1", "new")]
+
+
+def test_a_hub_folder_behind_a_link_has_its_files(tmp_path: Path) -> None:
+    """`root` may be a link, and files be named by way of it or not."""
+    (tmp_path / "real/data").mkdir(parents=True)
+    (tmp_path / "root").symlink_to("real")
+    for name in ("real/data/a.jsonl", "real/b.jsonl"):
+        (tmp_path / name).write_bytes(ROWS)
+    named = [tmp_path / "root/data/a.jsonl", tmp_path / "real/data/../data/a.jsonl", tmp_path / "root/data/../b.jsonl"]
+    found = listed_files(tmp_path / "root/data", named)
+    assert [(file.name, file.fault is None) for file in found] == [
+        ("a.jsonl", True),
+        ("a.jsonl", True),
+        ("b.jsonl", False),
+    ]
 
 
 def test_every_file_of_a_folder_is_listed(tmp_path: Path) -> None:

@@ -87,6 +87,14 @@ def test_without_an_id_field_file_and_row_name_a_document(tmp_path: Path) -> Non
     assert ingested(tmp_path, rows, section())[0]["doc_id"].to_list() == ["notes/rows.jsonl#1", "notes/rows.jsonl#3"]
 
 
+def test_what_was_lost_before_is_counted(tmp_path: Path) -> None:
+    """Documents with U+FFFD, beside those that a step of cleaning changed."""
+    rows = [{"text": "caf\ufffd \ufffd"}, {"text": "it\x92s"}, {"text": "fine"}]
+    assert ingested(tmp_path, rows, section())[0]["text"].to_list() == ["caf\ufffd \ufffd", "it’s", "fine"]
+    counts = json.loads((tmp_path / "counts.json").read_text())
+    assert counts["changes"] == {"replacement_characters": 1, "windows_1252": 1}
+
+
 def test_instructions_keep_their_turns(tmp_path: Path) -> None:
     """The text of a conversation is its turns joined by newlines.
 

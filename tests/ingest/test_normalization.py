@@ -31,6 +31,11 @@ CASES = [
     ("  both ends \n\n", "both ends"),
     ("cafe\u0301", "caf\u00e9"),
     ("\x0c \r\n", ""),
+    ("policy\x97an \x93impression\x94", "policy—an “impression”"),
+    ("it\x92s late\x85", "it’s late…"),
+    ("a line\x85another", "a line\nanother"),
+    ("hole\x81 \x92", "hole ’"),
+    ("hole\x81", "hole"),
 ]
 
 
