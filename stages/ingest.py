@@ -22,9 +22,10 @@ from osler.build.shard_store import Shard, Store
 from osler.build.stage import run
 from osler.ingest.archives import SKIPPED
 from osler.ingest.audit import Audit, write_audit
-from osler.ingest.ingested import ingested_file, listed, without_repeats
+from osler.ingest.ingested import ingested_file, listed
 from osler.ingest.records import source_files
 from osler.ingest.source import Source
+from osler.ingest.updates import repeats, replaced, without
 from osler.privacy.screening import check_detector
 
 
@@ -63,12 +64,14 @@ def main(
     facts: list[dict[str, Any]] = [read_json(entry / "counts.json") for entry in entries]
     dropped = [pl.read_parquet(entry / "ledger.parquet") for entry in entries]
     rows = sum(fact["rows"] for fact in facts)
-    made = [part for entry in entries for part in sorted(entry.glob("part-*.parquet"))]
+    made = any(any(entry.glob("part-*.parquet")) for entry in entries)
     refuse_unseen_fields(name, facts, rows)
     if not made:
         raise no_documents(raw, rows, dropped)
-    dropped += write_parts(documents, made, name)
-    in_documents = pl.scan_parquet(documents / "*.parquet").select(pl.len()).collect().item()
+    dropped += write_parts(documents, entries, name, source.keeps_last)
+    if not any(documents.glob("part-*.parquet")):
+        raise no_documents(raw, rows, dropped)
+    in_documents = pl.scan_parquet(documents / "part-*.parquet").select(pl.len()).collect().item()
     in_ledger = pl.concat(dropped)
     if rows != in_documents + len(in_ledger):
         raise AssertionError(f"{name}: {rows} rows, but {in_documents} documents and {len(in_ledger)} ledger rows")
@@ -110,27 +113,25 @@ def no_documents(raw: Path, rows: int, dropped: list[pl.DataFrame]) -> BuildErro
     )
 
 
-def write_parts(documents: Path, made: list[Path], name: str) -> Iterator[pl.DataFrame]:
-    """Write or link the parts without repeated ids; ledger rows of those.
+def write_parts(documents: Path, entries: list[Path], name: str, keeps_last: bool) -> Iterator[pl.DataFrame]:
+    """Write or link the parts and names without rows whose id another has; ledger rows of those documents.
 
-    An id is repeated that an earlier file has. Part by part.
+    The other is the first, or with `keeps_last` the last. Part by part.
     """
-    written = 0
-    for part, repeats in without_repeats(made):
-        target = documents / f"part-{written:05d}.parquet"
-        if isinstance(part, Path):
-            link(part, target)
-        elif len(part):
-            write_parquet(target, part)
-        written += isinstance(part, Path) or len(part) > 0
-        yield repeats.select(
-            pl.lit("ingest").alias("stage"),
-            pl.lit(name).alias("source"),
-            "doc_id",
-            "origin",
-            pl.lit("duplicate_id").alias("reason"),
-            pl.format("the id of {}", "first").alias("detail"),
-        )
+    written = Counter[str]()
+    for entry, lost in zip(entries, (replaced if keeps_last else repeats)(entries), strict=True):
+        for kind in ("part", "names"):
+            for file in sorted(entry.glob(f"{kind}-*.parquet")):
+                target = documents / f"{kind}-{written[kind]:05d}.parquet"
+                left, gone = without(file, lost)
+                if left is None:
+                    link(file, target)
+                elif len(left):
+                    write_parquet(target, left)
+                written[kind] += left is None or len(left) > 0
+                if kind == "part" and len(gone):
+                    here = (pl.lit("ingest").alias("stage"), pl.lit(name).alias("source"))
+                    yield gone.select(*here, "doc_id", "origin", "reason", "detail")
 
 
 if __name__ == "__main__":

@@ -32,7 +32,10 @@ from osler.corpus.selection import (
     shared_items,
     touched_items,
 )
+from osler.corpus.withdrawn import listed_names, named
 from osler.corpus.word_hashes import U64
+
+SHOWN_NAMES = 5
 
 
 def sources(documents: Path, priority: tuple[str, ...]) -> dict[str, str]:
@@ -166,13 +169,24 @@ def main(
     corpus: Path,
     contamination: Path,
     phi: Path,
+    raw: Path | None = None,
 ) -> None:
-    """Write the keep-lists, held-out documents, ledger, items still touched, and metrics."""
+    """Write the keep-lists, held-out documents, ledger, items still touched, and metrics.
+
+    `raw` is the list of withdrawn documents.
+    """
     collections = sources(documents, select.priority)
     screened = read_screened(documents, screens, collections, quality)
     refuse_licenses(screened, licenses)
     parts = [part for name in collections for part in document_files(overlaps / name)]
     overlap = pl.concat([pl.read_parquet(part) for part in parts])
+
+    listed = listed_names(raw) if raw else {}
+    folders = {name: documents / collection / name for name, collection in collections.items()}
+    left, unknown = named(screened["doc_id"], folders, listed, select.retracted == "drop")
+    if unknown:
+        shown = ", ".join(unknown[:SHOWN_NAMES]) + ", ..." * (len(unknown) > SHOWN_NAMES)
+        print(f"{select.withdrawn}: {len(unknown)} of {len(listed)} names fit no document: {shown}")
 
     def texts(wanted: pl.DataFrame) -> list[str]:
         return texts_of(documents, collections, wanted)
@@ -185,6 +199,7 @@ def main(
         screen.shingle_words,
         select,
         licenses,
+        left,
     )
     decided = pl.concat([screened.drop("reason", "detail"), found], how="horizontal")
     metrics = counted(decided)
@@ -206,8 +221,10 @@ def main(
     write_corpus(corpus, metrics, ingested)
     write_phi(phi, {name: read_json(audits / f"{name}.json") for name in collections}, ingested)
     for name, found in metrics.items():
-        listed = ", ".join(f"{count} {reason}" for reason, count in found["dropped"].items())
-        print(f"{name}: {found['documents']} documents, {found['kept']} kept" + (f", {listed}" if listed else ""))
+        dropped_here = ", ".join(f"{count} {reason}" for reason, count in found["dropped"].items())
+        print(
+            f"{name}: {found['documents']} documents, {found['kept']} kept" + f", {dropped_here}" * bool(dropped_here)
+        )
 
 
 if __name__ == "__main__":

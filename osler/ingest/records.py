@@ -41,6 +41,7 @@ SUFFIXES = {
     "html": (".html", ".htm", ".xhtml"),
 }
 TEXT_FORMATS = ("jsonl", "json", "csv", "txt", "html")  # in any encoding; XML declares its own
+NAMES = ("doi", "pmid")  # columns that are read where they are, since they name a document
 READ_ERRORS = (Unreadable, *archives.ERRORS, *markup.ERRORS, *rows.ERRORS)
 
 
@@ -157,12 +158,14 @@ class FileRecords(Iterator[tuple[str, Record | Fault]]):
             case "html":
                 return markup.html_rows(stream)
             case "jats" | "pubmed":
-                return markup.xml_rows(stream, kind)
+                return markup.xml_rows(stream, kind, [*fields, *optional])
             case "arrow" if path:
                 return rows.arrow_rows(path)
             case "parquet":
                 plain = path is not None and path.suffix.lower() == ".parquet"
-                return rows.frame_rows(path if path and plain else whole(stream, rows.WHOLE_BYTES), fields, optional)
+                return rows.frame_rows(
+                    path if path and plain else whole(stream, rows.WHOLE_BYTES), fields, [*optional, *NAMES]
+                )
         raise Unreadable("unreadable_file", f"a file of a kind that `format` {source.format} does not read")
 
 

@@ -3,9 +3,9 @@
 import re
 import string
 from collections.abc import Mapping
-from typing import Any, Literal, Protocol, Self
+from typing import Annotated, Any, Literal, Protocol, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from osler.build.section import RelativePath, Section
 from osler.corpus.documents import Collection
@@ -13,8 +13,14 @@ from osler.ingest.faults import Fault, Record
 from osler.privacy.screening import Phi
 
 FIELDS = {  # of the formats that have no others
-    "jats": ("title", "abstract", "body", "id", "pmid", "doi", "journal", "date", "license"),
-    "pubmed": ("title", "abstract", "pmid", "doi", "journal", "date"),
+    "jats": (
+        *("title", "abstract", "body", "id", "pmid", "doi", "journal", "date", "license"),
+        *("retracted", "retracts"),
+    ),
+    "pubmed": (
+        *("title", "abstract", "pmid", "doi", "journal", "date", "vernacular_title", "language"),
+        *("publication_types", "mesh", "version", "retracted", "retracts"),
+    ),
     "html": ("title", "text"),
 }
 # Who speaks, in the names of the message lists in use (OpenAI's and ShareGPT's).
@@ -165,7 +171,11 @@ class Source(Section):
         default=None,
         description="txt: regular expression at which a file splits into documents; hub: name of a split, null: all",
     )
-    id: str | None = Field(default=None, description="field that names a row; null: file and row number do")
+    id: str | None = Field(
+        default=None,
+        validate_default=True,
+        description="field that names a row; null: file and row number do, and pmid for pubmed",
+    )
     text: str | None = Field(
         default=None, description="template of a document, '{title}. {text}'; txt knows only {text}"
     )
@@ -178,10 +188,24 @@ class Source(Section):
         default=None, description="field with the license of a row; null: all have the source's"
     )
     date_field: str | None = Field(default=None, description="field with the date of a row; null, or no value: no date")
+    where: dict[str, Annotated[tuple[bool | str | int | float, ...], Field(min_length=1)]] | None = Field(
+        default=None,
+        description="field: values it may have, as {language: [eng]}; of several fields each has to have one; null: any",
+    )
+    repeated_id: Literal["first", "last"] | None = Field(
+        default=None,
+        description="which row of an id stands, in the order of file names and rows; null: last for pubmed, else first",
+    )
     phi: Phi | None = Field(default=None, description="what is done about identifiers of patients; null: nothing")
     document_limit_characters: int | None = Field(
         default=None, ge=1, description="longer ones go to the ledger; null: none"
     )
+
+    @field_validator("id")
+    @classmethod
+    def _named(cls, field: str | None, info: ValidationInfo) -> str | None:
+        """A record of PubMed is named by its PMID, which its updates and deletions go by."""
+        return "pmid" if field is None and info.data.get("format") == "pubmed" else field
 
     @field_validator("text")
     @classmethod
@@ -201,6 +225,18 @@ class Source(Section):
         return split
 
     @model_validator(mode="after")
+    def _updatable(self) -> Self:
+        if self.format == "pubmed" and self.keeps_last and self.id != "pmid":
+            raise ValueError("`id` of format pubmed is pmid, which its updates go by; or set `repeated_id: first`")
+        if self.keeps_last and self.id is None:
+            raise ValueError("`repeated_id: last` needs `id`, the field that tells rows apart")
+        if self.keeps_last and self.phi is not None and self.phi.key_file is None:
+            raise ValueError(
+                "`repeated_id: last` with a section `phi` needs `phi.key_file`: without it an id is another one in each file"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _consistent(self) -> Self:
         given = [key for key in ("text", "turns", "turns_field") if getattr(self, key) not in (None, ())]
         if given not in ([["turns"], ["turns_field"]] if self.collection == "instructions" else [["text"]]):
@@ -217,6 +253,11 @@ class Source(Section):
         if self.format == "txt" and {*self.fields, *self.optional_fields} != {"text"}:
             raise ValueError("a txt file has the one field {text}, and neither id, license_field nor date_field")
         return self
+
+    @property
+    def keeps_last(self) -> bool:
+        """Whether a later row of an id replaces an earlier one."""
+        return (self.repeated_id or ("last" if self.format == "pubmed" else "first")) == "last"
 
     @property
     def templates(self) -> list[Template]:
@@ -241,7 +282,7 @@ class Source(Section):
     def optional_fields(self) -> list[str]:
         """The fields that a row may lack, without their `?`."""
         names = [field for template in self.templates for field in template.fields if field.endswith("?")]
-        return list(dict.fromkeys(name.removesuffix("?") for name in names))
+        return list(dict.fromkeys([*(name.removesuffix("?") for name in names), *(self.where or ())]))
 
     @property
     def silent_fields(self) -> list[str]:
