@@ -114,9 +114,9 @@ def no_documents(raw: Path, rows: int, dropped: list[pl.DataFrame]) -> BuildErro
 
 
 def write_parts(documents: Path, entries: list[Path], name: str, keeps_last: bool) -> Iterator[pl.DataFrame]:
-    """Write or link the parts and names without rows whose id another has; ledger rows of those documents.
+    """Write or link parts and names without rows that do not stand.
 
-    The other is the first, or with `keeps_last` the last. Part by part.
+    Yields ledger rows of documents whose id another has. The other is the first, or with `keeps_last` the last. Part by part.
     """
     written = Counter[str]()
     for entry, lost in zip(entries, (replaced if keeps_last else repeats)(entries), strict=True):

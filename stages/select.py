@@ -152,6 +152,22 @@ def write_phi(file: Path, audited: Mapping[str, Any], ingested: Mapping[str, Any
     write_json(file, {"identifiers_found": replaced, "sources": screened_sources})
 
 
+def left_out(
+    doc_ids: pl.Series, documents: Path, collections: Mapping[str, str], file: Path | None, select: Select
+) -> pl.DataFrame:
+    """The withdrawn and retracted documents.
+
+    What the list in `file` names and no document has is told.
+    """
+    listed = listed_names(file) if file else {}
+    folders = {name: documents / collection / name for name, collection in collections.items()}
+    found, unknown = named(doc_ids, folders, listed, select.retracted == "drop")
+    if unknown:
+        shown = ", ".join(unknown[:SHOWN_NAMES]) + ", ..." * (len(unknown) > SHOWN_NAMES)
+        print(f"{select.withdrawn}: {len(unknown)} of {len(listed)} names fit no document: {shown}")
+    return found
+
+
 def main(
     audits: Path,
     counts: Path,
@@ -181,12 +197,7 @@ def main(
     parts = [part for name in collections for part in document_files(overlaps / name)]
     overlap = pl.concat([pl.read_parquet(part) for part in parts])
 
-    listed = listed_names(raw) if raw else {}
-    folders = {name: documents / collection / name for name, collection in collections.items()}
-    left, unknown = named(screened["doc_id"], folders, listed, select.retracted == "drop")
-    if unknown:
-        shown = ", ".join(unknown[:SHOWN_NAMES]) + ", ..." * (len(unknown) > SHOWN_NAMES)
-        print(f"{select.withdrawn}: {len(unknown)} of {len(listed)} names fit no document: {shown}")
+    left = left_out(screened["doc_id"], documents, collections, raw, select)
 
     def texts(wanted: pl.DataFrame) -> list[str]:
         return texts_of(documents, collections, wanted)

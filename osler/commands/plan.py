@@ -306,9 +306,9 @@ def report(
 
 
 def withdrawal_lines(params: Mapping[str, Any], stages: Mapping[str, Declaration], root: Path) -> list[str]:
-    """Which models have read what is withdrawn or retracted, and so have to be trained again.
+    """Which models have read what is withdrawn or retracted.
 
-    None where there is nothing of that kind.
+    They have to be trained again. None where there is nothing of that kind.
     """
     select = params["select"]
     try:

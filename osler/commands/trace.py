@@ -36,7 +36,7 @@ def ledger_row(ledger: Path, doc_id: str) -> str | None:
 
 
 def rows_of_run(provenance: Mapping[str, Any], name: str) -> I64:
-    """The rows of the source `name` that a training run read, in order."""
+    """The rows of the source `name` that a run read."""
     before, read, there = (provenance[key][name] for key in ("rows_before", "rows_read", "rows_there"))
     order = source_order(
         sorted(provenance["rows_read"]).index(name), there, before + read, provenance["settings"]["seed"]
@@ -145,7 +145,7 @@ def traced(artifacts: Artifacts, doc_id: str, key: bytes) -> Iterator[tuple[str,
 
 
 def say(doc_id: str | None, withdrawn: Path | None = None) -> None:
-    """Print a line for each thing known of a document, or of those in a list.
+    """Print what is known of a document, or of a list.
 
     Raises:
         BuildError: nothing is known of such a document, or params.yaml cannot be read.

@@ -1,4 +1,4 @@
-"""Which models learned from documents that are withdrawn or retracted.
+"""Which models learned from withdrawn or retracted documents.
 
 Asked of the packed rows that lie here and of each model's provenance, which holds the hash of the rows it was trained on. Of
 a model that was trained on other rows nothing can be told: those lie at the commit that it was built at.
@@ -19,13 +19,16 @@ SHOWN_NAMES = 5
 
 
 def document_folders(artifacts: Artifacts) -> dict[str, Path]:
-    """Source -> the folder of its documents, in the order of dvc.yaml."""
+    """The folder of each source's documents."""
     names = [stage.partition("@")[2] for stage in artifacts.stages if stage.startswith("ingest@")]
     return {name: artifacts.path(f"ingest@{name}", "documents") for name in names}
 
 
 def packed_as(artifacts: Artifacts, source: str, folder: Path) -> tuple[str, Path, pl.Series]:
-    """The name of the rows that a source's documents are packed in, their folder, and the doc_ids in the order it counts."""
+    """What a source's documents are packed in.
+
+    The name of the rows, their folder, and the doc_ids in the order that it counts.
+    """
     if folder.parent.name == "instructions":
         packed = artifacts.path("instruct", "instructions")
         return "instructions", packed, pl.read_parquet(packed / "documents.parquet")["doc_id"]
@@ -35,7 +38,7 @@ def packed_as(artifacts: Artifacts, source: str, folder: Path) -> tuple[str, Pat
 
 
 def packed_rows(packed: Path, doc_ids: pl.Series, gone: pl.Series) -> pl.DataFrame:
-    """document, row: the rows that hold a piece of a document that is to go."""
+    """The rows with a piece of a document to go: document, row."""
     numbers = doc_ids.is_in(gone.implode()).arg_true().to_numpy()
     documents = np.load(packed / "documents.npy")
     segments = np.flatnonzero(np.isin(documents, numbers))
@@ -44,7 +47,10 @@ def packed_rows(packed: Path, doc_ids: pl.Series, gone: pl.Series) -> pl.DataFra
 
 
 def learned(artifacts: Artifacts, gone: pl.Series) -> Iterator[tuple[str, str]]:
-    """Model -> what it has to do with the documents `gone`; none that has nothing to do with them."""
+    """Models, and what they have to do with the documents `gone`.
+
+    Those that have nothing to do with them are left out.
+    """
     models = artifacts.models()
     readers = dict[str, list[str]]()
     unknown = dict[str, list[str]]()
@@ -80,7 +86,9 @@ def learned(artifacts: Artifacts, gone: pl.Series) -> Iterator[tuple[str, str]]:
 
 
 def lines(artifacts: Artifacts, file: Path, drops_retracted: bool) -> Iterator[str]:
-    """What is known of the documents that a list names, and of the retracted ones where these are to go.
+    """What is known of the documents that a list names.
+
+    Also of the retracted ones, where these are to go.
 
     Raises:
         BuildError: no such list, or an artifact is missing.

@@ -291,7 +291,7 @@ def _drop_copies(decided: Decisions, documents: pl.DataFrame) -> None:
 
 
 def _drop_twins(decided: Decisions, dropped: I64, reason: str, pairs: I64, clusters: I64) -> None:
-    """Drop what is in one cluster with a document that had to go.
+    """Drop what is in a cluster with a document that had to go.
 
     Args:
         dropped: numbers of those.

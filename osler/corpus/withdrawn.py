@@ -1,4 +1,4 @@
-"""Documents that are to leave the corpus: by a list, or because they are retracted.
+"""Documents that leave the corpus: listed ones and retracted ones.
 
 A list has one name a line: a doc_id, the id of a row, a DOI or a PMID in any of the forms in use. What documents are called
 besides their doc_id stands in names-*.parquet beside them, with what their records say of retractions.
@@ -25,7 +25,7 @@ COMMENT = "#"
 
 
 def plain_name(name: str) -> str:
-    """A DOI in lower case and a PMID in digits, without what stands around; another name as it is."""
+    """A DOI in lower case, a PMID in digits, another name unchanged."""
     name = name.strip()
     if found := DOI.fullmatch(name):
         return found[1].lower().replace("%2f", "/")
@@ -69,7 +69,9 @@ def names_of(folders: Mapping[str, Path], listed: Mapping[str, str]) -> pl.DataF
 
 
 def withdrawn(doc_ids: pl.Series, names: pl.DataFrame, listed: Mapping[str, str]) -> pl.DataFrame:
-    """doc_id, name: which documents a list means, by which of its names; more than once where several of its names fit.
+    """Which documents a list means, by which of its names: doc_id, name.
+
+    More than once where several of its names fit.
 
     Args:
         doc_ids: of all documents.
@@ -86,7 +88,7 @@ def withdrawn(doc_ids: pl.Series, names: pl.DataFrame, listed: Mapping[str, str]
 
 
 def retracted(doc_ids: pl.Series, names: pl.DataFrame) -> pl.DataFrame:
-    """doc_id, by: retracted documents, and what says so.
+    """Retracted documents, and what says so: doc_id, by.
 
     That is its own record, or one of another source with the same DOI or PMID, or a notice.
     """
@@ -103,7 +105,9 @@ def retracted(doc_ids: pl.Series, names: pl.DataFrame) -> pl.DataFrame:
 def named(
     doc_ids: pl.Series, folders: Mapping[str, Path], listed: Mapping[str, str], drops_retracted: bool
 ) -> tuple[pl.DataFrame, list[str]]:
-    """doc_id, reason, detail of the documents that have to go; and the names of the list that none has.
+    """The documents that have to go: doc_id, reason, detail.
+
+    Also the names of the list that none has.
 
     Args:
         doc_ids: of all documents.

@@ -26,7 +26,10 @@ def values_of(value: Any) -> list[str]:
 
 
 def refused(record: Record, where: Mapping[str, Sequence[Any]]) -> Fault | None:
-    """Why a row is left out; None where it has, of each field, one of the values."""
+    """Why a row is left out.
+
+    None where it has, of each field, one of the values.
+    """
     for field, allowed in where.items():
         value = value_of(record, field)
         if value is None:

@@ -82,9 +82,9 @@ class FileIngest:
         self.dropped.append(row | {"reason": reason, "detail": HIDDEN if hidden else detail})
 
     def drafts(self) -> Iterator[Draft]:
-        """The records of the file as documents, each id once unless a later one replaces it.
+        """The records of the file as documents.
 
-        What gives none is dropped.
+        Each id once, unless a later row replaces the earlier one. What gives none is dropped.
         """
         source, origins = self.source, dict[str, str]()
         templates, silent, updated = source.templates, source.silent_fields, source.keeps_last
@@ -117,11 +117,11 @@ class FileIngest:
                 yield found
 
     def doc_id(self, row_id: str) -> str:
-        """What the document of a row is called, where the source has `id`."""
+        """What a row is called where the source has `id`."""
         return f"{self.name}/{pseudonym(self.key, row_id) if self.source.phi else row_id}"
 
     def noted(self, record: Record, origin: str) -> str | None:
-        """Note that a row has this id, whatever else becomes of it; its doc_id."""
+        """Note the id of a row, whatever becomes of it; its doc_id."""
         row_id = scalar(record, str(self.source.id))
         if isinstance(row_id, Fault) or not row_id.strip():
             return None

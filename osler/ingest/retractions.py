@@ -1,4 +1,4 @@
-"""Whether a record of JATS or PubMed is retracted, and which a notice retracts.
+"""Whether a record of JATS or PubMed is retracted.
 
 A journal marks a retracted article in many ways: by its type, a link to the notice, a subject, or the beginning of its
 title. The notice itself may begin so too, and is not retracted.

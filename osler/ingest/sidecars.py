@@ -51,7 +51,7 @@ class Sidecars:
         self.records = Sidecar(folder, "records", RECORDS)
 
     def name(self, doc_id: str | None, origin: str, record: Record, with_names: bool) -> None:
-        """Note by what else a document is known, and what the record says of retractions.
+        """Note what else a document is called, and what is retracted.
 
         Args:
             doc_id: None of a record that gives no document.
@@ -67,7 +67,7 @@ class Sidecars:
                 self.names.add(None, origin, doi, pmid, True)
 
     def record(self, doc_id: str, record: Record, origin: str) -> None:
-        """Note a row that has an id, whether it gives a document or not."""
+        """Note a row with an id, document or not."""
         self.records.add(doc_id, version_number(str(record.get("version", ""))) or 1, False, origin)
 
     def close(self) -> None:

@@ -204,7 +204,7 @@ class Source(Section):
     @field_validator("id")
     @classmethod
     def _named(cls, field: str | None, info: ValidationInfo) -> str | None:
-        """A record of PubMed is named by its PMID, which its updates and deletions go by."""
+        """A record of PubMed is named by its PMID."""
         return "pmid" if field is None and info.data.get("format") == "pubmed" else field
 
     @field_validator("text")

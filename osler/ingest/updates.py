@@ -1,4 +1,4 @@
-"""Which rows of a source stand, where later ones replace and delete earlier ones.
+"""Which rows of a source stand where later ones replace them.
 
 PubMed is distributed so: a baseline, and daily files with records that are new, revised or deleted. All rows that have an
 id count, also those that give no document: a record that was revised to one without a text is gone, too. The order is that
@@ -27,7 +27,7 @@ def repeated(keys: U64) -> U64:
 
 
 def verdicts(rows: pl.DataFrame) -> pl.DataFrame:
-    """position, reason, by: what is superseded or deleted, and the position of the row that did it.
+    """What is superseded or deleted, and by which row: position, reason, by.
 
     Args:
         rows: position, key, version, is_deletion; those of a key all or not at all.
@@ -54,7 +54,7 @@ def verdicts(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def replaced(entries: list[Path]) -> Iterator[pl.DataFrame]:
-    """For each entry the rows that do not stand: origin, reason, detail.
+    """Of each entry the rows that do not stand: origin, reason, detail.
 
     Args:
         entries: folders with records-*.parquet (osler/ingest/sidecars.py), in order.
@@ -87,7 +87,9 @@ def replaced(entries: list[Path]) -> Iterator[pl.DataFrame]:
 
 
 def repeats(entries: list[Path]) -> Iterator[pl.DataFrame]:
-    """For each entry the documents whose id an earlier file has: origin, reason, detail.
+    """Of each entry the documents whose id an earlier file has.
+
+    origin, reason, detail.
 
     Within a file ids are different already.
     """
@@ -112,7 +114,10 @@ def repeats(entries: list[Path]) -> Iterator[pl.DataFrame]:
 
 
 def without(part: Path, lost: pl.DataFrame) -> tuple[pl.DataFrame | None, pl.DataFrame]:
-    """A parquet file without the rows of `lost`, None where it has none of them; and those: doc_id, origin, reason, detail."""
+    """A parquet file without the rows of `lost`, and those rows.
+
+    None in place of the first where it has none of them; of those doc_id, origin, reason, detail.
+    """
     if lost.is_empty():
         return None, lost
     frame = pl.read_parquet(part)

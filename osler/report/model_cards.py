@@ -114,7 +114,7 @@ def license_lines(ledger: Sequence[Mapping[str, Any]]) -> list[Text]:
 
 
 def left_out(corpus: Mapping[str, Any]) -> list[str]:
-    """How many documents were withdrawn or retracted before training, if any were."""
+    """How many documents were withdrawn or retracted before training."""
     dropped = sum((Counter[str](own["dropped"]) for own in corpus["sources"]), Counter[str]())
     counts = [f"{dropped[reason]:,} {words}" for reason, words in LEFT_OUT.items() if dropped[reason]]
     return [f"Left out before training: {', '.join(counts)}."] if counts else []
