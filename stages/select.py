@@ -7,7 +7,7 @@ is held at a time: 5 s and 0.3 GB for 31,000 documents of 100 MB; bench/select.p
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +168,30 @@ def left_out(
     return found
 
 
+def write_kept(
+    decided: pl.DataFrame,
+    collections: Mapping[str, str],
+    texts: Callable[[pl.DataFrame], list[str]],
+    keep: Path,
+    heldout: Path,
+) -> None:
+    """Write the keep-list of each source and the held-out documents."""
+    for name, collection in collections.items():
+        kept = decided.filter((pl.col("source") == name) & pl.col("reason").is_null())
+        write_parquet(keep / collection / f"{name}.parquet", kept.select("doc_id"))
+    for domain in HELDOUT_DOMAINS:
+        chosen = decided.filter((pl.col("collection") == domain) & (pl.col("reason") == "heldout"))
+        with_text = chosen.select("doc_id", "source").with_columns(pl.Series("text", texts(chosen), pl.String))
+        write_parquet(heldout / f"{domain}.parquet", with_text)
+
+
+def say(metrics: Mapping[str, Any]) -> None:
+    """Print a line for each source."""
+    for name, found in metrics.items():
+        listed = ", ".join(f"{count} {reason}" for reason, count in found["dropped"].items())
+        print(f"{name}: {found['documents']} documents, {found['kept']} kept" + f", {listed}" * bool(listed))
+
+
 def main(
     audits: Path,
     counts: Path,
@@ -215,13 +239,7 @@ def main(
     decided = pl.concat([screened.drop("reason", "detail"), found], how="horizontal")
     metrics = counted(decided)
     refuse_emptied(metrics)
-    for name, collection in collections.items():
-        kept = decided.filter((pl.col("source") == name) & pl.col("reason").is_null())
-        write_parquet(keep / collection / f"{name}.parquet", kept.select("doc_id"))
-    for domain in HELDOUT_DOMAINS:
-        chosen = decided.filter((pl.col("collection") == domain) & (pl.col("reason") == "heldout"))
-        with_text = chosen.select("doc_id", "source").with_columns(pl.Series("text", texts(chosen), pl.String))
-        write_parquet(heldout / f"{domain}.parquet", with_text)
+    write_kept(decided, collections, texts, keep, heldout)
     dropped = decided.filter(pl.col("reason").is_not_null()).with_columns(pl.lit("select").alias("stage"))
     write_parquet(ledger, dropped.select(ledger_frame([]).columns))
     write_parquet(touched, touched_items(overlap, decided.filter(pl.col("reason").is_null()).select("doc_id")))
@@ -231,11 +249,7 @@ def main(
     ingested = {name: read_json(counts / f"{name}.json") for name in collections}
     write_corpus(corpus, metrics, ingested)
     write_phi(phi, {name: read_json(audits / f"{name}.json") for name in collections}, ingested)
-    for name, found in metrics.items():
-        dropped_here = ", ".join(f"{count} {reason}" for reason, count in found["dropped"].items())
-        print(
-            f"{name}: {found['documents']} documents, {found['kept']} kept" + f", {dropped_here}" * bool(dropped_here)
-        )
+    say(metrics)
 
 
 if __name__ == "__main__":
