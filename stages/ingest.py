@@ -22,10 +22,11 @@ from osler.build.shard_store import Shard, Store
 from osler.build.stage import run
 from osler.ingest.archives import SKIPPED
 from osler.ingest.audit import Audit, write_audit
-from osler.ingest.ingested import ingested_file, listed, without_repeats
+from osler.ingest.ingested import ingested_file, listed
 from osler.ingest.records import source_files
 from osler.ingest.shared_lines import without_shared_lines
 from osler.ingest.source import Source
+from osler.ingest.updates import repeats, replaced, without
 from osler.privacy.screening import check_detector
 
 
@@ -64,14 +65,18 @@ def main(
     facts: list[dict[str, Any]] = [read_json(entry / "counts.json") for entry in entries]
     dropped = [pl.read_parquet(entry / "ledger.parquet") for entry in entries]
     rows = sum(fact["rows"] for fact in facts)
-    made = [part for entry in entries for part in sorted(entry.glob("part-*.parquet"))]
-    made, emptied, shared = without_shared_lines(made, source, name, store, __file__)
-    dropped += emptied
+    made = any(any(entry.glob("part-*.parquet")) for entry in entries)
     refuse_unseen_fields(name, facts, rows)
     if not made:
         raise no_documents(raw, rows, dropped)
-    dropped += write_parts(documents, made, name)
-    in_documents = pl.scan_parquet(documents / "*.parquet").select(pl.len()).collect().item()
+    dropped += write_parts(documents, entries, name, source.keeps_last)
+    if not any(documents.glob("part-*.parquet")):
+        raise no_documents(raw, rows, dropped)
+    emptied, shared = relinked(documents, source, name, store)
+    dropped += emptied
+    if not any(documents.glob("part-*.parquet")):
+        raise no_documents(raw, rows, dropped)
+    in_documents = pl.scan_parquet(documents / "part-*.parquet").select(pl.len()).collect().item()
     in_ledger = pl.concat(dropped)
     if rows != in_documents + len(in_ledger):
         raise AssertionError(f"{name}: {rows} rows, but {in_documents} documents and {len(in_ledger)} ledger rows")
@@ -84,6 +89,22 @@ def main(
     write_json(counts, totals | sizes | shared)
     print(f"{name}: {rows} rows, {in_documents} documents, {len(in_ledger)} in the ledger{listed(dropped)}")
     write_audit(documents, source, audit, name, audits)
+
+
+def relinked(documents: Path, source: Source, name: str, store: Store) -> tuple[list[pl.DataFrame], dict[str, Any]]:
+    """Put parts without lines that most documents share in place of those that have them.
+
+    Returns:
+        Ledgers of the documents that are nothing without them, and what is counted.
+    """
+    parts = sorted(documents.glob("part-*.parquet"))
+    cleaned, emptied, counted = without_shared_lines(parts, source, name, store, __file__)
+    if cleaned != parts:
+        for part in parts:
+            part.unlink()
+        for number, part in enumerate(cleaned):
+            link(part, documents / f"part-{number:05d}.parquet")
+    return emptied, counted
 
 
 def refuse_unseen_fields(name: str, facts: list[dict[str, Any]], rows: int) -> None:
@@ -112,27 +133,25 @@ def no_documents(raw: Path, rows: int, dropped: list[pl.DataFrame]) -> BuildErro
     )
 
 
-def write_parts(documents: Path, made: list[Path], name: str) -> Iterator[pl.DataFrame]:
-    """Write or link the parts without repeated ids; ledger rows of those.
+def write_parts(documents: Path, entries: list[Path], name: str, keeps_last: bool) -> Iterator[pl.DataFrame]:
+    """Write or link parts and names without rows that do not stand.
 
-    An id is repeated that an earlier file has. Part by part.
+    Yields ledger rows of documents whose id another has. The other is the first, or with `keeps_last` the last. Part by part.
     """
-    written = 0
-    for part, repeats in without_repeats(made):
-        target = documents / f"part-{written:05d}.parquet"
-        if isinstance(part, Path):
-            link(part, target)
-        elif len(part):
-            write_parquet(target, part)
-        written += isinstance(part, Path) or len(part) > 0
-        yield repeats.select(
-            pl.lit("ingest").alias("stage"),
-            pl.lit(name).alias("source"),
-            "doc_id",
-            "origin",
-            pl.lit("duplicate_id").alias("reason"),
-            pl.format("the id of {}", "first").alias("detail"),
-        )
+    written = Counter[str]()
+    for entry, lost in zip(entries, (replaced if keeps_last else repeats)(entries), strict=True):
+        for kind in ("part", "names"):
+            for file in sorted(entry.glob(f"{kind}-*.parquet")):
+                target = documents / f"{kind}-{written[kind]:05d}.parquet"
+                left, gone = without(file, lost)
+                if left is None:
+                    link(file, target)
+                elif len(left):
+                    write_parquet(target, left)
+                written[kind] += left is None or len(left) > 0
+                if kind == "part" and len(gone):
+                    here = (pl.lit("ingest").alias("stage"), pl.lit(name).alias("source"))
+                    yield gone.select(*here, "doc_id", "origin", "reason", "detail")
 
 
 if __name__ == "__main__":

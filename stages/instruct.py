@@ -64,7 +64,7 @@ def drawn(documents: Path, keep: Path, instruct: Instruct) -> tuple[pl.DataFrame
     for index, (source, weight) in enumerate(sorted(instruct.weights.items())):
         if not (documents / source).is_dir():
             raise BuildError(f"params.yaml: instruct.weights.{source}: not a source of the collection instructions")
-        there = pl.read_parquet(documents / source / "*.parquet", columns=["doc_id", "license", "turns"]).join(
+        there = pl.read_parquet(documents / source / "part-*.parquet", columns=["doc_id", "license", "turns"]).join(
             pl.read_parquet(keep / f"{source}.parquet"), on="doc_id", how="semi", maintain_order="left"
         )
         count = len(there) if weight else 0

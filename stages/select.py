@@ -7,7 +7,7 @@ is held at a time: 5 s and 0.3 GB for 31,000 documents of 100 MB; bench/select.p
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,10 @@ from osler.corpus.selection import (
     shared_items,
     touched_items,
 )
+from osler.corpus.withdrawn import listed_names, named
 from osler.corpus.word_hashes import U64
+
+SHOWN_NAMES = 5
 
 
 def sources(documents: Path, priority: tuple[str, ...]) -> dict[str, str]:
@@ -149,6 +152,46 @@ def write_phi(file: Path, audited: Mapping[str, Any], ingested: Mapping[str, Any
     write_json(file, {"identifiers_found": replaced, "sources": screened_sources})
 
 
+def left_out(
+    doc_ids: pl.Series, documents: Path, collections: Mapping[str, str], file: Path | None, select: Select
+) -> pl.DataFrame:
+    """The withdrawn and retracted documents.
+
+    What the list in `file` names and no document has is told.
+    """
+    listed = listed_names(file) if file else {}
+    folders = {name: documents / collection / name for name, collection in collections.items()}
+    found, unknown = named(doc_ids, folders, listed, select.retracted == "drop")
+    if unknown:
+        shown = ", ".join(unknown[:SHOWN_NAMES]) + ", ..." * (len(unknown) > SHOWN_NAMES)
+        print(f"{select.withdrawn}: {len(unknown)} of {len(listed)} names fit no document: {shown}")
+    return found
+
+
+def write_kept(
+    decided: pl.DataFrame,
+    collections: Mapping[str, str],
+    texts: Callable[[pl.DataFrame], list[str]],
+    keep: Path,
+    heldout: Path,
+) -> None:
+    """Write the keep-list of each source and the held-out documents."""
+    for name, collection in collections.items():
+        kept = decided.filter((pl.col("source") == name) & pl.col("reason").is_null())
+        write_parquet(keep / collection / f"{name}.parquet", kept.select("doc_id"))
+    for domain in HELDOUT_DOMAINS:
+        chosen = decided.filter((pl.col("collection") == domain) & (pl.col("reason") == "heldout"))
+        with_text = chosen.select("doc_id", "source").with_columns(pl.Series("text", texts(chosen), pl.String))
+        write_parquet(heldout / f"{domain}.parquet", with_text)
+
+
+def say(metrics: Mapping[str, Any]) -> None:
+    """Print a line for each source."""
+    for name, found in metrics.items():
+        listed = ", ".join(f"{count} {reason}" for reason, count in found["dropped"].items())
+        print(f"{name}: {found['documents']} documents, {found['kept']} kept" + f", {listed}" * bool(listed))
+
+
 def main(
     audits: Path,
     counts: Path,
@@ -166,13 +209,19 @@ def main(
     corpus: Path,
     contamination: Path,
     phi: Path,
+    raw: Path | None = None,
 ) -> None:
-    """Write the keep-lists, held-out documents, ledger, items still touched, and metrics."""
+    """Write the keep-lists, held-out documents, ledger, items still touched, and metrics.
+
+    `raw` is the list of withdrawn documents.
+    """
     collections = sources(documents, select.priority)
     screened = read_screened(documents, screens, collections, quality)
     refuse_licenses(screened, licenses)
     parts = [part for name in collections for part in document_files(overlaps / name)]
     overlap = pl.concat([pl.read_parquet(part) for part in parts])
+
+    left = left_out(screened["doc_id"], documents, collections, raw, select)
 
     def texts(wanted: pl.DataFrame) -> list[str]:
         return texts_of(documents, collections, wanted)
@@ -185,17 +234,12 @@ def main(
         screen.shingle_words,
         select,
         licenses,
+        left,
     )
     decided = pl.concat([screened.drop("reason", "detail"), found], how="horizontal")
     metrics = counted(decided)
     refuse_emptied(metrics)
-    for name, collection in collections.items():
-        kept = decided.filter((pl.col("source") == name) & pl.col("reason").is_null())
-        write_parquet(keep / collection / f"{name}.parquet", kept.select("doc_id"))
-    for domain in HELDOUT_DOMAINS:
-        chosen = decided.filter((pl.col("collection") == domain) & (pl.col("reason") == "heldout"))
-        with_text = chosen.select("doc_id", "source").with_columns(pl.Series("text", texts(chosen), pl.String))
-        write_parquet(heldout / f"{domain}.parquet", with_text)
+    write_kept(decided, collections, texts, keep, heldout)
     dropped = decided.filter(pl.col("reason").is_not_null()).with_columns(pl.lit("select").alias("stage"))
     write_parquet(ledger, dropped.select(ledger_frame([]).columns))
     write_parquet(touched, touched_items(overlap, decided.filter(pl.col("reason").is_null()).select("doc_id")))
@@ -205,9 +249,7 @@ def main(
     ingested = {name: read_json(counts / f"{name}.json") for name in collections}
     write_corpus(corpus, metrics, ingested)
     write_phi(phi, {name: read_json(audits / f"{name}.json") for name in collections}, ingested)
-    for name, found in metrics.items():
-        listed = ", ".join(f"{count} {reason}" for reason, count in found["dropped"].items())
-        print(f"{name}: {found['documents']} documents, {found['kept']} kept" + (f", {listed}" if listed else ""))
+    say(metrics)
 
 
 if __name__ == "__main__":

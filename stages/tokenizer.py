@@ -28,7 +28,7 @@ def sample(documents: Path, limit_bytes: int) -> list[str]:
 
     At least one.
     """
-    texts = pl.scan_parquet(documents / "*.parquet").select("text")
+    texts = pl.scan_parquet(documents / "part-*.parquet").select("text")
     size = pl.col("text").str.len_bytes()
     return texts.filter(size.cum_sum() - size < limit_bytes).collect()["text"].to_list()
 

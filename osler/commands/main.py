@@ -172,22 +172,32 @@ def show(
 @app.command()
 def trace(
     doc_id: Annotated[
-        str,
+        str | None,
         typer.Argument(
-            help="<source>/<id>, as in data/documents and the ledgers; for a row without id <source>/<origin>"
+            help="<source>/<id>, as in data/documents and the ledgers; for a row without id <source>/<origin>",
+            show_default=False,
         ),
-    ],
+    ] = None,
+    withdrawn: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="LIST",
+            help="which models learned from the documents in a list like that of select.withdrawn",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Where a document came from and where it went.
 
     \b
     Example:
         osler trace notes/note-0012
+        osler trace --withdrawn withdrawn.txt
     """
     from osler.commands import trace as command
 
     with one_line_errors(pipes=True):
-        command.say(doc_id)
+        command.say(doc_id, withdrawn)
 
 
 @app.command()

@@ -16,6 +16,7 @@ from typing import Any, cast
 
 import yaml
 
+from osler.build.artifacts import Artifacts
 from osler.build.dvc_state import FOLDER
 from osler.build.files import read_json
 from osler.build.fingerprint import edited, fingerprint
@@ -30,6 +31,8 @@ from osler.build.stages import TRAINING, stage_modules
 from osler.build.validation import PARAMS, suggestion, validated
 from osler.commands.check import check_sections
 from osler.commands.profile import filled
+from osler.commands.withdrawals import lines
+from osler.corpus.withdrawn import listed_names
 from osler.model.architecture import Architecture
 from osler.model.cost_estimates import Memory, Placement, device_memory, parameters, planned_flops
 from osler.model.devices import DEVICES, Device
@@ -281,6 +284,7 @@ def report(
     if found is not None:
         yield from run_lines(found, len(stages))
         yield ""
+        yield from withdrawal_lines(params, stages, root)
     missing = missing_data(stages, root)
     if missing:
         yield "not there, and no stage makes it:"
@@ -299,6 +303,19 @@ def report(
         yield from hours_lines(counted, placed, asked.device, asked.mfu, asked.price, params["numerics"]["dtype"])
     for change, models in drift(root, stages).items():
         yield f"package {change}, since it trained {', '.join(models)}"
+
+
+def withdrawal_lines(params: Mapping[str, Any], stages: Mapping[str, Declaration], root: Path) -> list[str]:
+    """Which models have read what is withdrawn or retracted.
+
+    They have to be trained again. None where there is nothing of that kind.
+    """
+    select = params["select"]
+    try:
+        told = list(lines(Artifacts(root, stages), root / select["withdrawn"], select["retracted"] == "drop"))
+    except BuildError as error:
+        told = [f"not known: {error}"] if listed_names(root / select["withdrawn"]) else []
+    return [f"to leave out (select.withdrawn, select.retracted): {told[0]}", *told[1:], ""] if told else []
 
 
 def in_force(root: Path) -> tuple[dict[str, Any], dict[str, Declaration], dict[str, Rerun]]:

@@ -16,6 +16,7 @@ from osler.build.artifacts import Artifacts
 from osler.build.pipeline import ROOT, declarations, read_params
 from osler.build.section import BuildError
 from osler.build.validation import PARAMS, validated
+from osler.corpus.word_hashes import I64
 from osler.ingest.drafts import names_on_disk
 from osler.ingest.source import Source
 from osler.privacy.keys import secret
@@ -34,13 +35,18 @@ def ledger_row(ledger: Path, doc_id: str) -> str | None:
     return None if found.is_empty() else "; ".join(f"{row['reason']}: {row['detail']}" for row in found.to_dicts())
 
 
-def times_read(provenance: Mapping[str, Any], name: str, rows: list[int]) -> int:
-    """How often a training run read `rows` of the source `name`."""
+def rows_of_run(provenance: Mapping[str, Any], name: str) -> I64:
+    """The rows of the source `name` that a run read."""
     before, read, there = (provenance[key][name] for key in ("rows_before", "rows_read", "rows_there"))
     order = source_order(
         sorted(provenance["rows_read"]).index(name), there, before + read, provenance["settings"]["seed"]
     )
-    return int(np.isin(order[before:], rows).sum())
+    return order[before:]
+
+
+def times_read(provenance: Mapping[str, Any], name: str, rows: list[int]) -> int:
+    """How often a training run read `rows` of the source `name`."""
+    return int(np.isin(rows_of_run(provenance, name), rows).sum())
 
 
 def readers(artifacts: Artifacts, folder: Path, name: str, rows: list[int]) -> Iterator[tuple[str, str]]:
@@ -138,13 +144,22 @@ def traced(artifacts: Artifacts, doc_id: str, key: bytes) -> Iterator[tuple[str,
     yield from readers(artifacts, packed, name, rows)
 
 
-def say(doc_id: str) -> None:
-    """Print a line for each thing known.
+def say(doc_id: str | None, withdrawn: Path | None = None) -> None:
+    """Print what is known of a document, or of a list.
 
     Raises:
         BuildError: nothing is known of such a document, or params.yaml cannot be read.
     """
+    from osler.commands import withdrawals
+
+    if (doc_id is None) == (withdrawn is None):
+        raise BuildError("osler trace: takes a document's <source>/<id>, or --withdrawn LIST")
     params = read_params(ROOT / PARAMS)
     artifacts = Artifacts(ROOT, declarations(ROOT, params))
-    for what, text in traced(artifacts, doc_id, key_at_hand(params, doc_id)):
-        print(f"{what + ':':<20}{text}", flush=True)
+    if withdrawn is not None:
+        print(
+            "\n".join(withdrawals.lines(artifacts, withdrawn, drops_retracted=False)) or f"{withdrawn}: names nothing"
+        )
+    if doc_id is not None:
+        for what, text in traced(artifacts, doc_id, key_at_hand(params, doc_id)):
+            print(f"{what + ':':<20}{text}", flush=True)

@@ -2,12 +2,14 @@
 
 Rules in this order, the first that applies is the ledger's reason:
 
+0. `withdrawn`, `retracted`: on the list `withdrawn`, or retracted by its journal (osler/corpus/withdrawn.py).
 1. `license`: not among `licenses.allow`, where those are to be dropped and not to stop the build.
 2. `too_short`: fewer than `minimum_words` words.
 3. A rule of quality (osler/corpus/quality.py), by its name: `garbled`, `digits`, `foreign_language` and others.
 4. `contaminated`: an overlap with a benchmark item of at least `contaminated_coverage`; question and answer count as 1.
 5. `exact_duplicate`: the same normalized words as a document that comes first.
-6. `contaminated_twin`: in a cluster of near duplicates with a contaminated document. Its wording differs a little, so
+6. `withdrawn_twin`: in a cluster of near duplicates with a document of rule 0, which must not come back as a copy;
+   `contaminated_twin`: in a cluster of near duplicates with a contaminated document. Its wording differs a little, so
    the n-grams may miss what a reader would not; and keeping it would put back most of what rule 4 took out.
 7. `near_duplicate`: in a cluster with a document that comes first. Clusters are the connected components of pairs with
    at least `jaccard` of their different word n-grams in common; too short documents and exact duplicates are in none.
@@ -34,10 +36,13 @@ from osler.corpus.quality import RULES
 from osler.corpus.word_hashes import I64, U64, Runs, shingles, text_hashes, word_runs
 
 REASONS = (
-    *("license", "too_short", *(rule.name for rule in RULES)),
-    *("contaminated", "exact_duplicate", "contaminated_twin", "near_duplicate", "heldout"),
+    *("withdrawn", "retracted", "license", "too_short", *(rule.name for rule in RULES)),
+    *("contaminated", "exact_duplicate", "withdrawn_twin", "contaminated_twin", "near_duplicate", "heldout"),
 )
 KEYS = {
+    "withdrawn": "select.withdrawn",
+    "retracted": "select.retracted",
+    "withdrawn_twin": "select.withdrawn",
     "license": "licenses.allow",
     "too_short": "select.minimum_words",
     **{rule.name: f"quality.{rule.key}" for rule in RULES},
@@ -65,6 +70,15 @@ class Select(Section):
     contaminated_coverage: float = Field(gt=0, le=1, description="share of an item's n-grams that makes contamination")
     heldout_fraction: float = Field(ge=0, lt=1, description="share of kept documents to hold out")
     heldout_limit_documents: int = Field(ge=0, le=10_000_000, description="held-out documents per domain, at most")
+    withdrawn: str = Field(
+        default="withdrawn.txt",
+        min_length=1,
+        description="file of documents to leave out, one a line: doc_id, id of a row, DOI or PMID",
+    )
+    retracted: Literal["drop", "keep"] = Field(
+        default="drop",
+        description="documents that PubMed or JATS mark as retracted, or that have the DOI or PMID of one",
+    )
 
 
 class Licenses(Section):
@@ -202,6 +216,7 @@ def decisions(
     shingle_words: int,
     select: Select,
     licenses: Licenses,
+    named: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """reason and detail for each document, null where it is kept.
 
@@ -212,18 +227,23 @@ def decisions(
         texts: rows of `documents` -> their texts.
         shingle_words: words in an n-gram that documents are compared by.
         select, licenses: the sections.
+        named: doc_id, reason, detail of what is withdrawn or retracted.
     """
     decided = Decisions(documents["doc_id"])
+    taken = _drop_named(decided, documents, named)
     _drop_by_rules(decided, documents, select, licenses)
     leaking = _drop_leaking(decided, documents, contaminated)
     _drop_copies(decided, documents)
-    nodes = np.sort(np.concatenate([np.flatnonzero(decided.kept), leaking]))
+    nodes = np.sort(np.concatenate([np.flatnonzero(decided.kept), leaking, taken]))
     candidates = nodes[candidate_pairs((band[nodes] for band in bands), len(nodes))]
     sizes = documents["bytes"].cast(pl.Int64).to_numpy()
     pairs, similarities = verified_pairs(
         candidates, sizes, lambda numbers: texts(documents[numbers]), shingle_words, select.jaccard
     )
-    _drop_alike(decided, leaking, pairs, similarities, len(documents))
+    clusters = components(pairs, len(documents))
+    _drop_twins(decided, taken, "withdrawn_twin", pairs, clusters)
+    _drop_twins(decided, leaking, "contaminated_twin", pairs, clusters)
+    _drop_alike(decided, pairs, similarities, clusters)
     for domain in HELDOUT_DOMAINS:
         here = np.flatnonzero(decided.kept & (documents["collection"] == domain).to_numpy())
         chosen = heldout_documents(decided.rows(here), select.heldout_fraction, select.heldout_limit_documents)
@@ -243,6 +263,16 @@ def _drop_by_rules(decided: Decisions, documents: pl.DataFrame, select: Select, 
     decided.drop(poor.to_numpy().astype(np.int64), documents["reason"].gather(poor), documents["detail"].gather(poor))
 
 
+def _drop_named(decided: Decisions, documents: pl.DataFrame, named: pl.DataFrame | None) -> I64:
+    """Drop what is withdrawn or retracted; its numbers."""
+    if named is None:
+        return np.zeros(0, np.int64)
+    found = documents.select("doc_id").with_row_index("number").join(named, on="doc_id", maintain_order="left")
+    numbers: I64 = found["number"].to_numpy().astype(np.int64)
+    decided.drop(numbers, found["reason"], found["detail"])
+    return numbers
+
+
 def _drop_leaking(decided: Decisions, documents: pl.DataFrame, contaminated: pl.DataFrame) -> I64:
     """Drop the documents that hold benchmark items; their numbers."""
     leaks = documents.select("doc_id").with_row_index("number").join(contaminated, on="doc_id", maintain_order="left")
@@ -260,19 +290,16 @@ def _drop_copies(decided: Decisions, documents: pl.DataFrame) -> None:
     decided.drop(copies, "exact_duplicate", "of " + decided.rows(originals))
 
 
-def _drop_alike(
-    decided: Decisions, leaking: I64, pairs: I64, similarities: NDArray[np.float64], documents: int
-) -> None:
-    """Drop twins of leaking documents, and of other clusters all but one.
+def _drop_twins(decided: Decisions, dropped: I64, reason: str, pairs: I64, clusters: I64) -> None:
+    """Drop what is in a cluster with a document that had to go.
 
     Args:
-        leaking: numbers of the documents that hold items.
-        pairs, similarities: result of `verified_pairs`.
-        documents: how many there are.
+        dropped: numbers of those.
+        pairs: result of `verified_pairs`.
+        clusters: the components of these, one number for each document.
     """
-    clusters = components(pairs, documents)
     tainted = (
-        pl.DataFrame({"cluster": clusters[leaking], "leak": leaking}).group_by("cluster").agg(pl.col("leak").min())
+        pl.DataFrame({"cluster": clusters[dropped], "leak": dropped}).group_by("cluster").agg(pl.col("leak").min())
     )
     linked = np.unique(pairs)
     twins = (
@@ -280,9 +307,17 @@ def _drop_alike(
         .join(tainted, on="cluster", maintain_order="left")
         .filter(pl.col("document") != pl.col("leak"))
     )
-    leak_names = "in one cluster with " + decided.rows(twins["leak"].to_numpy().astype(np.int64))
-    decided.drop(twins["document"].to_numpy().astype(np.int64), "contaminated_twin", leak_names)
+    names = "in one cluster with " + decided.rows(twins["leak"].to_numpy().astype(np.int64))
+    decided.drop(twins["document"].to_numpy().astype(np.int64), reason, names)
 
+
+def _drop_alike(decided: Decisions, pairs: I64, similarities: NDArray[np.float64], clusters: I64) -> None:
+    """Drop of each cluster all but one.
+
+    Args:
+        pairs, similarities: result of `verified_pairs`.
+        clusters: the components of the pairs.
+    """
     near = nearest(pairs, similarities, clusters)
     named = near.with_columns(
         of=decided.rows(clusters[near["document"].to_numpy()]), through=decided.rows(near["neighbor"].to_numpy())

@@ -9,16 +9,29 @@ import polars as pl
 from osler.build.files import file_hash, write_json, write_parquet
 from osler.corpus.ledger import ledger as ledger_frame
 from osler.ingest.archives import SKIPPED, RawFile
+from osler.ingest.conditions import refused
 from osler.ingest.drafts import Draft, documents_frame, draft, private, private_draft
-from osler.ingest.faults import Fault
+from osler.ingest.faults import Fault, Record
+from osler.ingest.pubmed import Deletion
 from osler.ingest.records import file_records
-from osler.ingest.source import Source, has_field
+from osler.ingest.sidecars import Sidecars
+from osler.ingest.source import Source, has_field, scalar
 from osler.privacy.keys import secret
-from osler.privacy.pseudonyms import private_origin
+from osler.privacy.pseudonyms import private_origin, pseudonym
 
 BATCH_BYTES = 1 << 24  # of text that is cleaned at a time
 HARMLESS = (  # their details hold no text of the source
-    *("begins_with_assistant", "duplicate_id", "empty", "link", "nothing_selected", "phi", "too_long", "tool_message"),
+    *(
+        "begins_with_assistant",
+        "duplicate_id",
+        "empty",
+        "link",
+        "nothing_selected",
+        "phi",
+        "superseded",
+        "too_long",
+        "tool_message",
+    ),
     *SKIPPED,
 )
 HIDDEN = "not shown, since the source has a section `phi`"
@@ -58,8 +71,9 @@ class FileIngest:
     `unseen` are fields that the source names and no record had; None until there is a record that could have them.
     """
 
-    def __init__(self, file: RawFile, name: str, source: Source) -> None:
+    def __init__(self, file: RawFile, name: str, source: Source, folder: Path) -> None:
         self.file, self.name, self.source = file, name, source
+        self.sidecars = Sidecars(folder)
         self.key = pseudonym_key(source, name, file) if source.phi else b""
         self.dropped: list[dict[str, str | None]] = []
         self.encodings: set[str] = set()
@@ -74,30 +88,57 @@ class FileIngest:
         self.dropped.append(row | {"reason": reason, "detail": HIDDEN if hidden else detail})
 
     def drafts(self) -> Iterator[Draft]:
-        """The records of the file as documents, each id once.
+        """The records of the file as documents.
 
-        What gives none is dropped.
+        Each id once, unless a later row replaces the earlier one. What gives none is dropped.
         """
         source, origins = self.source, dict[str, str]()
-        templates, silent = source.templates, source.silent_fields
+        templates, silent, updated = source.templates, source.silent_fields, source.keeps_last
         records = file_records(self.file, source)
         for place, record in records:
-            self.rows += 1
             origin = private_origin(self.key, place) if source.phi else place
+            if isinstance(record, Deletion):
+                self.delete(record, origin)
+                continue
+            self.rows += 1
             if not self.file.fault:
                 self.encodings.add(records.encoding)
-            if self.unseen != [] and not isinstance(record, Fault):
-                self.unseen = [field for field in self.unseen or silent if not has_field(record, field)]
-            made = record if isinstance(record, Fault) else draft(record, origin, self.name, source, templates)
-            if isinstance(made, Fault):
-                self.drop(origin, None, made.reason, made.detail)
+            if isinstance(record, Fault):
+                self.drop(origin, None, record.reason, record.detail)
                 continue
-            found = private_draft(made, source, self.key)
-            if found.doc_id in origins:
+            if self.unseen != []:
+                self.unseen = [field for field in self.unseen or silent if not has_field(record, field)]
+            doc_id = self.noted(record, origin) if updated else None
+            made: Draft | Fault | None = refused(record, source.where) if source.where else None
+            made = made or draft(record, origin, self.name, source, templates)
+            found = made if isinstance(made, Fault) else private_draft(made, source, self.key)
+            self.sidecars.name(getattr(found, "doc_id", None), origin, record, source.phi is None)
+            if isinstance(found, Fault):
+                self.drop(origin, doc_id, found.reason, found.detail)
+            elif found.doc_id in origins:
                 self.drop(origin, found.doc_id, "duplicate_id", f"the id of {origins[found.doc_id]}")
             else:
-                origins[found.doc_id] = origin
+                if not updated:
+                    origins[found.doc_id] = origin
                 yield found
+
+    def doc_id(self, row_id: str) -> str:
+        """What a row is called where the source has `id`."""
+        return f"{self.name}/{pseudonym(self.key, row_id) if self.source.phi else row_id}"
+
+    def noted(self, record: Record, origin: str) -> str | None:
+        """Note the id of a row, whatever becomes of it; its doc_id."""
+        row_id = scalar(record, str(self.source.id))
+        if isinstance(row_id, Fault) or not row_id.strip():
+            return None
+        doc_id = self.doc_id(row_id)
+        self.sidecars.record(doc_id, record, origin)
+        return doc_id
+
+    def delete(self, deletion: Deletion, origin: str) -> None:
+        """Note which records the source takes back."""
+        for row_id, version in deletion.ids:
+            self.sidecars.records.add(self.doc_id(row_id), version, True, origin)
 
     def cleaned(self, batch: list[Draft]) -> pl.DataFrame:
         """A batch as normalized and screened documents.
@@ -124,8 +165,8 @@ class FileIngest:
 
 
 def ingested_file(folder: Path, file: RawFile, name: str, source: Source) -> None:
-    """Write part-*.parquet of SCHEMA, ledger.parquet and counts.json of one raw file."""
-    ingest = FileIngest(file, name, source)
+    """Write part-*.parquet of SCHEMA, ledger.parquet, counts.json and sidecars of one raw file."""
+    ingest = FileIngest(file, name, source, folder)
     written = number = size = 0
 
     def write(frames: list[pl.DataFrame]) -> None:
@@ -148,29 +189,10 @@ def ingested_file(folder: Path, file: RawFile, name: str, source: Source) -> Non
         raise AssertionError(
             f"{file.name}: {ingest.rows} rows, but {written} documents and {len(ingest.dropped)} ledger rows"
         )
+    ingest.sidecars.close()
     write_parquet(folder / "ledger.parquet", ledger_frame(ingest.dropped))
     counts = {"rows": ingest.rows, "encodings": sorted(ingest.encodings), "changes": ingest.changes}
     write_json(folder / "counts.json", counts | {"identifiers": ingest.identifiers, "unseen": ingest.unseen})
-
-
-def without_repeats(parts: list[Path]) -> Iterator[tuple[Path | pl.DataFrame, pl.DataFrame]]:
-    """Each part of a source without ids of earlier files.
-
-    A part without any is given as its path. Beside each: the rows left out.
-
-    Within a file ids are different already, so that two equal ones lie in two files.
-    """
-    ids = pl.concat(
-        pl.read_parquet(part, columns=["doc_id", "origin"]).with_columns(pl.lit(number).alias("part"))
-        for number, part in enumerate(parts)
-    )
-    first = pl.col("origin").first().over("doc_id")
-    repeats = ids.with_columns(first.alias("first")).filter(
-        pl.col("doc_id").is_duplicated() & (first != pl.col("origin"))
-    )
-    for number, part in enumerate(parts):
-        here = repeats.filter(pl.col("part") == number)
-        yield (pl.read_parquet(part).join(here, on=["doc_id", "origin"], how="anti") if len(here) else part), here
 
 
 def listed(ledgers: list[pl.DataFrame]) -> str:

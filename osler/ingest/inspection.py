@@ -110,7 +110,11 @@ def _of_entry(entry: Path) -> Iterator[Found]:
         readable = {file.name: rows for file in files[:ROWS] if (rows := _first_rows(file, form))}
         if not readable:
             continue
-        kind = files if form not in ("fhir", "jsonl", "jats", "pubmed", "ccda", "json") else [f for f in files if f.name in readable]
+        kind = (
+            files
+            if form not in ("fhir", "jsonl", "jats", "pubmed", "ccda", "json")
+            else [f for f in files if f.name in readable]
+        )
         taken |= {file.name for file in kind}
         name = re.sub(r"\W+", "_", entry.name.split(".")[0]).strip("_").lower() or "source"
         name = f"{name}_{form}" if name in names else name

@@ -9,6 +9,8 @@
     <xsl:variable name="meta" select="*/front/article-meta"/>
     <xsl:variable name="pmc" select="$meta/article-id[@pub-id-type='pmcid' or @pub-id-type='pmc'][1]"/>
     <xsl:variable name="doi" select="normalize-space($meta/article-id[@pub-id-type='doi'][1])"/>
+    <xsl:variable name="is_notice" select="*[@article-type='retraction']"/>
+    <xsl:variable name="related" select="$meta/related-article"/>
     <record>
       <field name="id">
         <xsl:choose>
@@ -40,6 +42,13 @@
         <xsl:value-of select="normalize-space(($first | $dates[not($first)][1])/year)"/>
       </field>
       <field name="journal"><xsl:value-of select="normalize-space(*/front/journal-meta//journal-title[1])"/></field>
+      <field name="retracted">
+        <xsl:choose>
+          <xsl:when test="$is_notice">notice</xsl:when>
+          <xsl:otherwise><xsl:value-of select="boolean(*[@article-type='retracted-article'] or $related[@related-article-type='retraction-forward'] or $meta/article-categories//subject[starts-with(translate(normalize-space(.), 'RETACD', 'retacd'), 'retracted')])"/></xsl:otherwise>
+        </xsl:choose>
+      </field>
+      <field name="retracts"><xsl:for-each select="$related[$is_notice and @related-article-type='retracted-article']"><xsl:value-of select="concat(substring('PMID:', 1, 5 * (@ext-link-type='pmid' or @ext-link-type='pubmed')), normalize-space(@xlink:href), '&#x2029;')"/></xsl:for-each></field>
     </record>
   </xsl:template>
 

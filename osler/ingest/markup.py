@@ -9,6 +9,7 @@ the same with a `translate` for each text node 14.
 """
 
 import re
+from collections.abc import Collection
 from functools import cache
 from pathlib import Path
 from typing import BinaryIO
@@ -19,10 +20,14 @@ from osler.ingest.archives import whole
 from osler.ingest.encodings import Mended
 from osler.ingest.faults import Fault, Record, Rows, Unreadable
 from osler.ingest.lone_bytes import Repair
+from osler.ingest.pubmed import DELETIONS, deletion, title_as_known
+from osler.ingest.retractions import note_retraction
 from osler.ingest.selected import selected
 
 STYLESHEETS = {"jats": "jats.xsl", "pubmed": "pubmed.xsl", "html": "html.xsl"}
-RECORDS = {"jats": "article", "pubmed": "PubmedArticle"}
+RECORDS = {"jats": ("article",), "pubmed": ("PubmedArticle", "PubmedBookArticle", *DELETIONS)}
+SEVERAL = ("language", "mesh", "publication_types", "retracts")  # values of one field, "; " between them
+RARE = {"language", "mesh", "publication_types"}
 PAGE_BYTES = 1 << 26
 
 ERRORS = (etree.LxmlError,)
@@ -70,15 +75,25 @@ def _spdx(terms: str, version: str) -> str:
 
 
 @cache
-def _stylesheet(kind: str) -> etree.XSLT:
-    path = Path(__file__).with_name(STYLESHEETS[kind])
-    return etree.XSLT(etree.parse(path), access_control=etree.XSLTAccessControl.DENY_ALL)  # type: ignore[attr-defined]
+def _stylesheet(kind: str, is_whole: bool) -> etree.XSLT:
+    tree = etree.parse(Path(__file__).with_name(STYLESHEETS[kind]))
+    for switch in tree.iterfind("{*}param[@name='is_whole']"):
+        switch.set("select", f"{str(is_whole).lower()}()")
+    return etree.XSLT(tree, access_control=etree.XSLTAccessControl.DENY_ALL)  # type: ignore[attr-defined]
 
 
-def _record(element: "etree._Element", kind: str) -> Record:
-    fields = {str(field.get("name")): _tidy(field.text or "") for field in _stylesheet(kind)(element).getroot()}
+def _record(element: "etree._Element", kind: str, is_whole: bool = True) -> Record:
+    found = _stylesheet(kind, is_whole)(element).getroot()
+    fields = {str(field.get("name")): _tidy(field.text or "") for field in found}
     if kind == "jats":
         fields["license"] = license_name(fields["license"])
+    elif kind == "pubmed":
+        title_as_known(fields)
+    if kind in RECORDS:
+        note_retraction(fields)
+        for name in SEVERAL:
+            if name in fields:
+                fields[name] = fields[name].replace("\n", "; ")
     return {name: text for name, text in fields.items() if text}
 
 
@@ -87,33 +102,40 @@ def _tidy(text: str) -> str:
 
     White space is one space, since line ends in markup mean nothing.
     """
+    if "\u2029" not in text:
+        return " ".join(text.split())
     paragraphs = (" ".join(paragraph.split()) for paragraph in text.split("\u2029"))
     return "\n".join(paragraph for paragraph in paragraphs if paragraph)
 
 
-def xml_rows(stream: BinaryIO | Mended, kind: str) -> Rows:
+def xml_rows(stream: BinaryIO | Mended, kind: str, wanted: Collection[str] = ()) -> Rows:
     """The records of a JATS or PubMed file in UTF-8.
 
-    What it declares to be written in does not count. An empty field is absent.
+    What it declares to be written in does not count. An empty field is absent. Deletions of PubMed's records stand among
+    them in their place.
 
     Args:
         kind: a key of RECORDS.
+        wanted: fields that are used; without any all are read, else those of RARE only if one of them is.
     """
+    is_whole = not wanted or not RARE.isdisjoint(wanted)
     elements = etree.iterparse(
-        stream, events=("end",), tag=f"{{*}}{RECORDS[kind]}", load_dtd=False, no_network=True, resolve_entities=False,
-        huge_tree=False, recover=False, remove_comments=True, remove_pis=True, encoding="utf-8",
+        stream, events=("end",), tag=[f"{{*}}{name}" for name in RECORDS[kind]], load_dtd=False, no_network=True,
+        resolve_entities=False, huge_tree=False, recover=False, remove_comments=True, remove_pis=True, encoding="utf-8",
     )  # fmt: skip
     row = 0
     for row, (_, element) in enumerate(elements, 1):
         entity = next(element.iter(etree.Entity), None)
         if entity is not None:
             yield row, Fault("malformed_row", f"refers to the entity {str(entity.text)[:80]}, which is not read")
+        elif kind == "pubmed" and element.tag.endswith(DELETIONS):
+            yield row, deletion(element)
         else:
-            yield row, _record(element, kind)
+            yield row, _record(element, kind, is_whole)
         while element.getprevious() is not None:
             del element.getparent()[0]
     if not row:
-        raise Unreadable("unreadable_file", f"holds no <{RECORDS[kind]}>")
+        raise Unreadable("unreadable_file", f"holds no <{RECORDS[kind][0]}>")
 
 
 def html_rows(stream: BinaryIO, repair: Repair | None = None, select: str | None = None) -> Rows:

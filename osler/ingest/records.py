@@ -51,6 +51,7 @@ SUFFIXES = {
 TEXT_FORMATS = ("jsonl", "json", "csv", "txt", "html", "jats", "pubmed", "xml", "ccda", "fhir")  # in any encoding
 DECLARING = ("html", "jats", "pubmed", "xml", "ccda")  # say which
 MENDED = " with cp1252"
+NAMES = ("doi", "pmid")  # columns that are read where they are, since they name a document
 READ_ERRORS = (Unreadable, *archives.ERRORS, *markup.ERRORS, *rows.ERRORS)
 
 
@@ -171,7 +172,7 @@ class FileRecords(Iterator[tuple[str, Record | Fault]]):
             case "html":
                 return markup.html_rows(stream, self._repair, source.select if isinstance(source, Source) else None)
             case "jats" | "pubmed":
-                return markup.xml_rows(Mended(stream, self._repair), kind)
+                return markup.xml_rows(Mended(stream, self._repair), kind, [*fields, *optional])
             case "xml" if source.xml:
                 return xml_field_rows(Mended(stream, self._repair), source.xml)
             case "docx":
@@ -188,7 +189,9 @@ class FileRecords(Iterator[tuple[str, Record | Fault]]):
                 return rows.arrow_rows(path)
             case "parquet":
                 plain = path is not None and path.suffix.lower() == ".parquet"
-                return rows.frame_rows(path if path and plain else whole(stream, rows.WHOLE_BYTES), fields, optional)
+                return rows.frame_rows(
+                    path if path and plain else whole(stream, rows.WHOLE_BYTES), fields, [*optional, *NAMES]
+                )
         raise Unreadable("unreadable_file", f"a file of a kind that `format` {source.format} does not read")
 
 

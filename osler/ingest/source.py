@@ -6,9 +6,9 @@ import string
 from collections.abc import Mapping
 from datetime import date, datetime, time
 from decimal import Decimal
-from typing import Any, Literal, Protocol, Self
+from typing import Annotated, Any, Literal, Protocol, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from osler.build.section import RelativePath, Section
 from osler.corpus.documents import Collection
@@ -18,8 +18,14 @@ from osler.ingest.xml_records import XmlRecords
 from osler.privacy.screening import Phi
 
 FIELDS = {  # of the formats that have no others
-    "jats": ("title", "abstract", "body", "id", "pmid", "doi", "journal", "date", "license"),
-    "pubmed": ("title", "abstract", "pmid", "doi", "journal", "date"),
+    "jats": (
+        *("title", "abstract", "body", "id", "pmid", "doi", "journal", "date", "license"),
+        *("retracted", "retracts"),
+    ),
+    "pubmed": (
+        *("title", "abstract", "pmid", "doi", "journal", "date", "vernacular_title", "language"),
+        *("publication_types", "mesh", "version", "retracted", "retracts"),
+    ),
     "html": ("title", "text"),
     "docx": ("title", "text"),
     "pdf": ("text", "pages", "scanned_pages"),
@@ -193,7 +199,11 @@ class Source(Section):
         le=1,
         description="a line on more documents of the source goes; null: for html half, for other formats none",
     )
-    id: str | None = Field(default=None, description="field that names a row; null: file and row number do")
+    id: str | None = Field(
+        default=None,
+        validate_default=True,
+        description="field that names a row; null: file and row number do, and pmid for pubmed",
+    )
     text: str | None = Field(
         default=None, description="template of a document, '{title}. {text}'; txt knows only {text}"
     )
@@ -206,10 +216,24 @@ class Source(Section):
         default=None, description="field with the license of a row; null: all have the source's"
     )
     date_field: str | None = Field(default=None, description="field with the date of a row; null, or no value: no date")
+    where: dict[str, Annotated[tuple[bool | str | int | float, ...], Field(min_length=1)]] | None = Field(
+        default=None,
+        description="field: values it may have, as {language: [eng]}; of several fields each has to have one; null: any",
+    )
+    repeated_id: Literal["first", "last"] | None = Field(
+        default=None,
+        description="which row of an id stands, in the order of file names and rows; null: last for pubmed, else first",
+    )
     phi: Phi | None = Field(default=None, description="what is done about identifiers of patients; null: nothing")
     document_limit_characters: int | None = Field(
         default=None, ge=1, description="longer ones go to the ledger; null: none"
     )
+
+    @field_validator("id")
+    @classmethod
+    def _named(cls, field: str | None, info: ValidationInfo) -> str | None:
+        """A record of PubMed is named by its PMID."""
+        return "pmid" if field is None and info.data.get("format") == "pubmed" else field
 
     @field_validator("text")
     @classmethod
@@ -236,6 +260,18 @@ class Source(Section):
         except (re.error, OverflowError, RecursionError) as error:
             raise ValueError(f"no regular expression: {error}") from None
         return split
+
+    @model_validator(mode="after")
+    def _updatable(self) -> Self:
+        if self.format == "pubmed" and self.keeps_last and self.id != "pmid":
+            raise ValueError("`id` of format pubmed is pmid, which its updates go by; or set `repeated_id: first`")
+        if self.keeps_last and self.id is None:
+            raise ValueError("`repeated_id: last` needs `id`, the field that tells rows apart")
+        if self.keeps_last and self.phi is not None and self.phi.key_file is None:
+            raise ValueError(
+                "`repeated_id: last` with a section `phi` needs `phi.key_file`: without it an id is another one in each file"
+            )
+        return self
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -275,6 +311,11 @@ class Source(Section):
         return self.shared_line_fraction
 
     @property
+    def keeps_last(self) -> bool:
+        """Whether a later row of an id replaces an earlier one."""
+        return (self.repeated_id or ("last" if self.format == "pubmed" else "first")) == "last"
+
+    @property
     def templates(self) -> list[Template]:
         """One template for each turn; a text is one.
 
@@ -297,7 +338,7 @@ class Source(Section):
     def optional_fields(self) -> list[str]:
         """The fields that a row may lack, without their `?`."""
         names = [field for template in self.templates for field in template.fields if field.endswith("?")]
-        return list(dict.fromkeys(name.removesuffix("?") for name in names))
+        return list(dict.fromkeys([*(name.removesuffix("?") for name in names), *(self.where or ())]))
 
     @property
     def silent_fields(self) -> list[str]:

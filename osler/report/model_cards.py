@@ -113,6 +113,14 @@ def license_lines(ledger: Sequence[Mapping[str, Any]]) -> list[Text]:
     ]
 
 
+def left_out(corpus: Mapping[str, Any]) -> list[str]:
+    """How many documents were withdrawn or retracted before training."""
+    dropped = sum((Counter[str](own["dropped"]) for own in corpus["sources"]), Counter[str]())
+    counts = [f"{dropped[reason]:,} {words}" for reason, words in LEFT_OUT.items() if dropped[reason]]
+    return [f"Left out before training: {', '.join(counts)}."] if counts else []
+
+
+LEFT_OUT = {"withdrawn": "withdrawn documents", "retracted": "retracted ones", "withdrawn_twin": "near copies of these"}
 LIMITS: list[Text] = [
     "For research on how clinical language models are made and measured.",
     "Not for clinical use: not for diagnosis, treatment, triage or advice to patients. It was not tested for that,"
@@ -182,6 +190,7 @@ def card(name: str, found: Findings, records: Records) -> str:
         *([Items(losses)] if losses else []),
         Heading(2, "What it was trained on"),
         *([read_table(ledger)] if ledger else [Paragraph("Nothing in this build: it was taken as it is.")]),
+        *[Paragraph(sentence) for sentence in left_out(records.corpus)],
         Heading(2, "Contamination"),
         Paragraph(
             f"{records.contamination['documents_dropped']:,} documents with benchmark items were dropped before training;"

@@ -63,15 +63,28 @@ def near(text: str, *places: int) -> str:
     return " ".join("changed" if place in places else word for place, word in enumerate(text.split()))
 
 
-def prepared(folder: Path, texts: Mapping[str, Mapping[str, str]]) -> Path:
-    """Documents, screens and overlaps of source -> id -> text."""
+def prepared(
+    folder: Path, texts: Mapping[str, Mapping[str, str]], more: Mapping[str, Mapping[str, Any]] | None = None
+) -> Path:
+    """Documents, screens and overlaps of source -> id -> text.
+
+    `more` are other fields of a row, by its id. A source in XML has `format`, `text` and its `file` instead.
+    """
     (folder / "items.jsonl").write_text("".join(json.dumps(item) + "\n" for item in ITEMS))
     benchmark = Benchmark(path="x", format="jsonl")
     benchmarks.main(raw=folder / "items.jsonl", benchmark=benchmark, name="quiz", items=folder / "items/quiz.parquet")
     for name, rows in texts.items():
         raw, documents = folder / f"{name}.jsonl", folder / "documents" / COLLECTIONS[name] / name
-        raw.write_text("".join(json.dumps({"id": key, "text": text}) + "\n" for key, text in rows.items()))
         source = section(collection=COLLECTIONS[name], id="id")
+        if "file" in rows:
+            raw = raw.with_suffix(".xml")
+            raw.write_text(rows["file"])
+            key = {"jats": "doi", "pubmed": "pmid"}[rows["format"]]
+            source = section(collection=COLLECTIONS[name], id=key, format=rows["format"], text=rows["text"])
+        else:
+            others = more or {}
+            lines = [json.dumps({"id": key, "text": text, **others.get(key, {})}) for key, text in rows.items()]
+            raw.write_text("".join(f"{line}\n" for line in lines))
         ingest.main(
             raw=raw,
             source=source,
@@ -96,7 +109,9 @@ def prepared(folder: Path, texts: Mapping[str, Mapping[str, str]]) -> Path:
     return folder
 
 
-def selected(folder: Path, config: selection.Select, licenses: selection.Licenses = ANY_LICENSE) -> dict[str, str]:
+def selected(
+    folder: Path, config: selection.Select, licenses: selection.Licenses = ANY_LICENSE, withdrawn: Path | None = None
+) -> dict[str, str]:
     """doc_id -> "keep", or reason and detail.
 
     Asserts that every document is exactly one of these.
@@ -119,8 +134,9 @@ def selected(folder: Path, config: selection.Select, licenses: selection.License
         corpus=out / "corpus.json",
         contamination=out / "contamination.json",
         phi=out / "phi.json",
+        raw=withdrawn,
     )
-    all_ids = pl.read_parquet(folder / "documents/*/*/*.parquet")["doc_id"].to_list()
+    all_ids = pl.read_parquet(folder / "documents/*/*/part-*.parquet")["doc_id"].to_list()
     kept = pl.read_parquet(out / "keep/*/*.parquet")["doc_id"].to_list()
     ledger = pl.read_parquet(out / "ledger.parquet")
     assert sorted([*kept, *ledger["doc_id"]]) == sorted(all_ids)

@@ -21,8 +21,10 @@ import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from osler.build.section import BuildError
 from osler.ingest.faults import Fault
 from osler.ingest.records import SUFFIXES, raw_records
+from tests.ingest.test_ingest import ingested
 from tests.ingest.test_records import section
 
 LIMIT_SECONDS = 20.0  # for one file of at most a few megabytes
@@ -195,3 +197,60 @@ def test_no_file_stops_the_others(case: tuple[Any, ...]) -> None:
 def test_no_file_of_ten_thousand_stops_the_others(case: tuple[Any, ...]) -> None:
     """The same, at random."""
     check(case)
+
+
+UPDATES = st.lists(
+    st.lists(st.tuples(st.sampled_from("rrrdb"), st.integers(1, 4), st.integers(1, 2)), max_size=6),
+    min_size=1,
+    max_size=5,
+)
+
+
+def standing(files: list[list[tuple[str, int, int]]]) -> list[str]:
+    """The titles that are left when rows are followed one after the other, by hand."""
+    left = dict[tuple[int, int], str]()
+    for number, rows in enumerate(files, 1):
+        for row, (kind, pmid, version) in enumerate(rows, 1):
+            if kind == "d":
+                left.pop((pmid, version), None)
+            else:
+                left.pop((pmid, version), None)
+                left[pmid, version] = f"title {number} {row}"
+    return sorted(title for (pmid, version), title in left.items() if (pmid, version + 1) not in left)
+
+
+@given(UPDATES)
+@settings(max_examples=60, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+def test_generated_updates_leave_what_following_them_leaves(files: list[list[tuple[str, int, int]]]) -> None:
+    """Rows in are documents and ledger rows, whichever rows replace or delete which."""
+    with tempfile.TemporaryDirectory() as folder:
+        contents = []
+        for number, rows in enumerate(files, 1):
+            made = {
+                "r": "<PubmedArticle><MedlineCitation>{}<Article><ArticleTitle>{}</ArticleTitle></Article></MedlineCitation>"
+                "</PubmedArticle>",
+                "b": "<PubmedBookArticle><BookDocument>{}<ArticleTitle>{}</ArticleTitle></BookDocument></PubmedBookArticle>",
+                "d": "<DeleteCitation>{}</DeleteCitation>",
+            }
+            contents.append(
+                "".join(
+                    made[kind].format(f'<PMID Version="{version}">{pmid}</PMID>', f"title {number} {row}")
+                    for row, (kind, pmid, version) in enumerate(rows, 1)
+                )
+            )
+        (Path(folder) / "raw").mkdir()
+        for number, each in enumerate(contents, 1):
+            (Path(folder) / f"raw/n{number}.xml").write_text(f"<PubmedArticleSet>{each}</PubmedArticleSet>")
+        expected = standing(files)
+        source = section(format="pubmed", text="{title}")
+        if not expected:
+            with pytest.raises(BuildError):
+                ingested(Path(folder), None, source)
+            return
+        documents, ledger = ingested(Path(folder), None, source)
+        assert sorted(documents["text"]) == expected
+        rows_in = sum(kind != "d" for rows in files for kind, *_ in rows)
+        gone = ledger.filter(pl.col("reason").is_in(["superseded", "deleted_by_source"]))
+        empty = ledger.filter(~pl.col("reason").is_in(["superseded", "deleted_by_source"]))
+        assert rows_in == len(documents) + len(gone)
+        assert len(empty) == sum(not rows for rows in files)

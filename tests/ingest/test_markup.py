@@ -52,6 +52,7 @@ def test_an_article_has_these_fields() -> None:
             "license": "CC-BY-NC-3.0",
             "date": "2010",
             "journal": "J Med",
+            "retracted": "false",
         }
     ]
 
@@ -105,8 +106,151 @@ def test_a_pubmed_record_has_these_fields(date: str, year: str) -> None:
             "abstract": "AIM: p<0.05\nEND: yes",
             "date": year,
             "journal": "J Med",
-        }
+            "retracted": "false",
+        },
+        {"retracted": "false"},  # the book article, of which nothing is told
     ]
+
+
+def citation(article: str = "", types: str = "Journal Article", more: str = "") -> Record:
+    """The record of one PubmedArticle."""
+    kinds = "".join(f"<PublicationType>{each}</PublicationType>" for each in types.split("|"))
+    [record] = xml(
+        f"<PubmedArticleSet><PubmedArticle><MedlineCitation><PMID>1</PMID><Article>{article}<PublicationTypeList>{kinds}"
+        f"</PublicationTypeList></Article>{more}</MedlineCitation></PubmedArticle></PubmedArticleSet>",
+        "pubmed",
+    )
+    assert not isinstance(record, Fault)
+    return record
+
+
+@pytest.mark.parametrize(
+    ("article", "title"),
+    [
+        (
+            "<ArticleTitle>[Gout].</ArticleTitle><Language>fre</Language><VernacularTitle>La goutte.</VernacularTitle>",
+            "Gout.",
+        ),
+        ("<ArticleTitle>[Gout?]</ArticleTitle><Language>ger</Language>", "Gout?"),
+        ("<ArticleTitle>[Not Available].</ArticleTitle><VernacularTitle>La goutte.</VernacularTitle>", "La goutte."),
+        ("<ArticleTitle/><VernacularTitle>La goutte.</VernacularTitle>", "La goutte."),
+        ("<ArticleTitle>[18F]FDG and [3H].</ArticleTitle><Language>eng</Language>", "[18F]FDG and [3H]."),
+        ("<ArticleTitle>[Gout].</ArticleTitle>", "[Gout]."),
+        ("<Language>eng</Language>", None),
+    ],
+)
+def test_a_title_is_what_a_reader_would_call_it(article: str, title: str | None) -> None:
+    """Brackets around a translated title are a mark of PubMed's; a chemical formula keeps its own."""
+    assert citation(article).get("title") == title
+
+
+@pytest.mark.parametrize(
+    ("attributes", "line"),
+    [
+        ('Label="AIM" NlmCategory="OBJECTIVE"', "AIM: x"),
+        ('NlmCategory="BACKGROUND"', "BACKGROUND: x"),
+        ('Label="FUNDING" NlmCategory="UNASSIGNED"', "FUNDING: x"),
+        ('NlmCategory="UNASSIGNED"', "x"),
+        ('Label="UNLABELLED" NlmCategory="METHODS"', "x"),
+        ("", "x"),
+    ],
+)
+def test_a_part_of_an_abstract_keeps_its_label(attributes: str, line: str) -> None:
+    """Its own, or else its category; another abstract, in another language, is not mixed in."""
+    other = '<OtherAbstract Language="spa"><AbstractText>otro</AbstractText></OtherAbstract>'
+    record = citation(f"<Abstract><AbstractText {attributes}>x</AbstractText></Abstract>", more=other)
+    assert record["abstract"] == line
+
+
+def test_fields_with_several_values_can_be_used_in_a_text() -> None:
+    """Between the values stands a semicolon, since MeSH has commas in its terms."""
+    heading = (
+        "<MeshHeading><DescriptorName>{}</DescriptorName><QualifierName>drug therapy</QualifierName></MeshHeading>"
+    )
+    mesh = heading.format("Diabetes Mellitus, Type 2") + heading.format("Humans")
+    record = citation(
+        "<Language>eng</Language><Language>fre</Language>",
+        "Review|Journal Article",
+        f"<MeshHeadingList>{mesh}</MeshHeadingList>",
+    )
+    assert record["mesh"] == "Diabetes Mellitus, Type 2; Humans"
+    assert record["publication_types"] == "Review; Journal Article"
+    assert record["language"] == "eng; fre"
+
+
+def test_a_book_article_is_read() -> None:
+    """Its title, or else the book's; the year is the book's."""
+    book = """<PubmedArticleSet><PubmedBookArticle><BookDocument><PMID Version="1">2</PMID><ArticleIdList/><Book>
+<BookTitle>StatPearls</BookTitle><PubDate><Year>2020</Year></PubDate></Book>{}<Language>eng</Language>
+<PublicationType>Review</PublicationType><Abstract><AbstractText>x</AbstractText></Abstract></BookDocument></PubmedBookArticle>
+</PubmedArticleSet>"""
+    expected = {"pmid": "2", "journal": "StatPearls", "date": "2020", "abstract": "x", "language": "eng"}
+    expected |= {"publication_types": "Review", "retracted": "false"}
+    assert xml(book.format("<ArticleTitle>Gout</ArticleTitle>"), "pubmed") == [{**expected, "title": "Gout"}]
+    assert xml(book.format(""), "pubmed") == [{**expected, "title": "StatPearls"}]
+
+
+CORRECTION = (
+    '<CommentsCorrectionsList><CommentsCorrections RefType="{}"><PMID>{}</PMID></CommentsCorrections>'
+    "</CommentsCorrectionsList>"
+)
+
+
+@pytest.mark.parametrize(
+    ("title", "types", "correction", "retracted", "retracts"),
+    [
+        ("A", "Journal Article", "", "false", None),
+        ("A", "Journal Article|Retracted Publication", "", "true", None),
+        ("A", "Journal Article", CORRECTION.format("RetractionIn", 9), "true", None),
+        ("RETRACTED: A", "Journal Article", "", "true", None),
+        ("Retracted Article: A", "Journal Article", "", "true", None),
+        ("Retracted articles and who cites them.", "Journal Article", "", "false", None),
+        ("A", "Journal Article", CORRECTION.format("PartialRetractionIn", 9), "false", None),
+        ("Retracted: A", "Retraction of Publication", CORRECTION.format("RetractionOf", 7), "false", "PMID:7"),
+    ],
+)
+def test_pubmed_says_what_is_retracted(
+    title: str, types: str, correction: str, retracted: str, retracts: str | None
+) -> None:
+    """By type, by the notice, or by the title; a notice is not itself retracted, and names what is."""
+    record = citation(f"<ArticleTitle>{title}</ArticleTitle>", types, correction)
+    assert (record["retracted"], record.get("retracts")) == (retracted, retracts)
+
+
+RELATED = '<related-article related-article-type="{}" ext-link-type="doi" xlink:href="10.1/Y"/>'
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "retracted", "retracts"),
+    [
+        ("<permissions>", RELATED.format("retraction-forward") + "<permissions>", "true", None),
+        ("<permissions>", RELATED.format("corrected-article") + "<permissions>", "false", None),
+        ("A <italic>fine", "Retracted: a <italic>fine", "true", None),
+        ("A <italic>fine", "[RETRACTED] A <italic>fine", "true", None),
+        ("<article ", '<article article-type="retracted-article" ', "true", None),
+        ("<title-group>", "<article-categories><subj-group><subject>RETRACTED ARTICLE</subject></subj-group>"
+         "</article-categories><title-group>", "true", None),
+        ("<title-group>", "<article-categories><subj-group><subject>Retraction</subject></subj-group>"
+         "</article-categories><title-group>", "false", None),
+    ],
+)  # fmt: skip
+def test_jats_says_what_is_retracted(old: str, new: str, retracted: str, retracts: str | None) -> None:
+    """By a link to the notice, its type, its subject or its title."""
+    [record] = xml(ARTICLE.replace(old, new, 1))
+    assert isinstance(record, dict)
+    assert (record["retracted"], record.get("retracts")) == (retracted, retracts)
+
+
+def test_a_notice_in_jats_names_what_it_retracts() -> None:
+    """By DOI or PMID; it is not itself retracted, though its title may begin so."""
+    notice = ARTICLE.replace("<article ", '<article article-type="retraction" ').replace(
+        "A <italic>", "Retracted: a <italic>"
+    )
+    link = RELATED.format("retracted-article")
+    links = link + link.replace('"doi"', '"pmid"').replace("10.1/Y", "8")
+    [record] = xml(notice.replace("<permissions>", links + "<permissions>", 1))
+    assert isinstance(record, dict)
+    assert (record["retracted"], record["retracts"]) == ("false", "10.1/Y; PMID:8")
 
 
 @pytest.mark.parametrize(
