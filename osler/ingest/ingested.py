@@ -83,6 +83,7 @@ class FileIngest:
             origin = private_origin(self.key, place) if source.phi else place
             if not self.file.fault:
                 self.encodings.add(records.encoding)
+            record = record if isinstance(record, Fault) else records.exact(record)
             if self.unseen != [] and not isinstance(record, Fault):
                 self.unseen = [field for field in self.unseen or silent if not has_field(record, field)]
             made = record if isinstance(record, Fault) else draft(record, origin, self.name, source, templates)

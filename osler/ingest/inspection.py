@@ -16,8 +16,8 @@ import polars as pl
 from osler.build.section import BuildError
 from osler.ingest.archives import ARCHIVES, RawFile, is_archive, raw_files
 from osler.ingest.faults import Fault, Record
-from osler.ingest.records import READ_ERRORS, SUFFIXES, FileRecords, suffixes
 from osler.ingest.messages import role_of
+from osler.ingest.records import READ_ERRORS, SUFFIXES, FileRecords, suffixes
 from osler.ingest.source import FIELDS
 
 ROWS = 20  # looked at in each source

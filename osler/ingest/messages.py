@@ -14,26 +14,44 @@ from osler.ingest.faults import Fault
 CONTEXT = "assistant_context"  # an answer of the assistant that is not learned
 USERS = ("user", "human", "prompter", "patient")
 ASSISTANTS = ("assistant", "gpt", "chatgpt", "bing", "bard", "bot", "chatbot", "model", "doctor")
-TOOLS = ("tool", "tool_call", "tool_response", "function", "function_call", "function_response", "observation", "ipython")
+TOOLS = (
+    "tool",
+    "tool_call",
+    "tool_response",
+    "function",
+    "function_call",
+    "function_response",
+    "observation",
+    "ipython",
+)
 ROLES = (
-    dict.fromkeys(USERS, "user") | dict.fromkeys(ASSISTANTS, "assistant") | dict.fromkeys(TOOLS, "tool") | {"system": "system"}
+    dict.fromkeys(USERS, "user")
+    | dict.fromkeys(ASSISTANTS, "assistant")
+    | dict.fromkeys(TOOLS, "tool")
+    | {"system": "system"}
 )
 TEXT_PARTS = ("text", "input_text", "output_text")
 
 
 def role_of(message: Mapping[str, Any]) -> str | None:
     """Who speaks: user, assistant, system or tool."""
-    return ROLES.get(str(message.get("role", message.get("from"))).lower())
+    return ROLES.get(str(_either(message, "role", "from")).strip().lower())
+
+
+def _either(message: Mapping[str, Any], key: str, other: str) -> Any:
+    """The value of the one key, or the other's; columns of parquet have both, one of them null."""
+    value = message.get(key)
+    return message.get(other) if value is None else value
 
 
 def _text(message: Mapping[str, Any]) -> str | Fault | None:
     """What a message says; None where it says nothing that is known."""
-    content = message.get("content", message.get("value"))
+    content = _either(message, "content", "value")
     if not isinstance(content, list):
         return content if isinstance(content, str) else None
     texts: list[str] = []
     for part in content:
-        kind = part.get("type", "text") if isinstance(part, Mapping) else "text"
+        kind = part.get("type") or "text" if isinstance(part, Mapping) else "text"
         text = part.get("text") if isinstance(part, Mapping) else part
         if kind not in TEXT_PARTS:
             return Fault("not_text", f"a part of type {str(kind)[:40]!r}")
@@ -66,7 +84,7 @@ def message_turns(messages: Any, field: str) -> list[tuple[str, str]] | Fault:
     system, turns = "", list[tuple[str, str]]()
     for number, message in enumerate(messages):
         role = role_of(message)
-        if role == "tool" or message.get("tool_calls"):
+        if role == "tool" or message.get("tool_calls") or message.get("function_call"):
             return Fault("tool_message", f"message {number} of '{field}' is to or of a tool")
         content, learned = _text(message), _is_learned(message, number)
         for found in (content, learned):
@@ -81,7 +99,9 @@ def message_turns(messages: Any, field: str) -> list[tuple[str, str]] | Fault:
         elif role != ("assistant" if len(turns) % 2 else "user"):
             return Fault("malformed_row", f"message {number} of '{field}' is not the user's or the assistant's in turn")
         else:
-            turns.append((CONTEXT if role == "assistant" and not learned else role, content if turns else system + content))
+            turns.append(
+                (CONTEXT if role == "assistant" and not learned else role, content if turns else system + content)
+            )
     if not any(role == "assistant" for role, _ in turns):
         return Fault("malformed_row", f"'{field}' has no answer to learn")
     return turns

@@ -28,6 +28,7 @@ from osler.ingest.archives import (
 )
 from osler.ingest.encodings import utf8_stream, xml_encoding
 from osler.ingest.faults import Fault, Record, Rows, Unreadable
+from osler.ingest.json_values import needs_exact, roots
 from osler.ingest.source import Layout, Source
 
 SUFFIXES = {
@@ -92,11 +93,21 @@ class FileRecords(Iterator[tuple[str, Record | Fault]]):
         """Open nothing yet."""
         self.encoding = "utf-8"
         self._source = source
+        self._needed = roots((*source.fields, *source.optional_fields))
+        self._line = [b""]  # of jsonl, the one of the last row
         self._found = self._file_rows(file)
 
     def __next__(self) -> tuple[str, Record | Fault]:
         """The next row."""
         return next(self._found)
+
+    def exact(self, record: Record) -> Record | Fault:
+        """The row last given, its numbers as the file writes them.
+
+        Those of needed fields; jsonl is read fast and forgets them; no other format does.
+        """
+        line = self._line[0]
+        return rows.exact_row(line) if line and needs_exact(record, self._needed) else record
 
     def _file_rows(self, file: RawFile) -> Iterator[tuple[str, Record | Fault]]:
         if file.fault:
@@ -137,6 +148,7 @@ class FileRecords(Iterator[tuple[str, Record | Fault]]):
             yield f"{name}#{row + 1}", _damage(error, "row", row)
 
     def _rows(self, name: str, stream: io.BufferedReader, path: Path | None) -> Rows:
+        self._line[0] = b""
         source, fields, optional = self._source, self._source.fields, self._source.optional_fields
         kind: str = hub_dataset.file_format(name) if source.format == "hub" else source.format
         if kind in TEXT_FORMATS:
@@ -147,9 +159,9 @@ class FileRecords(Iterator[tuple[str, Record | Fault]]):
             self.encoding = xml_encoding(stream.peek(1 << 10))
         match kind:
             case "jsonl":
-                return rows.jsonl_rows(stream)
+                return rows.jsonl_rows(stream, self._line)
             case "json":
-                return rows.json_rows(stream, source.id)
+                return rows.json_rows(stream, source.id, (*fields, *optional))
             case "csv":
                 return rows.csv_rows(stream, "\t" if ".tsv" in name.lower() else ",", fields)
             case "txt":
@@ -201,4 +213,6 @@ def raw_records(path: Path, source: Source) -> Iterator[tuple[str, Record | Faul
         BuildError: no file.
     """
     for file in source_files(path, source):
-        yield from file_records(file, source)
+        records = file_records(file, source)
+        for place, record in records:
+            yield place, record if isinstance(record, Fault) else records.exact(record)

@@ -18,7 +18,8 @@ Turn = Mapping[str, str]
 def rendered(tokenizer: Any, turns: Sequence[Turn]) -> tuple[str, list[tuple[int, int]]]:
     """The conversation by the chat template, and the character spans to learn.
 
-    Those are the assistant's, but for its turns of the role CONTEXT. A span begins where the template asked for the answer ends, and takes what the template writes after the words (its end
+    Those are the assistant's, but for its turns of the role CONTEXT. A span begins where the template asked for the answer
+    ends, and takes what the template writes after the words (its end
     mark), since that is what the model must learn to write. Text that spells a special token loses it, so that no user can
     end a turn.
 
