@@ -90,8 +90,9 @@ def scalar(record: Record, field: str) -> str | Fault:
 def text_of(value: Any) -> str | None:
     """A value as its file would write it.
 
-    None of a list, bytes and the like. Truth values as JSON has them, dates and times as ISO 8601 has them, with a blank in place of the T; a day without an
-    hour is its date. A float that may be a rounded integer, such as an id of 23 digits in a column of floats, is none.
+    None of a list, bytes and the like. Truth values as JSON has them, dates and times as ISO 8601 has them, with a blank
+    in place of the T; a day without an hour is its date. A float that may be a rounded integer, such as an id of 23 digits
+    in a column of floats, is none.
     """
     if isinstance(value, str):
         return value
