@@ -7,6 +7,7 @@ not fit a row or were cut are in the ledger, and counted per source in metrics/c
 segment of one row and sees no other. 500M tokens take 1.5 GB of memory.
 """
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -20,6 +21,7 @@ from osler.build.progress import progress
 from osler.build.section import BuildError, Section, Seed
 from osler.build.stage import run
 from osler.corpus.ledger import ledger as ledger_frame
+from osler.ingest.messages import CONTEXT
 from osler.tokens import packing
 from osler.tokens.conversations import tokenized
 from osler.tokens.mixture import Weights
@@ -46,6 +48,8 @@ class Conversation(NamedTuple):
     license: str
     ids: npt.NDArray[np.unsignedinteger[Any]]
     learned: npt.NDArray[np.bool_]
+    answers: int  # turns of the assistant
+    context_answers: int  # of these, those that are not learned
 
 
 def drawn(documents: Path, keep: Path, instruct: Instruct) -> tuple[pl.DataFrame, list[dict[str, str | None]]]:
@@ -111,7 +115,9 @@ def fitted(
             rows.append(_row(source, doc_id, reason, f"{len(ids)} tokens in rows of {width}"))
             if reason == "too_long":
                 continue
-        found.append(Conversation(source, doc_id, license, ids[:width].astype(dtype), learned[:width]))
+        roles = Counter(turn["role"] for turn in turns)
+        answers = roles["assistant"] + roles[CONTEXT], roles[CONTEXT]
+        found.append(Conversation(source, doc_id, license, ids[:width].astype(dtype), learned[:width], *answers))
     return found, rows
 
 
@@ -120,7 +126,7 @@ def counts_per_source(
 ) -> list[dict[str, Any]]:
     """What became of each source's kept conversations; for the metrics.
 
-    Also its share asked for and got.
+    Also its share asked for and got, and how many of its answers are context that is not learned.
     """
     total = sum(instruct.weights.values())
     counts = []
@@ -129,7 +135,9 @@ def counts_per_source(
         reasons = [row["reason"] for row in ledger if row["source"] == source]
         counts.append(
             {
+                "answers": sum(conversation.answers for conversation in own),
                 "benchmark_training_split": instruct.benchmark_training_splits.get(source),
+                "context_answers": sum(conversation.context_answers for conversation in own),
                 "conversations": len(own),
                 "cut": reasons.count("cut"),
                 "learned_tokens": sum(int(conversation.learned.sum()) for conversation in own),

@@ -12,7 +12,6 @@ MMLU's dev and val files are development; an id is <subject>-<row> in test, <sub
 elsewhere, rows from 0, as MIRAGE counts them.
 """
 
-import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -21,6 +20,7 @@ from typing import Any
 import polars as pl
 
 from osler.build.section import BuildError
+from osler.ingest.source import text_of
 
 SCHEMA = pl.Schema(
     {
@@ -64,15 +64,16 @@ def split_named(name: str) -> str | None:
     words = set(re.findall("[a-z]+", name.split("/")[-1].split(".")[0].lower()))
     told = {
         "test" if word == "test" else "dev"
-        for word in words & {"train", "training", "dev", "val", "validation", "test"}
+        for word in words & {"train", "training", "dev", "val", "valid", "validation", "test"}
     }
     return told.pop() if len(told) == 1 else None
 
 
 def _option(option: Any, number: int, where: str) -> str:
-    """One option as text: a text, or a number that is finite."""
-    if isinstance(option, str) or (type(option) in (int, float) and math.isfinite(option)):
-        return str(option)
+    """One option as text: a text, or a number."""
+    text = None if isinstance(option, bool) else text_of(option)
+    if text is not None:
+        return text
     raise BuildError(f"{where}: option {number} is {option!r}, not a text or a number; correct the row")
 
 
@@ -85,14 +86,16 @@ def jsonl_item(row: Mapping[str, Any], where: str, split: str = "test") -> RawIt
         split: of a row that says none.
     """
     item_id = row.get("id")
-    if not isinstance(item_id, str | int) or isinstance(item_id, bool):
+    if not isinstance(item_id, str | int) or isinstance(item_id, bool) or not str(item_id).strip():
         raise BuildError(f"{where}: 'id' is {item_id!r}, not a text or a number; correct the row")
-    group, own_split = row.get("group"), row.get("split")
+    group = item_id if row.get("group") is None else text_of(row["group"])
+    if group is None:
+        raise BuildError(f"{where}: 'group' is {row['group']!r}, not a text or a number; correct the row")
     return RawItem(
         where=where,
         id=str(item_id),
-        group=str(item_id) if group is None else str(group),
-        split=split if own_split is None else str(own_split),
+        group=str(group),
+        split=split if row.get("split") is None else _field(row, "split", str, where),
         question=_field(row, "question", str, where),
         context="" if row.get("context") is None else _field(row, "context", str, where),
         options=[_option(option, number, where) for number, option in enumerate(_field(row, "options", list, where))],

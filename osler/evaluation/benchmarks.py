@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-import orjson
 from pydantic import Field
 
 from osler.build.section import BuildError, RelativePath, Section
@@ -23,6 +22,7 @@ from osler.evaluation.benchmark_formats import (
 from osler.ingest.archives import REFUSED, RawFile, open_binary
 from osler.ingest.encodings import utf8_stream
 from osler.ingest.faults import Unreadable
+from osler.ingest.json_values import exact_json
 from osler.ingest.lone_bytes import Repair
 from osler.ingest.records import files_of_format
 
@@ -96,9 +96,9 @@ def _medmcqa_items(path: Path) -> Iterator[RawItem]:
 
 def _json_object(text: bytes, where: str) -> dict[str, Any]:
     try:
-        value = orjson.loads(text.removeprefix(codecs.BOM_UTF8))
-    except orjson.JSONDecodeError as error:
-        raise BuildError(f"{where}: no JSON: {error}; correct the row") from None
+        value = exact_json(text.removeprefix(codecs.BOM_UTF8))
+    except ValueError as error:
+        raise BuildError(f"{where}: {error}; correct the row") from None
     if not isinstance(value, dict):
         raise BuildError(f"{where}: a {type(value).__name__}, not a JSON object; correct the row")
     return value

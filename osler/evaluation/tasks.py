@@ -117,7 +117,9 @@ def task_rows(path: Path, task: Task) -> Iterable[tuple[str, Record]]:
     for file in source_files(path, task):
         if file.fault and file.fault.reason in SKIPPED:
             continue
-        for origin, record in file_records(file, task):
+        records = file_records(file, task)
+        for origin, found in records:
+            record = found if isinstance(found, Fault) else records.exact(found)
             if isinstance(record, Fault):
                 raise BuildError(f"{path}: {origin}: {record.detail}; correct it or take it out of the folder")
             yield f"{path}: {origin}", record
@@ -151,6 +153,8 @@ def tasks_frame(rows: Iterable[tuple[str, Record]], task: Task, name: str) -> pl
         problem = None
         if texts["id"] in seen:
             problem = f"id '{texts['id']}' is also that of {seen[texts['id']]}"
+        elif not texts["id"].strip():
+            problem = "the id is empty"
         elif texts["split"] not in SPLITS:
             problem = f"split '{texts['split']}' is neither test nor dev"
         elif not texts["source"].strip():

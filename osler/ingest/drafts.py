@@ -60,10 +60,21 @@ def draft(record: Record, origin: str, name: str, source: Source, templates: lis
             return value
         if not value.strip():
             return Fault("missing_field", f"'{field}' is empty")
-    date = None if source.date_field is None else scalar(record, source.date_field)
-    if isinstance(date, Fault) and date.reason != "missing_field":
+    date = None if source.date_field is None else _date(record, source.date_field)
+    if isinstance(date, Fault):
         return date
-    return Draft(f"{name}/{row_id}", origin, str(row_license), date if isinstance(date, str) else None, turns)
+    return Draft(f"{name}/{row_id}", origin, str(row_license), date, turns)
+
+
+def _date(record: Record, field: str) -> str | Fault | None:
+    """The date of a row; None where its field is absent, null or blank.
+
+    A year that ends in `.0` was a whole number in a column with gaps.
+    """
+    date = scalar(record, field)
+    if isinstance(date, Fault):
+        return None if date.reason == "missing_field" else date
+    return date.strip().removesuffix(".0") or None
 
 
 def private_draft(document: Draft, source: Source, key: bytes) -> Draft:

@@ -103,6 +103,7 @@ class FileIngest:
             self.rows += 1
             if not self.file.fault:
                 self.encodings.add(records.encoding)
+            record = record if isinstance(record, Fault) else records.exact(record)
             if isinstance(record, Fault):
                 self.drop(origin, None, record.reason, record.detail)
                 continue

@@ -35,17 +35,23 @@ TEXT_PARTS = ("text", "input_text", "output_text")
 
 def role_of(message: Mapping[str, Any]) -> str | None:
     """Who speaks: user, assistant, system or tool."""
-    return ROLES.get(str(message.get("role", message.get("from"))).lower())
+    return ROLES.get(str(_either(message, "role", "from")).strip().lower())
+
+
+def _either(message: Mapping[str, Any], key: str, other: str) -> Any:
+    """The value of the one key, or the other's; columns of parquet have both, one of them null."""
+    value = message.get(key)
+    return message.get(other) if value is None else value
 
 
 def _text(message: Mapping[str, Any]) -> str | Fault | None:
     """What a message says; None where it says nothing that is known."""
-    content = message.get("content", message.get("value"))
+    content = _either(message, "content", "value")
     if not isinstance(content, list):
         return content if isinstance(content, str) else None
     texts: list[str] = []
     for part in content:
-        kind = part.get("type", "text") if isinstance(part, Mapping) else "text"
+        kind = part.get("type") or "text" if isinstance(part, Mapping) else "text"
         text = part.get("text") if isinstance(part, Mapping) else part
         if kind not in TEXT_PARTS:
             return Fault("not_text", f"a part of type {str(kind)[:40]!r}")
@@ -78,7 +84,7 @@ def message_turns(messages: Any, field: str) -> list[tuple[str, str]] | Fault:
     system, turns = "", list[tuple[str, str]]()
     for number, message in enumerate(messages):
         role = role_of(message)
-        if role == "tool" or message.get("tool_calls"):
+        if role == "tool" or message.get("tool_calls") or message.get("function_call"):
             return Fault("tool_message", f"message {number} of '{field}' is to or of a tool")
         content, learned = _text(message), _is_learned(message, number)
         for found in (content, learned):

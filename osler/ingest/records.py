@@ -28,6 +28,7 @@ from osler.ingest.archives import (
 )
 from osler.ingest.encodings import Mended, utf8_stream
 from osler.ingest.faults import Fault, Record, Rows, Unreadable
+from osler.ingest.json_values import needs_exact, roots
 from osler.ingest.lone_bytes import Repair
 from osler.ingest.source import Layout, Source
 from osler.ingest.xml_records import xml_field_rows
@@ -104,11 +105,21 @@ class FileRecords(Iterator[tuple[str, Record | Fault]]):
         """Open nothing yet."""
         self._encoding, self._repair = "utf-8", Repair()
         self._source = source
+        self._needed = roots((*source.fields, *source.optional_fields))
+        self._line = [b""]  # of jsonl, the one of the last row
         self._found = self._file_rows(file)
 
     def __next__(self) -> tuple[str, Record | Fault]:
         """The next row."""
         return next(self._found)
+
+    def exact(self, record: Record) -> Record | Fault:
+        """The row last given, its numbers as the file writes them.
+
+        Those of needed fields; jsonl is read fast and forgets them; no other format does.
+        """
+        line = self._line[0]
+        return rows.exact_row(line) if line and needs_exact(record, self._needed) else record
 
     @property
     def encoding(self) -> str:
@@ -153,6 +164,7 @@ class FileRecords(Iterator[tuple[str, Record | Fault]]):
             yield f"{name}#{row + 1}", _damage(error, "row", row)
 
     def _rows(self, name: str, stream: io.BufferedReader, path: Path | None) -> Rows:
+        self._line[0] = b""
         source, fields, optional = self._source, self._source.fields, self._source.optional_fields
         self._encoding, self._repair = "utf-8", Repair()
         kind: str = hub_dataset.file_format(name) if source.format == "hub" else source.format
@@ -162,9 +174,9 @@ class FileRecords(Iterator[tuple[str, Record | Fault]]):
                 kind = "json"  # `datasets` reads both under one name
         match kind:
             case "jsonl":
-                return rows.jsonl_rows(stream, self._repair)
+                return rows.jsonl_rows(stream, self._repair, self._line)
             case "json":
-                return rows.json_rows(stream, source.id, self._repair)
+                return rows.json_rows(stream, source.id, self._repair, (*fields, *optional))
             case "csv":
                 return rows.csv_rows(stream, "\t" if ".tsv" in name.lower() else ",", fields, self._repair)
             case "txt":
@@ -230,4 +242,6 @@ def raw_records(path: Path, source: Source) -> Iterator[tuple[str, Record | Faul
         BuildError: no file.
     """
     for file in source_files(path, source):
-        yield from file_records(file, source)
+        records = file_records(file, source)
+        for place, record in records:
+            yield place, record if isinstance(record, Fault) else records.exact(record)

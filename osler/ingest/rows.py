@@ -9,18 +9,18 @@ jsonl 456 MB/s, csv 111, parquet 381.
 
 import csv
 import io
-import json
 import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import orjson
 import polars as pl
 
 from osler.ingest.archives import whole
 from osler.ingest.faults import Fault, Record, Rows, Unreadable
+from osler.ingest.json_values import exact_json, needs_exact, roots
 from osler.ingest.lone_bytes import Repair
 
 LINE_BYTES = 1 << 28  # of a line of jsonl, and of a record of csv
@@ -52,23 +52,17 @@ def _line(stream: BinaryIO) -> tuple[bytes, bool]:
     return line, too_long
 
 
-def _mended_json(line: bytes, repair: Repair, error: orjson.JSONDecodeError) -> object:
-    """What a line says that is no JSON as it stands, or a fault."""
-    if not (fault := _undecodable(line)):
-        return Fault("malformed_row", f"no JSON: {error}")
-    mended = repair.content(line)
-    try:
-        return fault if mended is None else orjson.loads(mended)
-    except orjson.JSONDecodeError as other:
-        return Fault("malformed_row", f"no JSON: {other}")
-
-
-def jsonl_rows(stream: BinaryIO, repair: Repair) -> Rows:
+def jsonl_rows(stream: BinaryIO, repair: Repair, current: list[bytes] | None = None) -> Rows:
     """One row for each line that is not blank.
 
     A row's number is its line's.
+
+    Args:
+        stream: of the file.
+        repair: of its bytes.
+        current: its one element becomes the line of the row last given, for `exact_row`.
     """
-    row = 0
+    row, current = 0, [b""] if current is None else current
     while (read := _line(stream))[0]:
         line, too_long = read
         row += 1
@@ -77,54 +71,66 @@ def jsonl_rows(stream: BinaryIO, repair: Repair) -> Rows:
         if too_long:
             yield row, Fault("too_long", f"a line of more than {LINE_BYTES} bytes")
             continue
+        current[0] = line
         try:
             record = orjson.loads(line)
-        except orjson.JSONDecodeError as error:
-            record = _mended_json(line, repair, error)
-            if isinstance(record, Fault):
-                yield row, record
-                continue
+        except orjson.JSONDecodeError:
+            current[0] = repair.content(line) or line if _undecodable(line) else line
+            yield row, exact_row(current[0])
+            continue
         if isinstance(record, dict):
-            yield row, _exact(record, line)
+            yield row, record
         else:
-            yield row, Fault("malformed_row", f"a {type(record).__name__}, not a JSON object")
+            yield row, _no_object(record)
 
 
-def _exact(record: dict[str, Any], text: bytes) -> Record | Fault:
-    """The record of `text` with all digits of its integers.
-
-    orjson makes floats of those beyond 64 bits. Inside nested values they stay so, and are a fault where they are used.
-    """
-    if float not in map(type, record.values()) or not any(
-        type(one) is float and abs(one) >= 2.0**53 for one in record.values()
-    ):
-        return record
+def exact_row(line: bytes) -> Record | Fault:
+    """The row of a line of jsonl, numbers as written."""
     try:
-        whole_numbers: Record = json.loads(text)
-    except ValueError as error:  # more than 4,300 digits
-        return Fault("malformed_row", f"no JSON: {error}")
-    return whole_numbers
+        record = exact_json(line)
+    except ValueError as error:
+        return _undecodable(line) or Fault("malformed_row", str(error))
+    return record if isinstance(record, dict) else _no_object(record)
 
 
-def json_rows(stream: BinaryIO, id_field: str | None, repair: Repair) -> Rows:
+def _no_object(value: Any) -> Fault:
+    return Fault("malformed_row", f"a {type(value).__name__}, not a JSON object")
+
+
+def json_rows(stream: BinaryIO, id_field: str | None, repair: Repair, fields: Sequence[str] = ()) -> Rows:
     """The objects of an array, of an object, or the one object.
 
     Those of an object whose values all are objects have its keys as `id_field`.
+
+    Args:
+        stream: of the file.
+        id_field: of the source.
+        repair: of its bytes.
+        fields: whose numbers must be as written.
     """
-    content = whole(stream, WHOLE_BYTES)
+    text, needed = whole(stream, WHOLE_BYTES), roots(fields)
     try:
-        value = orjson.loads(content)
-    except orjson.JSONDecodeError as error:
-        value = _mended_json(content, repair, error)
-    if isinstance(value, Fault):
-        raise Unreadable("unreadable_file", value.detail)
+        try:
+            value = orjson.loads(text)
+        except orjson.JSONDecodeError:
+            if fault := _undecodable(text):
+                text = repair.content(text) or b""
+                if not text:
+                    raise Unreadable("unreadable_file", fault.detail) from None
+            value = exact_json(text)
+        listed = value if isinstance(value, list) else []
+        # An object of objects could lose a row under a key that stands twice.
+        if isinstance(value, dict) or any(isinstance(row, dict) and needs_exact(row, needed) for row in listed):
+            value = exact_json(text)
+    except ValueError as error:
+        raise Unreadable("unreadable_file", str(error)) from None
     if isinstance(value, dict) and value and all(isinstance(one, dict) for one in value.values()):
         value = [one if id_field is None else {id_field: key} | one for key, one in value.items()]
     for row, record in enumerate(value if isinstance(value, list) else [value], 1):
         if isinstance(record, dict):
             yield row, record
         else:
-            yield row, Fault("malformed_row", f"a {type(record).__name__}, not a JSON object")
+            yield row, _no_object(record)
 
 
 def _without_columns(columns: Sequence[str], fields: Sequence[str]) -> Unreadable | None:
@@ -267,6 +273,17 @@ def txt_rows(stream: BinaryIO, split: str | None, repair: Repair) -> Rows:
         yield row, read if isinstance(read, Fault) else {"text": read[0]}
 
 
+def _in_python(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    """A column that Python's types can hold: they know no nanoseconds, and no number of 32 bits."""
+    if isinstance(dtype, pl.Datetime) and dtype.time_unit == "ns":
+        return column.dt.to_string("%Y-%m-%d %H:%M:%S%.f" + ("%:z" if dtype.time_zone else "")).str.strip_suffix(
+            " 00:00:00"
+        )
+    if dtype == pl.Float32:
+        return column.cast(pl.String).cast(pl.Float64)
+    return column
+
+
 def frame_rows(source: Path | bytes, fields: Sequence[str], optional: Sequence[str]) -> Rows:
     """The rows of a parquet file, BATCH_ROWS at a time.
 
@@ -276,13 +293,15 @@ def frame_rows(source: Path | bytes, fields: Sequence[str], optional: Sequence[s
     """
     where = io.BytesIO(source) if isinstance(source, bytes) else source
     frame = pl.scan_parquet(where, glob=False)
-    columns = frame.collect_schema().names()
-    roots = {field: field if field in columns else field.split(".")[0] for field in [*fields, *optional]}
-    if missing := _without_columns(columns, [roots[field] for field in fields]):
+    schema = frame.collect_schema()
+    columns = schema.names()
+    above = {field: field if field in columns else field.split(".")[0] for field in [*fields, *optional]}
+    if missing := _without_columns(columns, [above[field] for field in fields]):
         raise missing
-    wanted = [column for column in dict.fromkeys(roots.values()) if column in columns]
+    wanted = [column for column in dict.fromkeys(above.values()) if column in columns]
     row = 0
-    for batch in frame.select(wanted).collect_batches(chunk_size=BATCH_ROWS, maintain_order=True):
+    kept = frame.select(_in_python(pl.col(name), schema[name]) for name in wanted)
+    for batch in kept.collect_batches(chunk_size=BATCH_ROWS, maintain_order=True):
         for record in batch.iter_rows(named=True):
             row += 1
             yield row, record

@@ -13,6 +13,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from osler.build.section import RelativePath, Section
 from osler.corpus.documents import Collection
 from osler.ingest.faults import Fault, Record
+from osler.ingest.json_values import Numeral
 from osler.ingest.messages import message_turns
 from osler.ingest.xml_records import XmlRecords
 from osler.privacy.screening import Phi
@@ -86,25 +87,38 @@ LARGEST_EXACT_FLOAT = 2.0**53  # beyond it two integers can be one float
 
 
 def scalar(record: Record, field: str) -> str | Fault:
-    """A field of `record` as text, or why it has none.
-
-    Truth values as JSON has them, dates and times as ISO 8601 has them, with a blank in place of the T; a day without an
-    hour is its date. NaN is no value. A float that may be a rounded integer, such as an id of 23 digits, is a fault.
-    """
+    """A field of `record` as `text_of` writes it, or why not."""
     value = value_of(record, field)
+    if value is None:
+        return Fault("missing_field", f"no value for '{field}'")
+    text = text_of(value)
+    if text is not None:
+        return text
+    if isinstance(value, float):
+        return Fault("malformed_row", f"'{field}' is {value}, more digits than a number keeps; write it as a text")
+    return Fault("malformed_row", f"'{field}' is a {type(value).__name__}, not a text or a number")
+
+
+def text_of(value: Any) -> str | None:
+    """A value as its file would write it.
+
+    None of a list, bytes and the like. Truth values as JSON has them, dates and times as ISO 8601 has them, with a blank
+    in place of the T; a day without an hour is its date. A float that may be a rounded integer, such as an id of 23 digits
+    in a column of floats, is none.
+    """
     if isinstance(value, str):
         return value
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return Fault("missing_field", f"no value for '{field}'")
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, float) and (abs(value) >= LARGEST_EXACT_FLOAT):
-        return Fault("malformed_row", f"'{field}' is {value}, more digits than a number keeps; write it as a text")
+    if isinstance(value, Numeral):
+        return str(value)
+    if isinstance(value, float):
+        return str(value) if abs(value) < LARGEST_EXACT_FLOAT else None
     if isinstance(value, datetime):
         return str(value.date()) if value.time() == time() and value.tzinfo is None else value.isoformat(" ")
-    if isinstance(value, int | float | Decimal | date | time):
-        return str(value)
-    return Fault("malformed_row", f"'{field}' is a {type(value).__name__}, not a text or a number")
+    if isinstance(value, Decimal):
+        return format(value, "f") if value.is_finite() else None
+    return str(value) if isinstance(value, int | date | time) else None
 
 
 class Layout(Protocol):
@@ -391,7 +405,7 @@ def has_field(record: Record, field: str) -> bool:
 
 
 def value_of(record: Record, field: str) -> Any:
-    """A field of `record`; None where it is absent or null.
+    """A field of `record`; None where it is absent, null or NaN.
 
     `a.b.0`, where no field is called that, is the first element of b in a.
     """
@@ -403,4 +417,4 @@ def value_of(record: Record, field: str) -> Any:
                 found = found.get(part)
             else:
                 found = found[int(part)] if isinstance(found, list) and part in map(str, range(len(found))) else None
-    return found
+    return None if isinstance(found, float | Decimal) and math.isnan(found) else found

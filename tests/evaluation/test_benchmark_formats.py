@@ -50,6 +50,12 @@ def test_jsonl_items_and_their_defaults(tmp_path: Path) -> None:
         ({"id": "q2", "options": [{"text": "a"}, "b"]}, "option 0 is {'text': 'a'}, not a text"),
         ({"id": "q2", "options": ["a", None]}, "option 1 is None"),
         ({"id": "q2", "options": ["a", True]}, "option 1 is True"),
+        ({"id": " "}, "'id' is ' '"),
+        ({"id": 1.5}, "'id' is 1.5"),
+        ({"id": "q2", "group": ["a"]}, r"'group' is \['a'\]"),
+        ({"id": "q2", "split": ["dev"]}, r"'split' is \['dev'\]"),
+        ({"id": "q2", "options": {"A": "a", "B": "b"}}, "'options' is .*not a list"),
+        ({"id": "q2", "answer": 1.0}, "'answer' is 1.0"),
         ({"id": "q2", "answer": 2}, "answer 2 is none of 2 options"),
         ({"id": "q2", "answer": -1}, "answer -1 is none of 2 options"),
         ({"id": "q2", "answer": "b"}, "'answer' is 'b'"),
@@ -61,6 +67,30 @@ def test_a_bad_item_is_an_error_with_file_and_row(tmp_path: Path, changed: dict[
     """Unlike a document, an item cannot be left out silently: the score would be another benchmark's."""
     with pytest.raises(BuildError, match=f"items.jsonl#2: {message}"):
         items(jsonl(tmp_path, [ITEM, ITEM | changed]), "jsonl")
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ('{"id": "a", "id": "b"}', "the key 'id' stands twice"),
+        ('{"id": NaN}', "no JSON"),
+        ('{"id": "\\ud83d"}', "no JSON"),
+    ],
+)
+def test_a_row_that_could_be_read_in_two_ways_is_an_error(tmp_path: Path, row: str, message: str) -> None:
+    """Two values of one key, NaN, and half a surrogate pair."""
+    (tmp_path / "items.jsonl").write_text(row)
+    with pytest.raises(BuildError, match=f"items.jsonl#1: {message}"):
+        items(tmp_path / "items.jsonl", "jsonl")
+
+
+def test_numbers_of_items_keep_their_digits(tmp_path: Path) -> None:
+    """Ids of 23 digits are two items; an option that is a number reads as the file has it."""
+    rows = [f'{{"id": {10**22 + n}, "question": "Q?", "options": [1.50, 2], "answer": 0}}\n' for n in (1, 2)]
+    (tmp_path / "items.jsonl").write_text("".join(rows))
+    found = items(tmp_path / "items.jsonl", "jsonl")
+    assert found["item_id"].to_list() == [f"quiz/{10**22 + n}" for n in (1, 2)]
+    assert found["options"].to_list() == [["1.50", "2"]] * 2
 
 
 def test_unreadable_rows_and_empty_files_are_errors(tmp_path: Path) -> None:

@@ -26,6 +26,19 @@ ASK, TELL = said("user", "Cough?"), said("assistant", "Since May.")
         ([{"from": "Human", "value": "a"}, {"from": "chatgpt", "value": "b"}], [("user", "a"), ("assistant", "b")]),
         ([{"from": "user", "value": "a"}, {"from": "bing", "value": "b"}], ["user", "assistant"]),
         ([said("USER", "a"), said("model", "b")], ["user", "assistant"]),
+        ([said(" Human ", "a"), said("Assistant", "b")], ["user", "assistant"]),
+        (
+            [
+                {"role": None, "content": None, "from": "human", "value": "a"},
+                {"role": "gpt", "from": None, "value": "b"},
+            ],
+            ["user", "assistant"],
+        ),
+        (
+            [ASK, TELL | {"weight": 0.0, "train": None}, ASK, TELL | {"weight": 1.0}],
+            ["user", CONTEXT, "user", "assistant"],
+        ),
+        ([said("user", [{"type": None, "text": "a"}, "b"]), TELL], [("user", "a\nb"), ("assistant", "Since May.")]),
         (
             [
                 said("user", [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]),
@@ -51,6 +64,9 @@ def test_messages_are_turns(messages: list[dict[str, Any]], turns: list[Any]) ->
         ([ASK, said("tool", "37.2"), TELL], "tool_message"),
         ([{"from": "human", "value": "a"}, {"from": "function_call", "value": "{}"}], "tool_message"),
         ([ASK, said("assistant", None, tool_calls=[{"id": 1}])], "tool_message"),
+        ([ASK, said("assistant", None, function_call={"name": "f"})], "tool_message"),
+        ([ASK, said("assistant", 1.5)], "malformed_row"),
+        ([ASK, TELL | {"weight": "0"}], "malformed_row"),
         ([said("user", [{"type": "image_url", "image_url": {}}]), TELL], "not_text"),
         ([ASK, said("assistant", [{"type": "text"}])], "malformed_row"),
         ([ASK, said("assistant", {"text": "a"})], "malformed_row"),

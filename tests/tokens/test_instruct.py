@@ -209,3 +209,39 @@ def test_one_seed_draws_the_same(tmp_path: Path) -> None:
     build(tmp_path / "two")
     for path in sorted((tmp_path / "one/instructions").glob("*.npy")):
         assert np.array_equal(np.load(path), np.load(tmp_path / "two/instructions" / path.name)), path
+
+
+def test_an_answer_that_is_context_has_no_loss_and_is_counted(tmp_path: Path) -> None:
+    """Of two answers one has weight 0: its tokens are read and no label, and the loss is that of the other's alone."""
+    import torch
+
+    from osler.training.batches import IGNORED, batch_of
+    from osler.training.packed_loss import PackedLoss
+    from tests.support.tiny import tiny_model
+
+    messages = [{"role": role, "content": content} for content, role in MANY_TURNS]
+    messages[1]["weight"] = 0  # type: ignore[assignment]
+    found = message_turns(messages, "m")
+    assert isinstance(found, list)
+    both = [turns(MANY_TURNS), [{"role": role, "content": content} for role, content in found]]
+    tokenizer, losses = word_tokenizer(), list[tuple[float, int]]()
+    for each in both:
+        rows = [("a", "a/0", "MIT", each)]
+        frame = pl.DataFrame(rows, schema=["source", "doc_id", "license", "turns"], orient="row")
+        conversations, _ = fitted(tokenizer, frame, 20, "drop")
+        folder = tmp_path / str(len(losses))
+        instruct.write_instructions(folder, conversations, 20, len(tokenizer), 1)
+        (counted,) = instruct.counts_per_source(settings(weights={"a": 1.0}), conversations, [])
+        batch = batch_of([(PackedRows.open(folder), 0)])
+        with torch.no_grad():
+            loss = PackedLoss(tiny_model(len(tokenizer)))(
+                batch.tokens_BT, batch.positions_BT, batch.labels_BT, batch.kept_BT, None
+            )
+        losses.append((float(loss[0]), int((batch.labels_BT != IGNORED).sum())))
+        told = (counted["answers"], counted["context_answers"], counted["learned_tokens"])
+        assert told == ((2, 0, 5) if folder.name == "0" else (2, 1, 2))
+        if folder.name == "1":
+            labels = batch.labels_BT[batch.labels_BT != IGNORED]
+            assert tokenizer.convert_ids_to_tokens(labels.tolist()) == ["once", "</s>"]
+    assert [count for _, count in losses] == [5, 2]
+    assert 0 < losses[1][0] < losses[0][0]
