@@ -75,13 +75,23 @@ def main(
     write_parquet(ledger, in_ledger)
     totals = {
         name: sum((Counter[str](fact[name]) for fact in facts), Counter[str]())
-        for name in ("changes", "encodings", "identifiers")
+        for name in ("changes", "encodings", "identifiers", "notation")
     }
     write_json(
         counts, totals | {"documents": in_documents, "files": sum(not file.fault for file in files), "rows": rows}
     )
-    print(f"{name}: {rows} rows, {in_documents} documents, {len(in_ledger)} in the ledger{listed(dropped)}")
+    print(
+        f"{name}: {rows} rows, {in_documents} documents, {len(in_ledger)} in the ledger{listed(dropped)}"
+        + formulas(totals["notation"])
+    )
     write_audit(documents, source, audit, name, audits)
+
+
+def formulas(counts: Counter[str]) -> str:
+    """What became of formulas, as "; formulas: 7 as text, 2 as markers", or nothing."""
+    said = {"formulas_text": "as text", "formulas_tex": "as TeX", "formulas_marker": "as markers"}
+    found = [f"{counts[key]} {words}" for key, words in said.items() if counts[key]]
+    return f"; formulas: {', '.join(found)}" if found else ""
 
 
 def refuse_unseen_fields(name: str, facts: list[dict[str, Any]], rows: int) -> None:

@@ -59,7 +59,7 @@ class FileIngest:
         self.key = pseudonym_key(source, name, file) if source.phi else b""
         self.dropped: list[dict[str, str | None]] = []
         self.encodings: set[str] = set()
-        self.changes, self.identifiers = Counter[str](), Counter[str]()
+        self.changes, self.identifiers, self.notation = Counter[str](), Counter[str](), Counter[str]()
         self.rows = 0
         self.unseen: list[str] | None = None
 
@@ -77,6 +77,7 @@ class FileIngest:
         source, origins = self.source, dict[str, str]()
         templates, silent = source.templates, source.silent_fields
         records = file_records(self.file, source)
+        self.notation = records.notation
         for place, record in records:
             self.rows += 1
             origin = private_origin(self.key, place) if source.phi else place
@@ -144,8 +145,9 @@ def ingested_file(folder: Path, file: RawFile, name: str, source: Source) -> Non
             f"{file.name}: {ingest.rows} rows, but {written} documents and {len(ingest.dropped)} ledger rows"
         )
     write_parquet(folder / "ledger.parquet", ledger_frame(ingest.dropped))
-    counts = {"rows": ingest.rows, "encodings": sorted(ingest.encodings), "changes": ingest.changes}
-    write_json(folder / "counts.json", counts | {"identifiers": ingest.identifiers, "unseen": ingest.unseen})
+    counts: dict[str, object] = {"rows": ingest.rows, "encodings": sorted(ingest.encodings), "changes": ingest.changes}
+    counts |= {"identifiers": ingest.identifiers, "notation": ingest.notation, "unseen": ingest.unseen}
+    write_json(folder / "counts.json", counts)
 
 
 def without_repeats(parts: list[Path]) -> Iterator[tuple[Path | pl.DataFrame, pl.DataFrame]]:

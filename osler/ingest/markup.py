@@ -9,6 +9,7 @@ the same with a `translate` for each text node 14.
 """
 
 import re
+from collections import Counter
 from functools import cache
 from pathlib import Path
 from typing import BinaryIO
@@ -17,8 +18,10 @@ from lxml import etree
 
 from osler.ingest.archives import whole
 from osler.ingest.faults import Fault, Record, Rows, Unreadable
+from osler.ingest.notation import plain
 
-STYLESHEETS = {"jats": "jats.xsl", "pubmed": "pubmed.xsl", "html": "html.xsl"}
+STYLESHEETS = {"jats": "jats.xsl", "pubmed": "pubmed.xsl", "html": "html.xsl", "mathml": "notation.xsl"}
+MATHML = "http://www.w3.org/1998/Math/MathML"
 RECORDS = {"jats": "article", "pubmed": "PubmedArticle"}
 PAGE_BYTES = 1 << 26
 
@@ -72,8 +75,9 @@ def _stylesheet(kind: str) -> etree.XSLT:
     return etree.XSLT(etree.parse(path), access_control=etree.XSLTAccessControl.DENY_ALL)  # type: ignore[attr-defined]
 
 
-def _record(element: "etree._Element", kind: str) -> Record:
-    fields = {str(field.get("name")): _tidy(field.text or "") for field in _stylesheet(kind)(element).getroot()}
+def _record(element: "etree._Element", kind: str, tables: str | None, counts: Counter[str]) -> Record:
+    found = _stylesheet(kind)(element, tables=etree.XSLT.strparam(tables or "")).getroot()
+    fields = {str(field.get("name")): _tidy(plain(field.text or "", counts)) for field in found}
     if kind == "jats":
         fields["license"] = license_name(fields["license"])
     return {name: text for name, text in fields.items() if text}
@@ -88,32 +92,46 @@ def _tidy(text: str) -> str:
     return "\n".join(paragraph for paragraph in paragraphs if paragraph)
 
 
-def xml_rows(stream: BinaryIO, kind: str) -> Rows:
+def mathml_text(source: str) -> str:
+    """A formula of MathML that stands in a text, with marks; `source` where it is none."""
+    prefix = re.match(r"<(\w+):", source)
+    declared = f'xmlns:{prefix[1]}="{MATHML}"' if prefix else f'xmlns="{MATHML}"'
+    parser = etree.XMLParser(load_dtd=False, no_network=True, resolve_entities=False, huge_tree=False)
+    try:
+        element = etree.fromstring(f"<div {declared}>{source}</div>", parser)
+    except etree.XMLSyntaxError:
+        return source
+    return str(_stylesheet("mathml")(element)).strip()
+
+
+def xml_rows(stream: BinaryIO, kind: str, tables: str | None = None, counts: Counter[str] | None = None) -> Rows:
     """The records of a JATS or PubMed file.
 
     An empty field is absent.
 
     Args:
         kind: a key of RECORDS.
+        tables: as `Source.tables`.
+        counts: see `plain`.
     """
     elements = etree.iterparse(
         stream, events=("end",), tag=f"{{*}}{RECORDS[kind]}", load_dtd=False, no_network=True, resolve_entities=False,
         huge_tree=False, recover=False, remove_comments=True, remove_pis=True,
     )  # fmt: skip
-    row = 0
+    row, counts = 0, Counter[str]() if counts is None else counts
     for row, (_, element) in enumerate(elements, 1):
         entity = next(element.iter(etree.Entity), None)
         if entity is not None:
             yield row, Fault("malformed_row", f"refers to the entity {str(entity.text)[:80]}, which is not read")
         else:
-            yield row, _record(element, kind)
+            yield row, _record(element, kind, tables, counts)
         while element.getprevious() is not None:
             del element.getparent()[0]
     if not row:
         raise Unreadable("unreadable_file", f"holds no <{RECORDS[kind]}>")
 
 
-def html_rows(stream: BinaryIO) -> Rows:
+def html_rows(stream: BinaryIO, tables: str | None = None, counts: Counter[str] | None = None) -> Rows:
     """The one record of a page in UTF-8: title and text."""
     parser = etree.HTMLParser(encoding="utf-8", no_network=True, remove_comments=True, remove_pis=True, huge_tree=False)
     content = whole(stream, PAGE_BYTES)
@@ -126,4 +144,4 @@ def html_rows(stream: BinaryIO) -> Rows:
     if fatal := [entry for entry in parser.error_log if entry.level_name == "FATAL"]:
         raise Unreadable("unreadable_file", f"line {fatal[0].line}: {fatal[0].message}")
     if root is not None:
-        yield 1, _record(root, "html")
+        yield 1, _record(root, "html", tables, Counter() if counts is None else counts)

@@ -86,11 +86,13 @@ class FileRecords(Iterator[tuple[str, Record | Fault]]):
 
     Attributes:
         encoding: what the file, or the archive's member, of the last row is written in, such as "utf-8" or "cp1252".
+        notation: formulas that were read, and citations left out (`plain` in osler/ingest/notation.py).
     """
 
     def __init__(self, file: RawFile, source: Layout) -> None:
         """Open nothing yet."""
         self.encoding = "utf-8"
+        self.notation = Counter[str]()
         self._source = source
         self._found = self._file_rows(file)
 
@@ -138,6 +140,7 @@ class FileRecords(Iterator[tuple[str, Record | Fault]]):
 
     def _rows(self, name: str, stream: io.BufferedReader, path: Path | None) -> Rows:
         source, fields, optional = self._source, self._source.fields, self._source.optional_fields
+        tables = source.tables if isinstance(source, Source) else None
         kind: str = hub_dataset.file_format(name) if source.format == "hub" else source.format
         if kind in TEXT_FORMATS:
             stream, self.encoding = utf8_stream(stream, kind == "html")
@@ -155,9 +158,9 @@ class FileRecords(Iterator[tuple[str, Record | Fault]]):
             case "txt":
                 return rows.txt_rows(stream, source.split)
             case "html":
-                return markup.html_rows(stream)
+                return markup.html_rows(stream, tables, self.notation)
             case "jats" | "pubmed":
-                return markup.xml_rows(stream, kind)
+                return markup.xml_rows(stream, kind, tables, self.notation)
             case "arrow" if path:
                 return rows.arrow_rows(path)
             case "parquet":

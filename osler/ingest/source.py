@@ -179,6 +179,11 @@ class Source(Section):
     )
     date_field: str | None = Field(default=None, description="field with the date of a row; null, or no value: no date")
     phi: Phi | None = Field(default=None, description="what is done about identifiers of patients; null: nothing")
+    tables: Literal["rows", "cells", "none"] | None = Field(
+        default=None,
+        description="jats and html. rows: a line a row, each cell with its header; cells: a line a row; none: left out;"
+        " null: left out of jats, cells of html",
+    )
     document_limit_characters: int | None = Field(
         default=None, ge=1, description="longer ones go to the ledger; null: none"
     )
@@ -211,6 +216,8 @@ class Source(Section):
             raise ValueError("`turns` has no assistant, so there is nothing to learn")
         if self.split is not None and self.format not in ("txt", "hub"):
             raise ValueError(f"`split` is for formats txt and hub, not {self.format}")
+        if self.tables is not None and self.format not in ("jats", "html"):
+            raise ValueError(f"`tables` is for formats jats and html, not {self.format}")
         known = FIELDS.get(self.format)
         if known and (wrong := [name for name in (*self.fields, *self.optional_fields) if name not in known]):
             raise ValueError(f"`format` {self.format} has no field '{wrong[0]}'; its fields are {', '.join(known)}")
