@@ -88,7 +88,10 @@ def main(
 
 
 def formulas(counts: Counter[str]) -> str:
-    """What became of formulas, as "; formulas: 7 as text, 2 as markers", or nothing."""
+    """What became of formulas, or nothing.
+
+    As "; formulas: 7 as text, 2 as markers".
+    """
     said = {"formulas_text": "as text", "formulas_tex": "as TeX", "formulas_marker": "as markers"}
     found = [f"{counts[key]} {words}" for key, words in said.items() if counts[key]]
     return f"; formulas: {', '.join(found)}" if found else ""

@@ -28,7 +28,12 @@
       <xsl:otherwise>&#x2029;<xsl:apply-templates/>&#x2029;</xsl:otherwise>
     </xsl:choose>
   </xsl:template>
-  <xsl:template match="sup//a[starts-with(@href, '#')] | a[starts-with(@href, '#')][sup or contains(@class, 'bibr') or contains(@href, 'cite') or contains(@href, 'bib') or starts-with(@href, '#ref')]">&#xFDD0;c<xsl:apply-templates/>&#xFDD1;</xsl:template>
+  <xsl:template match="a[starts-with(@href, '#')]">
+    <xsl:choose>
+      <xsl:when test="sup or ancestor::sup or contains(@class, 'bibr') or contains(@href, 'cite') or contains(@href, 'bib') or starts-with(@href, '#ref')">&#xFDD0;c<xsl:apply-templates/>&#xFDD1;</xsl:when>
+      <xsl:otherwise><xsl:apply-templates/></xsl:otherwise>
+    </xsl:choose>
+  </xsl:template>
   <xsl:template match="script[starts-with(@type, 'math/tex')]" priority="3">&#xFDD0;t<xsl:value-of select="."/>&#xFDD1;</xsl:template>
   <xsl:template match="span[@aria-hidden = 'true'] | span[contains(@class, 'MathJax')]" priority="2"/>
   <xsl:template match="img[contains(@class, 'tex') or contains(@class, 'math')][normalize-space(@alt)]">

@@ -3,8 +3,10 @@
      Blocks stand between paragraph separators. Of several forms of a formula MathML is taken, then TeX, then text; tables are as
      the source's `tables` says, captions stay. What is set high or low and what is cited notation.py turns into text. -->
 <xsl:stylesheet version="1.0" xmlns:xsl="http://www.w3.org/1999/XSL/Transform"
-                xmlns:mml="http://www.w3.org/1998/Math/MathML" xmlns:xlink="http://www.w3.org/1999/xlink" xmlns:ali="http://www.niso.org/schemas/ali/1.0/"
-                exclude-result-prefixes="mml xlink ali">
+                xmlns:mml="http://www.w3.org/1998/Math/MathML"
+                xmlns:oasis="http://www.niso.org/standards/z39-96/ns/oasis-exchange/table"
+                xmlns:xlink="http://www.w3.org/1999/xlink" xmlns:ali="http://www.niso.org/schemas/ali/1.0/"
+                exclude-result-prefixes="mml oasis xlink ali">
   <xsl:import href="notation.xsl"/>
   <xsl:template match="/">
     <xsl:variable name="meta" select="*/front/article-meta"/>
@@ -54,7 +56,7 @@
   <xsl:template match="break"><xsl:text>&#x2029;</xsl:text></xsl:template>
   <xsl:template match="list-item/label | fn/label | speaker"><xsl:apply-templates/><xsl:text> </xsl:text></xsl:template>
 
-  <xsl:template match="table | *[local-name() = 'tgroup']">
+  <xsl:template match="table | oasis:tgroup">
     <xsl:if test="starts-with($tables, 'r') or starts-with($tables, 'c')"><xsl:call-template name="table"/></xsl:if>
   </xsl:template>
   <xsl:template match="td | th"><xsl:apply-templates/><xsl:text> </xsl:text></xsl:template>
@@ -74,12 +76,17 @@
   <xsl:template match="tex-math">&#xFDD0;t<xsl:value-of select="."/>&#xFDD1;</xsl:template>
   <xsl:template match="p/inline-graphic | title/inline-graphic | sup/inline-graphic | sub/inline-graphic" priority="3">&#xFDD0;i&#xFDD1;</xsl:template>
 
-  <xsl:template match="xref[@ref-type='bibr' or @ref-type='ref']">&#xFDD0;c<xsl:apply-templates/>&#xFDD1;</xsl:template>
-  <xsl:template match="xref[@ref-type='fn' or @ref-type='table-fn'][not(ancestor::sup or sup)]">
-    <xsl:value-of select="concat('&#xFDD0;', substring('n^', 1 + boolean(ancestor::table-wrap), 1))"/>
-    <xsl:apply-templates/><xsl:text>&#xFDD1;</xsl:text>
+  <xsl:template match="xref">
+    <xsl:choose>
+      <xsl:when test="@ref-type = 'bibr' or @ref-type = 'ref'">&#xFDD0;c<xsl:apply-templates/>&#xFDD1;</xsl:when>
+      <xsl:when test="ancestor::article-title">&#xFDD0;n<xsl:apply-templates/>&#xFDD1;</xsl:when>
+      <xsl:when test="(@ref-type = 'fn' or @ref-type = 'table-fn') and not(ancestor::sup or sup)">
+        <xsl:value-of select="concat('&#xFDD0;', substring('n^', 1 + boolean(ancestor::table-wrap), 1))"/>
+        <xsl:apply-templates/><xsl:text>&#xFDD1;</xsl:text>
+      </xsl:when>
+      <xsl:otherwise><xsl:apply-templates/></xsl:otherwise>
+    </xsl:choose>
   </xsl:template>
-  <xsl:template match="article-title//xref" priority="2">&#xFDD0;n<xsl:apply-templates/>&#xFDD1;</xsl:template>
 
   <xsl:template match="permissions | graphic | inline-graphic | media | object-id | supplementary-material | fn-group" priority="2"/>
 </xsl:stylesheet>

@@ -76,7 +76,8 @@ def _stylesheet(kind: str) -> etree.XSLT:
 
 
 def _record(element: "etree._Element", kind: str, tables: str | None, counts: Counter[str]) -> Record:
-    found = _stylesheet(kind)(element, tables=etree.XSLT.strparam(tables or "")).getroot()
+    sheet = _stylesheet(kind)
+    found = (sheet(element, tables=etree.XSLT.strparam(tables)) if tables else sheet(element)).getroot()
     fields = {str(field.get("name")): _tidy(plain(field.text or "", counts)) for field in found}
     if kind == "jats":
         fields["license"] = license_name(fields["license"])
@@ -93,7 +94,10 @@ def _tidy(text: str) -> str:
 
 
 def mathml_text(source: str) -> str:
-    """A formula of MathML that stands in a text, with marks; `source` where it is none."""
+    """A formula of MathML in a text, with marks.
+
+    `source` where it is none.
+    """
     prefix = re.match(r"<(\w+):", source)
     declared = f'xmlns:{prefix[1]}="{MATHML}"' if prefix else f'xmlns="{MATHML}"'
     parser = etree.XMLParser(load_dtd=False, no_network=True, resolve_entities=False, huge_tree=False)

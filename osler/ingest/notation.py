@@ -19,7 +19,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from osler.ingest.tables import Cell, cell, table_lines
+from osler.ingest.tables import TableCell, cell, table_lines
 
 OPEN, CLOSE = "\ufdd0", "\ufdd1"  # noncharacters: no text has them
 CITED, END = "\ufdd2", "\ufdd3"  # around the numbers of a citation
@@ -71,8 +71,8 @@ class _Frame:
 
     kind: str
     pieces: list[str] = field(default_factory=list)
-    cells: list[Cell] = field(default_factory=list)
-    rows: list[list[Cell]] = field(default_factory=list)
+    cells: list[TableCell] = field(default_factory=list)
+    rows: list[list[TableCell]] = field(default_factory=list)
     last: str = ""
     is_high: bool = False  # of a citation: in a superscript
 

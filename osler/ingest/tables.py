@@ -7,7 +7,7 @@ SPAN_COLUMNS, SPAN_ROWS = 64, 512  # a cell's at most, whatever it says
 GRID_CELLS = 100_000  # spans that claim more are not followed
 
 
-class Cell(NamedTuple):
+class TableCell(NamedTuple):
     """A cell of a table; `columns` and `rows` are its spans."""
 
     text: str
@@ -16,23 +16,23 @@ class Cell(NamedTuple):
     rows: int = 1
 
 
-def cell(content: str, is_header: bool) -> Cell:
+def cell(content: str, is_header: bool) -> TableCell:
     """The cell of a mark: "<colspan>,<rowspan>;<text>"."""
     spans, _, text = content.partition(";")
     columns, _, rows = spans.partition(",")
-    return Cell(" ".join(text.split()), is_header, _span(columns, SPAN_COLUMNS), _span(rows, SPAN_ROWS))
+    return TableCell(" ".join(text.split()), is_header, _span(columns, SPAN_COLUMNS), _span(rows, SPAN_ROWS))
 
 
 def _span(said: str, limit: int) -> int:
     return min(limit, max(1, int(said))) if said.isdecimal() and len(said) < 10 else 1
 
 
-def grid(rows: list[list[Cell]]) -> list[list[Cell]]:
+def grid(rows: list[list[TableCell]]) -> list[list[TableCell]]:
     """The rows with a cell in each column that it spans."""
-    full: list[list[Cell]] = []
-    below: dict[int, tuple[int, Cell]] = {}  # column: rows that its cell still spans
+    full: list[list[TableCell]] = []
+    below: dict[int, tuple[int, TableCell]] = {}  # column: rows that its cell still spans
     for row in rows:
-        line: list[Cell] = []
+        line: list[TableCell] = []
         waiting = row[::-1]
         while waiting or len(line) in below:
             if len(line) in below:
@@ -50,7 +50,7 @@ def grid(rows: list[list[Cell]]) -> list[list[Cell]]:
     return full
 
 
-def table_lines(rows: list[list[Cell]], with_headers: bool) -> list[str]:
+def table_lines(rows: list[list[TableCell]], with_headers: bool) -> list[str]:
     """A line for each row, its cells divided by "|".
 
     With headers "Group: drug | Age: 54", of the rows on top that are headers only; a cell over several columns stands once.
