@@ -83,11 +83,12 @@ def main(
     write_parquet(ledger, in_ledger)
     totals = {
         name: sum((Counter[str](fact[name]) for fact in facts), Counter[str]())
-        for name in ("changes", "encodings", "identifiers")
+        for name in ("changes", "encodings", "identifiers", "notation")
     }
     sizes = {"documents": in_documents, "files": sum(not file.fault for file in files), "rows": rows}
     write_json(counts, totals | sizes | shared)
-    print(f"{name}: {rows} rows, {in_documents} documents, {len(in_ledger)} in the ledger{listed(dropped)}")
+    told = f"{listed(dropped)}{formulas(totals['notation'])}"
+    print(f"{name}: {rows} rows, {in_documents} documents, {len(in_ledger)} in the ledger{told}")
     write_audit(documents, source, audit, name, audits)
 
 
@@ -105,6 +106,16 @@ def relinked(documents: Path, source: Source, name: str, store: Store) -> tuple[
         for number, part in enumerate(cleaned):
             link(part, documents / f"part-{number:05d}.parquet")
     return emptied, counted
+
+
+def formulas(counts: Counter[str]) -> str:
+    """What became of formulas, or nothing.
+
+    As "; formulas: 7 as text, 2 as markers".
+    """
+    said = {"formulas_text": "as text", "formulas_tex": "as TeX", "formulas_marker": "as markers"}
+    found = [f"{counts[key]} {words}" for key, words in said.items() if counts[key]]
+    return f"; formulas: {', '.join(found)}" if found else ""
 
 
 def refuse_unseen_fields(name: str, facts: list[dict[str, Any]], rows: int) -> None:

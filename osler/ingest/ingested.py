@@ -77,7 +77,7 @@ class FileIngest:
         self.key = pseudonym_key(source, name, file) if source.phi else b""
         self.dropped: list[dict[str, str | None]] = []
         self.encodings: set[str] = set()
-        self.changes, self.identifiers = Counter[str](), Counter[str]()
+        self.changes, self.identifiers, self.notation = Counter[str](), Counter[str](), Counter[str]()
         self.rows = 0
         self.unseen: list[str] | None = None
 
@@ -95,6 +95,7 @@ class FileIngest:
         source, origins = self.source, dict[str, str]()
         templates, silent, updated = source.templates, source.silent_fields, source.keeps_last
         records = file_records(self.file, source)
+        self.notation = records.notation
         for place, record in records:
             origin = private_origin(self.key, place) if source.phi else place
             if isinstance(record, Deletion):
@@ -192,8 +193,9 @@ def ingested_file(folder: Path, file: RawFile, name: str, source: Source) -> Non
         )
     ingest.sidecars.close()
     write_parquet(folder / "ledger.parquet", ledger_frame(ingest.dropped))
-    counts = {"rows": ingest.rows, "encodings": sorted(ingest.encodings), "changes": ingest.changes}
-    write_json(folder / "counts.json", counts | {"identifiers": ingest.identifiers, "unseen": ingest.unseen})
+    counts: dict[str, object] = {"rows": ingest.rows, "encodings": sorted(ingest.encodings), "changes": ingest.changes}
+    counts |= {"identifiers": ingest.identifiers, "notation": ingest.notation, "unseen": ingest.unseen}
+    write_json(folder / "counts.json", counts)
 
 
 def listed(ledgers: list[pl.DataFrame]) -> str:

@@ -1,10 +1,13 @@
 <?xml version="1.0"?>
 <!-- One JATS article (JATS 1.x and the NLM 2/3 tag sets, as in PubMed Central) to the fields of a record.
-     Blocks end with a paragraph separator; a superscript number becomes ^6, so that 10 to the 6th is not read as 106; tables, TeX and
-     superscript citations are left out, captions stay. -->
+     Blocks stand between paragraph separators. Of several forms of a formula MathML is taken, then TeX, then text; tables are as
+     the source's `tables` says, captions stay. What is set high or low and what is cited notation.py turns into text. -->
 <xsl:stylesheet version="1.0" xmlns:xsl="http://www.w3.org/1999/XSL/Transform"
+                xmlns:mml="http://www.w3.org/1998/Math/MathML"
+                xmlns:oasis="http://www.niso.org/standards/z39-96/ns/oasis-exchange/table"
                 xmlns:xlink="http://www.w3.org/1999/xlink" xmlns:ali="http://www.niso.org/schemas/ali/1.0/"
-                exclude-result-prefixes="xlink ali">
+                exclude-result-prefixes="mml oasis xlink ali">
+  <xsl:import href="notation.xsl"/>
   <xsl:template match="/">
     <xsl:variable name="meta" select="*/front/article-meta"/>
     <xsl:variable name="pmc" select="$meta/article-id[@pub-id-type='pmcid' or @pub-id-type='pmc'][1]"/>
@@ -23,7 +26,7 @@
       <field name="pmid"><xsl:value-of select="normalize-space($meta/article-id[@pub-id-type='pmid'][1])"/></field>
       <field name="title"><xsl:apply-templates select="$meta/title-group/article-title/node()"/></field>
       <field name="abstract"><xsl:apply-templates select="$meta/abstract[not(@abstract-type)]"/></field>
-      <field name="body"><xsl:apply-templates select="*/body"/></field>
+      <field name="body"><xsl:apply-templates select="*/body | */floats-group | */floats-wrap | */back/app-group | */back/app"/></field>
       <field name="license">
         <xsl:for-each select="$meta/permissions/license[1]">
           <xsl:value-of select="concat(@xlink:href, ' ')"/>
@@ -52,12 +55,47 @@
     </record>
   </xsl:template>
 
-  <xsl:template match="p | title | label[not(parent::list-item)] | disp-quote | disp-formula | caption | def | term | attrib | verse-line">
+  <xsl:template match="title | label[not(parent::list-item or parent::fn)] | disp-quote | caption | def | term | attrib | verse-line | list | table-wrap | fig | boxed-text | fn | statement | speech | alt-text | long-desc">
+    <xsl:text>&#x2029;</xsl:text><xsl:apply-templates/><xsl:text>&#x2029;</xsl:text>
+  </xsl:template>
+  <xsl:template match="p">
+    <xsl:if test="not(parent::list-item or parent::fn)"><xsl:text>&#x2029;</xsl:text></xsl:if>
     <xsl:apply-templates/><xsl:text>&#x2029;</xsl:text>
   </xsl:template>
   <xsl:template match="break"><xsl:text>&#x2029;</xsl:text></xsl:template>
-  <xsl:template match="list-item/label"><xsl:apply-templates/><xsl:text> </xsl:text></xsl:template>
-  <xsl:template match="sup[translate(., '0123456789+-&#x2212;&#x2013;.', '') = '' and . != '']">^<xsl:apply-templates/></xsl:template>
-  <xsl:template match="sup[xref[@ref-type='bibr']]" priority="2"/>
-  <xsl:template match="table | tex-math | graphic | inline-graphic | media | object-id | supplementary-material | fn-group" priority="2"/>
+  <xsl:template match="list-item/label | fn/label | speaker"><xsl:apply-templates/><xsl:text> </xsl:text></xsl:template>
+
+  <xsl:template match="table | oasis:tgroup">
+    <xsl:if test="starts-with($tables, 'r') or starts-with($tables, 'c')"><xsl:call-template name="table"/></xsl:if>
+  </xsl:template>
+  <xsl:template match="td | th"><xsl:apply-templates/><xsl:text> </xsl:text></xsl:template>
+
+  <xsl:template match="disp-formula">
+    <xsl:text>&#x2029;</xsl:text><xsl:call-template name="formula"/>
+    <xsl:text> </xsl:text><xsl:apply-templates select="label/node()"/><xsl:text>&#x2029;</xsl:text>
+  </xsl:template>
+  <xsl:template match="inline-formula | disp-formula/alternatives | inline-formula/alternatives" name="formula">
+    <xsl:choose>
+      <xsl:when test=".//mml:math"><xsl:apply-templates select="node()[not(self::label or self::tex-math)]"/></xsl:when>
+      <xsl:when test=".//tex-math"><xsl:apply-templates select="(.//tex-math)[1]"/></xsl:when>
+      <xsl:when test="normalize-space(.) != normalize-space(label)"><xsl:apply-templates select="node()[not(self::label)]"/></xsl:when>
+      <xsl:when test=".//graphic or .//inline-graphic">&#xFDD0;i&#xFDD1;</xsl:when>
+    </xsl:choose>
+  </xsl:template>
+  <xsl:template match="tex-math">&#xFDD0;t<xsl:value-of select="."/>&#xFDD1;</xsl:template>
+  <xsl:template match="p/inline-graphic | title/inline-graphic | sup/inline-graphic | sub/inline-graphic" priority="3">&#xFDD0;i&#xFDD1;</xsl:template>
+
+  <xsl:template match="xref">
+    <xsl:choose>
+      <xsl:when test="@ref-type = 'bibr' or @ref-type = 'ref'">&#xFDD0;c<xsl:apply-templates/>&#xFDD1;</xsl:when>
+      <xsl:when test="ancestor::article-title">&#xFDD0;n<xsl:apply-templates/>&#xFDD1;</xsl:when>
+      <xsl:when test="(@ref-type = 'fn' or @ref-type = 'table-fn') and not(ancestor::sup or sup)">
+        <xsl:value-of select="concat('&#xFDD0;', substring('n^', 1 + boolean(ancestor::table-wrap), 1))"/>
+        <xsl:apply-templates/><xsl:text>&#xFDD1;</xsl:text>
+      </xsl:when>
+      <xsl:otherwise><xsl:apply-templates/></xsl:otherwise>
+    </xsl:choose>
+  </xsl:template>
+
+  <xsl:template match="permissions | graphic | inline-graphic | media | object-id | supplementary-material | fn-group" priority="2"/>
 </xsl:stylesheet>

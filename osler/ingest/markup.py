@@ -4,11 +4,12 @@ What becomes of each tag stands in jats.xsl, pubmed.xsl and html.xsl, not in Pyt
 
 The parser loads nothing: no entity, no DTD, no network, no file, and libxml2's own limits on depth and size hold. A record
 that refers to an entity other than XML's five is a fault, since dropping the reference would silently drop text.
-XML streams record by record, so memory is one record. JATS 46 MB/s, PubMed 25 (80 us a record), HTML 30 on one core;
-the same with a `translate` for each text node 14.
+XML streams record by record, so memory is one record. JATS 36 MB/s, PubMed 30, HTML 23 on one core, of which reading marks
+(notation.py) is a quarter; JATS with a `translate` for each text node 14. A pattern with `*[...]` is tried on every element.
 """
 
 import re
+from collections import Counter
 from collections.abc import Collection
 from functools import cache
 from pathlib import Path
@@ -20,11 +21,13 @@ from osler.ingest.archives import whole
 from osler.ingest.encodings import Mended
 from osler.ingest.faults import Fault, Record, Rows, Unreadable
 from osler.ingest.lone_bytes import Repair
+from osler.ingest.notation import plain
 from osler.ingest.pubmed import DELETIONS, deletion, title_as_known
 from osler.ingest.retractions import note_retraction
 from osler.ingest.selected import selected
 
-STYLESHEETS = {"jats": "jats.xsl", "pubmed": "pubmed.xsl", "html": "html.xsl"}
+STYLESHEETS = {"jats": "jats.xsl", "pubmed": "pubmed.xsl", "html": "html.xsl", "mathml": "notation.xsl"}
+MATHML = "http://www.w3.org/1998/Math/MathML"
 RECORDS = {"jats": ("article",), "pubmed": ("PubmedArticle", "PubmedBookArticle", *DELETIONS)}
 SEVERAL = ("language", "mesh", "publication_types", "retracts")  # values of one field, "; " between them
 RARE = {"language", "mesh", "publication_types"}
@@ -82,9 +85,12 @@ def _stylesheet(kind: str, is_whole: bool) -> etree.XSLT:
     return etree.XSLT(tree, access_control=etree.XSLTAccessControl.DENY_ALL)  # type: ignore[attr-defined]
 
 
-def _record(element: "etree._Element", kind: str, is_whole: bool = True) -> Record:
-    found = _stylesheet(kind, is_whole)(element).getroot()
-    fields = {str(field.get("name")): _tidy(field.text or "") for field in found}
+def _record(
+    element: "etree._Element", kind: str, tables: str | None, counts: Counter[str], is_whole: bool = True
+) -> Record:
+    sheet = _stylesheet(kind, is_whole)
+    found = (sheet(element, tables=etree.XSLT.strparam(tables)) if tables else sheet(element)).getroot()
+    fields = {str(field.get("name")): _tidy(plain(field.text or "", counts)) for field in found}
     if kind == "jats":
         fields["license"] = license_name(fields["license"])
     elif kind == "pubmed":
@@ -108,7 +114,28 @@ def _tidy(text: str) -> str:
     return "\n".join(paragraph for paragraph in paragraphs if paragraph)
 
 
-def xml_rows(stream: BinaryIO | Mended, kind: str, wanted: Collection[str] = ()) -> Rows:
+def mathml_text(source: str) -> str:
+    """A formula of MathML in a text, with marks.
+
+    `source` where it is none.
+    """
+    prefix = re.match(r"<(\w+):", source)
+    declared = f'xmlns:{prefix[1]}="{MATHML}"' if prefix else f'xmlns="{MATHML}"'
+    parser = etree.XMLParser(load_dtd=False, no_network=True, resolve_entities=False, huge_tree=False)
+    try:
+        element = etree.fromstring(f"<div {declared}>{source}</div>", parser)
+    except etree.XMLSyntaxError:
+        return source
+    return str(_stylesheet("mathml", True)(element)).strip()
+
+
+def xml_rows(
+    stream: BinaryIO | Mended,
+    kind: str,
+    wanted: Collection[str] = (),
+    tables: str | None = None,
+    counts: Counter[str] | None = None,
+) -> Rows:
     """The records of a JATS or PubMed file in UTF-8.
 
     What it declares to be written in does not count. An empty field is absent. Deletions of PubMed's records stand among
@@ -117,13 +144,15 @@ def xml_rows(stream: BinaryIO | Mended, kind: str, wanted: Collection[str] = ())
     Args:
         kind: a key of RECORDS.
         wanted: fields that are used; without any all are read, else those of RARE only if one of them is.
+        tables: as `Source.tables`.
+        counts: see `plain`.
     """
     is_whole = not wanted or not RARE.isdisjoint(wanted)
     elements = etree.iterparse(
         stream, events=("end",), tag=[f"{{*}}{name}" for name in RECORDS[kind]], load_dtd=False, no_network=True,
         resolve_entities=False, huge_tree=False, recover=False, remove_comments=True, remove_pis=True, encoding="utf-8",
     )  # fmt: skip
-    row = 0
+    row, counts = 0, Counter[str]() if counts is None else counts
     for row, (_, element) in enumerate(elements, 1):
         entity = next(element.iter(etree.Entity), None)
         if entity is not None:
@@ -131,18 +160,26 @@ def xml_rows(stream: BinaryIO | Mended, kind: str, wanted: Collection[str] = ())
         elif kind == "pubmed" and element.tag.endswith(DELETIONS):
             yield row, deletion(element)
         else:
-            yield row, _record(element, kind, is_whole)
+            yield row, _record(element, kind, tables, counts, is_whole)
         while element.getprevious() is not None:
             del element.getparent()[0]
     if not row:
         raise Unreadable("unreadable_file", f"holds no <{RECORDS[kind][0]}>")
 
 
-def html_rows(stream: BinaryIO, repair: Repair | None = None, select: str | None = None) -> Rows:
+def html_rows(
+    stream: BinaryIO,
+    repair: Repair | None = None,
+    select: str | None = None,
+    tables: str | None = None,
+    counts: Counter[str] | None = None,
+) -> Rows:
     """The one record of a page in UTF-8: title and text.
 
     Args:
         select: of what (osler/ingest/selected.py); None: of the whole page.
+        tables: as `Source.tables`.
+        counts: see `plain`.
     """
     parser = etree.HTMLParser(encoding="utf-8", no_network=True, remove_comments=True, remove_pis=True, huge_tree=False)
     content = whole(stream, PAGE_BYTES)
@@ -160,4 +197,4 @@ def html_rows(stream: BinaryIO, repair: Repair | None = None, select: str | None
     if root is not None and select is not None and (root := selected(root, select)) is None:
         yield 1, Fault("nothing_selected", "`select` matches nothing on the page")
     if root is not None:
-        yield 1, _record(root, "html")
+        yield 1, _record(root, "html", tables, Counter() if counts is None else counts)

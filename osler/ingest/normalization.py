@@ -10,8 +10,8 @@
 * `spaces`: no-break and other Unicode spaces are spaces
 * `unicode_nfc`: one spelling for each character, where a text is not ASCII
 * `markup`: HTML's own tags go (ends of blocks leave a line feed, cells a space), and so do comments, and scripts and styles with
-  what is in them; entities become their characters. `<5 mg`, `p<0.05` and `<name>` are no tags of HTML. A text that shows
-  markup on purpose (a whole page, a fenced block of code) keeps all of it
+  what is in them; superscripts, subscripts and MathML are as notation.py says, and entities become their characters. `<5 mg`,
+  `p<0.05` and `<name>` are no tags of HTML. A text that shows markup on purpose (a whole page, a fenced block of code) keeps all
 * `page_furniture`: in a text with at least three pages, divided by form feeds, lines among the first or last three of a page
   go if more than half of the pages have them, but for a number that counts the pages
 * `hyphenation`: what a hyphen divides at a line's end is in one piece again. The hyphen stays where the same text has the
@@ -33,6 +33,9 @@ from functools import partial
 
 import polars as pl
 
+from osler.ingest.markup import mathml_text
+from osler.ingest.notation import CLOSE, OPEN, plain
+
 # What some datasets append to an answer; the trainer adds the tokenizer's own.
 END_MARKERS = (r"<\|endoftext\|>", r"<\|im_end\|>", r"<\|eot_id\|>", r"</s>")
 
@@ -43,11 +46,22 @@ ATTRIBUTES = r"""(?:\s+[\w:-]+\s*=\s*(?:"[^"<>]*"|'[^'<>]*'|[^\s"'<>]+))*\s*/?>"
 BLOCKS = r"p|br|hr|div|li|ul|ol|dl|dt|dd|tr|table|thead|tbody|h[1-6]|blockquote|pre|section|article|figure|figcaption"
 CELLS = "td|th|caption"
 INLINE = (
-    "a|abbr|acronym|b|big|center|cite|code|del|em|font|i|img|ins|kbd|label|mark|q|small|span|strike|strong|sub|sup|tt|u|var"
+    "a|abbr|acronym|b|big|center|cite|code|del|em|font|i|img|ins|kbd|label|mark|q|small|span|strike|strong|tt|u|var"
     "|body|head|html|link|meta"
 )
 UNREAD = rf"(?is)<script{ATTRIBUTES}.*?</script\s*>|<style{ATTRIBUTES}.*?</style\s*>|<!--.*?-->"
 ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
+SCRIPTS = "(?i)</?su[bp]"
+SCRIPT_MARKS = (
+    (
+        rf"(?i)<sup{ATTRIBUTES}\s*<a\s+[^<>]*href\s*=\s*[\"']?#[^<>]*>\s*([\[(]?[\d,;\s–-]*[\])]?)\s*</a>\s*</sup\s*>",
+        f"{OPEN}^{OPEN}c$1{CLOSE}{CLOSE}",
+    ),
+    (rf"(?i)<sup{ATTRIBUTES}", f"{OPEN}^"),
+    (rf"(?i)<sub{ATTRIBUTES}", f"{OPEN}_"),
+    (r"(?i)</su[bp]\s*>", CLOSE),
+)
+MATHML = re.compile(r"(?is)<(mml:|m:)?math\b[^<>]*>(?:(?!<(?:mml:|m:)?math\b).)*?</(?:mml:|m:)?math\s*>")
 ON_PURPOSE = r"(?i)```|<!doctype|<html|<\?xml|<\?php"
 MARKUP = r"</?[A-Za-z!]|&[#A-Za-z][A-Za-z0-9]{1,31};"  # what may be a tag or an entity
 ESCAPED_TIMES = 3  # "&amp;lt;" is escaped twice
@@ -63,16 +77,41 @@ def without_markup(texts: pl.Series) -> pl.Series:
     As the module says; polars' regular expressions take linear time.
     """
     rows = (~texts.str.contains(ON_PURPOSE)).arg_true()
-    plain = texts.gather(rows)
+    before = texts
     for _ in range(ESCAPED_TIMES):
-        plain = (
-            _each(lambda text: ENTITY.sub(_character, text))(plain)
-            .str.replace_all(UNREAD, "")
-            .str.replace_all(rf"(?i)</?(?:{BLOCKS}){ATTRIBUTES}", "\n")
-            .str.replace_all(rf"(?i)</?(?:{CELLS}){ATTRIBUTES}", " ")
-            .str.replace_all(rf"(?i)</?(?:{INLINE}){ATTRIBUTES}", "")
-        )
-    return texts.clone().scatter(rows, plain.str.normalize("NFC"))
+        texts = texts.clone().scatter(rows, _without_tags(texts.gather(rows)))
+        rows = rows.gather(texts.gather(rows).str.contains(MARKUP).arg_true())
+    rows = texts.str.contains(f"[{OPEN}{CLOSE}]").arg_true()
+    texts = texts.scatter(rows, _each(partial(plain, counts=Counter()))(texts.gather(rows)))
+    changed = (texts != before).arg_true()
+    return texts.scatter(changed, texts.gather(changed).str.normalize("NFC"))
+
+
+def _without_tags(texts: pl.Series) -> pl.Series:
+    return (
+        _marked(_each(_unescaped)(texts).str.replace_all(UNREAD, ""))
+        .str.replace_all(rf"(?i)</?(?:{BLOCKS}){ATTRIBUTES}", "\n")
+        .str.replace_all(rf"(?i)</?(?:{CELLS}){ATTRIBUTES}", " ")
+        .str.replace_all(rf"(?i)</?(?:{INLINE}){ATTRIBUTES}", "")
+    )
+
+
+def _marked(texts: pl.Series) -> pl.Series:
+    """The texts with marks in place of superscripts and subscripts."""
+    rows = texts.str.contains(SCRIPTS).arg_true()
+    if not len(rows):
+        return texts
+    marked = texts.gather(rows)
+    for pattern, mark in SCRIPT_MARKS:
+        marked = marked.str.replace_all(pattern, mark)
+    return texts.clone().scatter(rows, marked)
+
+
+def _unescaped(text: str) -> str:
+    """`text` with entities as characters, and before that MathML, whose entities are its own, as text."""
+    if "<math" in text or ":math" in text or "<MATH" in text:
+        text = MATHML.sub(lambda formula: mathml_text(formula.group()), text)
+    return ENTITY.sub(_character, text)
 
 
 def _character(entity: re.Match[str]) -> str:

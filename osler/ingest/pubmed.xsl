@@ -3,6 +3,7 @@
      an abstract is a paragraph "LABEL: text"; each value of a field that has several is a paragraph. What few records have is
      no field of the others, since each field costs 3 us. -->
 <xsl:stylesheet version="1.0" xmlns:xsl="http://www.w3.org/1999/XSL/Transform">
+  <xsl:import href="notation.xsl"/>
   <xsl:param name="is_whole" select="true()"/> <!-- false: without what sources rarely use -->
 
   <xsl:template match="PubmedArticle">
@@ -12,7 +13,7 @@
       <field name="pmid"><xsl:value-of select="MedlineCitation/PMID"/></field>
       <xsl:apply-templates select="MedlineCitation/PMID/@Version[. != '1'] | $article/VernacularTitle"/>
       <field name="doi"><xsl:value-of select="(PubmedData/ArticleIdList/ArticleId[@IdType='doi'] | $article/ELocationID[@EIdType='doi'])[1]"/></field>
-      <field name="title"><xsl:value-of select="$article/ArticleTitle"/></field>
+      <field name="title"><xsl:apply-templates select="$article/ArticleTitle"/></field>
       <field name="date"><xsl:value-of select="concat($date/Year, substring($date/MedlineDate, 1, 4 * not($date/Year)))"/></field>
       <field name="journal"><xsl:value-of select="$article/Journal/Title"/></field>
       <xsl:apply-templates select="$article/Abstract"/>
@@ -30,7 +31,7 @@
     <xsl:for-each select="BookDocument">
       <record>
         <field name="doi"><xsl:value-of select="(ArticleIdList/ArticleId[@IdType='doi'] | ELocationID[@EIdType='doi'])[1]"/></field>
-        <field name="title"><xsl:value-of select="ArticleTitle | Book/BookTitle[not(../../ArticleTitle)]"/></field>
+        <field name="title"><xsl:apply-templates select="ArticleTitle | Book/BookTitle[not(../../ArticleTitle)]"/></field>
         <field name="date"><xsl:value-of select="Book/PubDate/Year"/></field>
         <field name="journal"><xsl:value-of select="Book/BookTitle"/></field>
         <field name="pmid"><xsl:value-of select="PMID"/></field>
@@ -53,7 +54,7 @@
           <xsl:when test="@Label"><xsl:value-of select="concat(@Label, ': ')"/></xsl:when>
           <xsl:when test="@NlmCategory != 'UNASSIGNED'"><xsl:value-of select="concat(@NlmCategory, ': ')"/></xsl:when>
         </xsl:choose>
-        <xsl:value-of select="concat(., '&#x2029;')"/>
+        <xsl:apply-templates/><xsl:text>&#x2029;</xsl:text>
       </xsl:for-each>
     </field>
   </xsl:template>

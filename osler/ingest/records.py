@@ -99,11 +99,15 @@ class FileRecords(Iterator[tuple[str, Record | Fault]]):
     Attributes:
         encoding: what the file, or the archive's member, of the last row is written in, such as "utf-8" or "cp1252"; "utf-8
             with cp1252" from a row on in which lone bytes are taken for that.
+        notation: formulas that were read, and citations left out (`plain` in osler/ingest/notation.py).
+        encoding: what the file, or the archive's member, of the last row is written in, such as "utf-8" or "cp1252".
+        notation: formulas that were read, and citations left out (`plain` in osler/ingest/notation.py).
     """
 
     def __init__(self, file: RawFile, source: Layout) -> None:
         """Open nothing yet."""
         self._encoding, self._repair = "utf-8", Repair()
+        self.notation = Counter[str]()
         self._source = source
         self._needed = roots((*source.fields, *source.optional_fields))
         self._line = [b""]  # of jsonl, the one of the last row
@@ -167,6 +171,7 @@ class FileRecords(Iterator[tuple[str, Record | Fault]]):
         self._line[0] = b""
         source, fields, optional = self._source, self._source.fields, self._source.optional_fields
         self._encoding, self._repair = "utf-8", Repair()
+        tables, select = (source.tables, source.select) if isinstance(source, Source) else (None, None)
         kind: str = hub_dataset.file_format(name) if source.format == "hub" else source.format
         if kind in TEXT_FORMATS:
             stream, self._encoding = utf8_stream(stream, kind in DECLARING)
@@ -182,9 +187,10 @@ class FileRecords(Iterator[tuple[str, Record | Fault]]):
             case "txt":
                 return rows.txt_rows(stream, source.split, self._repair)
             case "html":
-                return markup.html_rows(stream, self._repair, source.select if isinstance(source, Source) else None)
+                return markup.html_rows(stream, self._repair, select, tables, self.notation)
             case "jats" | "pubmed":
-                return markup.xml_rows(Mended(stream, self._repair), kind, [*fields, *optional])
+                mended = Mended(stream, self._repair)
+                return markup.xml_rows(mended, kind, [*fields, *optional], tables, self.notation)
             case "xml" if source.xml:
                 return xml_field_rows(Mended(stream, self._repair), source.xml)
             case "docx":

@@ -239,6 +239,11 @@ class Source(Section):
         description="which row of an id stands, in the order of file names and rows; null: last for pubmed, else first",
     )
     phi: Phi | None = Field(default=None, description="what is done about identifiers of patients; null: nothing")
+    tables: Literal["rows", "cells", "none"] | None = Field(
+        default=None,
+        description="jats and html. rows: a line a row, each cell with its header; cells: a line a row; none: left out;"
+        " null: left out of jats, cells of html",
+    )
     document_limit_characters: int | None = Field(
         default=None, ge=1, description="longer ones go to the ledger; null: none"
     )
@@ -302,6 +307,8 @@ class Source(Section):
             raise ValueError("`format` xml needs a section `xml`, and no other format has one")
         if self.sheet is not None and self.format != "xlsx":
             raise ValueError(f"`sheet` is for format xlsx, not {self.format}")
+        if self.tables is not None and self.format not in ("jats", "html"):
+            raise ValueError(f"`tables` is for formats jats and html, not {self.format}")
         if self.select is not None and self.format != "html":
             raise ValueError(f"`select` is for format html, not {self.format}")
         if self.shared_line_fraction is not None and self.collection == "instructions":

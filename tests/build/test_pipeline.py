@@ -225,6 +225,7 @@ def test_an_edit_changes_the_stages_that_run_it(copied: Path, file: str, old: st
         ("corpus/trigrams.txt", {"screen", "select"}),
         ("ingest/jats.xsl", {"ingest", "tasks"}),
         ("ingest/html.xsl", {"ingest", "tasks"}),
+        ("ingest/notation.xsl", {"ingest", "tasks"}),
     ],
 )
 def test_a_resource_changes_the_stages_that_read_it(copied: Path, file: str, stages: set[str]) -> None:

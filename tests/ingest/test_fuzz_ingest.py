@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 
 from osler.build.section import BuildError
 from osler.ingest.faults import Fault
+from osler.ingest.normalization import normalized_texts
 from osler.ingest.records import SUFFIXES, raw_records
 from tests.ingest.test_ingest import ingested
 from tests.ingest.test_records import section
@@ -74,6 +75,13 @@ PIECES = [
     b"[" * 5000, b'{"a":' * 5000, b"<p>" * 5000, b"<div><table>" * 500, b"<![CDATA[", b"]]>", b"<!--", b"&e8;", b"&out;", b"&lt;",
     b"&#0;", b"</body>", b"<script>", b"NaN", b"1e999", b"9" * 5000, b"a" * 100_000, b"\n" * 2000, DOCTYPE, b"PAR1",
     b'<meta charset="utf-7">', b'<?xml version="1.0" encoding="utf-7"?>', b'<?xml version="1.0" encoding="x"?>', b"\x1f\x8b\x08",
+    *(f"<{tag}>".encode() for tag in ("sup", "sub", "math", "mml:math", "msup", "mfrac", "inline-formula", "tex-math")),
+    *(f"</{tag}>".encode() for tag in ("sup", "sub", "math", "inline-formula", "xref", "table", "td", "a")),
+    b"10<sup>6</sup>", b"<sup>" * 5000, b"&lt;sup&gt;6&lt;/sup&gt;", b'<xref ref-type="bibr">', b'<xref ref-type="bibr">1</xref>',
+    b'<sup><xref ref-type="bibr">1</xref>,2</sup>', b'<a href="#ref1">', b"<math><msup><mn>10</mn><mn>6</mn></msup></math>",
+    b"<math><mfrac><mn>1</mn></mfrac><msubsup/></math>", b"<tex-math>\\begin{document}$x$",
+    b"<disp-formula><graphic/></disp-formula>",
+    b'<table><tr><th>h</th></tr><tr><td colspan="99999999" rowspan="999">c</td></tr></table>', "\ufdd0^\ufdd1\ufdd2\ufdd3".encode(),
     f'<xi:include xmlns:xi="http://www.w3.org/2001/XInclude" href="{OUTSIDE}" parse="text"/>'.encode(),
 ]  # fmt: skip
 
@@ -134,6 +142,7 @@ cases = st.tuples(
     st.booleans(),  # in an archive
     st.sampled_from(sorted(PACKED)),
     edits,  # of the packed archive
+    st.sampled_from([None, "rows", "cells", "none"]),  # tables, of the formats that have some
 )
 
 
@@ -142,8 +151,9 @@ def check(case: tuple[Any, ...]) -> None:
 
     Nothing from outside is read.
     """
-    kind, is_sound, raw, changes, packing, packed_changes, is_archived, archive_packing, archive_changes = case
+    kind, is_sound, raw, changes, packing, packed_changes, is_archived, archive_packing, archive_changes, tables = case
     suffix = SUFFIXES[kind][0]
+    tables = tables if kind in ("jats", "html") else None
     with tempfile.TemporaryDirectory() as folder:
         outside, source = Path(folder, f"outside{suffix}"), Path(folder, "source")
         source.mkdir()
@@ -160,7 +170,7 @@ def check(case: tuple[Any, ...]) -> None:
             name = f"m.tar{archive_packing}"
         (source / name).write_bytes(raw)
         started = time.monotonic()
-        found = list(raw_records(source, section(format=kind, text=FIELD.get(kind, "{text}"))))
+        found = list(raw_records(source, section(format=kind, text=FIELD.get(kind, "{text}"), tables=tables)))
         assert time.monotonic() - started < LIMIT_SECONDS
     beside = {"txt": 1, "html": 1}.get(kind, len(SOUND))
     for file in (f"a{suffix}", f"z{suffix}"):
@@ -179,6 +189,8 @@ def check(case: tuple[Any, ...]) -> None:
             row.detail if isinstance(row, Fault) else "".join(value for value in row.values() if isinstance(value, str))
         )
         text.encode()
+        clean = str(normalized_texts(pl.Series([text]))[0][0])
+        assert not {"\ufdd0", "\ufdd1"} & set(clean) or clean == text
 
 
 @given(cases)

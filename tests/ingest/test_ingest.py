@@ -209,7 +209,21 @@ def test_an_id_of_an_earlier_file_is_in_the_ledger(tmp_path: Path) -> None:
         "rows": 5,
         "changes": {},
         "identifiers": {},
+        "notation": {},
     }
+
+
+def test_formulas_and_citations_are_counted_and_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Over all files of a source, also those of which another count is missing."""
+    (tmp_path / "raw").mkdir()
+    for name, formula in (("a", "<tex-math>x</tex-math><tex-math>y</tex-math>"), ("b", "<inline-graphic/>")):
+        body = f'<p>One {formula} two<xref ref-type="bibr">3</xref></p>'
+        (tmp_path / f"raw/{name}.xml").write_text(f"<article><body>{body}</body></article>")
+    documents, _ = ingested(tmp_path, None, section(format="jats", text="{body}"))
+    assert documents["text"].to_list() == ["One $x$$y$ two", "One [formula] two"]
+    counts = json.loads((tmp_path / "counts.json").read_text())
+    assert counts["notation"] == {"citations": 2, "formulas_marker": 1, "formulas_tex": 2}
+    assert "0 in the ledger; formulas: 2 as TeX, 1 as markers\n" in capsys.readouterr().out
 
 
 def test_one_changed_file_of_200_costs_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

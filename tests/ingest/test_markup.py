@@ -39,7 +39,7 @@ def text_of(page: str) -> object:
 def test_an_article_has_these_fields() -> None:
     """Blocks are lines, and superscripts keep their meaning.
 
-    Tables and citations in superscript go, captions stay.
+    Tables and the numbers of citations go, captions stay.
     """
     assert xml(ARTICLE) == [
         {
@@ -48,7 +48,7 @@ def test_an_article_has_these_fields() -> None:
             "pmid": "7",
             "title": "A fine title",
             "abstract": "Aim\nWe <5 mg gave.\nEnd\n10^6 cells, CO2.",
-            "body": "Intro\nOne.\nTwo [3].\nCap.\n1. Item",
+            "body": "Intro\nOne.\nTwo.\nCap.\n1. Item",
             "license": "CC-BY-NC-3.0",
             "date": "2010",
             "journal": "J Med",

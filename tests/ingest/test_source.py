@@ -135,6 +135,9 @@ def test_a_document_over_the_limit_is_a_fault() -> None:
         {"format": "jats", "text": "{title} {boddy?}"},
         {"format": "pubmed", "text": "{body}"},
         {"format": "txt", "id": "id"},
+        {"tables": "rows"},
+        {"format": "pubmed", "text": "{title}", "tables": "none"},
+        {"format": "jats", "text": "{body}", "tables": "columns"},
         {"unknown": 1},
     ],
 )
