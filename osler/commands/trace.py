@@ -16,6 +16,7 @@ from osler.build.artifacts import Artifacts
 from osler.build.pipeline import ROOT, declarations, read_params
 from osler.build.section import BuildError
 from osler.build.validation import PARAMS, validated
+from osler.corpus.selection import found_how
 from osler.ingest.drafts import names_on_disk
 from osler.ingest.source import Source
 from osler.privacy.keys import secret
@@ -78,19 +79,36 @@ def key_at_hand(params: Mapping[str, Any], doc_id: str) -> bytes:
     return secret(phi, name) if phi and phi.key_file and Path(phi.key_file).is_file() else b""
 
 
+def sharing(artifacts: Artifacts, rows: pl.Expr, named: str) -> Iterator[tuple[str, str]]:
+    """What documents and items share, of some rows of overlaps, and how it was found.
+
+    Args:
+        rows: which.
+        named: the column with the other side, item_id or doc_id.
+    """
+    for stage in sorted(name for name in artifacts.stages if name.startswith("screen@")):
+        folder = artifacts.path(stage, "overlaps")
+        found = pl.read_parquet(sorted(folder.glob("part-*.parquet"))).filter(rows)
+        for row in found.select(named, found_how().alias("how")).to_dicts():
+            yield "shares words with", f"{row[named]}, {row['how']}"
+
+
 def traced(artifacts: Artifacts, doc_id: str, key: bytes) -> Iterator[tuple[str, str]]:
-    """What is known of a document, as (what, text).
+    """What is known of a document, or who shares words with an item, as (what, text).
 
     It is in the order in which it happened.
 
     Args:
         artifacts: of the build.
-        doc_id: as on disk; with the key of a source that is screened also `<source>/<its own id>`.
+        doc_id: as on disk, or an item_id; with the key of a source that is screened also `<source>/<its own id>`.
         key: that one, or empty.
     Raises:
         BuildError: no source has it, or an artifact is missing.
     """
     source = doc_id.partition("/")[0]
+    if {f"benchmarks@{source}", f"tasks@{source}"} & artifacts.stages.keys():
+        yield from sharing(artifacts, pl.col("item_id") == doc_id, "doc_id")
+        return
     if f"ingest@{source}" not in artifacts.stages:
         known = sorted(name.partition("@")[2] for name in artifacts.stages if name.startswith("ingest@"))
         raise BuildError(f"{doc_id}: a doc_id starts with its source, one of {', '.join(known)}")
@@ -111,6 +129,7 @@ def traced(artifacts: Artifacts, doc_id: str, key: bytes) -> Iterator[tuple[str,
     dated = f", {facts['date']}" if facts["date"] else ""
     yield "from", f"{facts['origin']}, {facts['license']}{dated}, {facts['text']:,} bytes"
     yield "document in", artifacts.shown(part)
+    yield from sharing(artifacts, pl.col("doc_id") == doc_id, "item_id")
     if reason := ledger_row(artifacts.path("select", "ledger"), doc_id):
         yield "not kept by select", reason
         return

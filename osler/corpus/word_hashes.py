@@ -100,15 +100,15 @@ def _folded(character: str) -> int:
     if category[0] not in "LMN":
         return 0
     if unicodedata.name(character, "").startswith(ACCENTED):
-        base, *marks = unicodedata.normalize("NFD", character)
-        character = base if all(map(unicodedata.combining, marks)) else character
+        spelled = unicodedata.normalize("NFD", character)
+        character = spelled[0] if all(map(unicodedata.combining, spelled[1:])) else character
     forms = (character.casefold(), character.lower())
     return next((ord(form) for form in forms if len(form) == 1), ord(character))
 
 
 @compiled
 def _is_digit(code: np.uint32) -> bool:
-    return ZERO <= code < ZERO + np.uint32(10)
+    return bool(ZERO <= code < ZERO + np.uint32(10))
 
 
 @compiled
