@@ -80,10 +80,10 @@ def key_at_hand(params: Mapping[str, Any], doc_id: str) -> bytes:
 
 
 def sharing(artifacts: Artifacts, rows: pl.Expr, named: str) -> Iterator[tuple[str, str]]:
-    """What documents and items share, of some rows of overlaps, and how it was found.
+    """What documents and items share, and how it was found.
 
     Args:
-        rows: which.
+        rows: which of the overlaps.
         named: the column with the other side, item_id or doc_id.
     """
     for stage in sorted(name for name in artifacts.stages if name.startswith("screen@")):
@@ -94,21 +94,18 @@ def sharing(artifacts: Artifacts, rows: pl.Expr, named: str) -> Iterator[tuple[s
 
 
 def traced(artifacts: Artifacts, doc_id: str, key: bytes) -> Iterator[tuple[str, str]]:
-    """What is known of a document, or who shares words with an item, as (what, text).
+    """What is known of a document, as (what, text).
 
     It is in the order in which it happened.
 
     Args:
         artifacts: of the build.
-        doc_id: as on disk, or an item_id; with the key of a source that is screened also `<source>/<its own id>`.
+        doc_id: as on disk; with the key of a source that is screened also `<source>/<its own id>`.
         key: that one, or empty.
     Raises:
         BuildError: no source has it, or an artifact is missing.
     """
     source = doc_id.partition("/")[0]
-    if {f"benchmarks@{source}", f"tasks@{source}"} & artifacts.stages.keys():
-        yield from sharing(artifacts, pl.col("item_id") == doc_id, "doc_id")
-        return
     if f"ingest@{source}" not in artifacts.stages:
         known = sorted(name.partition("@")[2] for name in artifacts.stages if name.startswith("ingest@"))
         raise BuildError(f"{doc_id}: a doc_id starts with its source, one of {', '.join(known)}")
@@ -165,5 +162,9 @@ def say(doc_id: str) -> None:
     """
     params = read_params(ROOT / PARAMS)
     artifacts = Artifacts(ROOT, declarations(ROOT, params))
-    for what, text in traced(artifacts, doc_id, key_at_hand(params, doc_id)):
+    name = doc_id.partition("/")[0]
+    is_item = name in {**(params["benchmark"] or {}), **(params["task"] or {})} and name not in params["source"]
+    item = pl.col("item_id") == doc_id
+    steps = sharing(artifacts, item, "doc_id") if is_item else traced(artifacts, doc_id, key_at_hand(params, doc_id))
+    for what, text in steps:
         print(f"{what + ':':<20}{text}", flush=True)

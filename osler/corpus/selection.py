@@ -93,7 +93,7 @@ def leak_kind(select: Select) -> pl.Expr:
 
 
 def found_how() -> pl.Expr:
-    """In words how an item was found in a document, of rows of overlaps."""
+    """In words how an item was found; of rows of overlaps."""
     covered, alike = (pl.col(name).map_elements("{:.3f}".format, pl.String) for name in ("covered", "shingles"))
     return pl.format("by {}, {} covered, {} of shingles, run of {} words", "rule", covered, alike, "run_words")
 

@@ -22,7 +22,7 @@ Postings = tuple[I64, I64, I64]  # first, part, offset of Parts
 
 
 class Parts(NamedTuple):
-    """Questions, then contexts, of all items; and where the n-grams of the long ones stand.
+    """Questions, then contexts, of all items, and their n-grams.
 
     runs: hashed words of each part.
     shingles: different shingles of each part, sorted; `shingle_words` long.
@@ -41,7 +41,9 @@ class Parts(NamedTuple):
 
 
 class Shared(NamedTuple):
-    """One row for each document and part with an n-gram in common, in order of document.
+    """One row for each document and part with an n-gram in common.
+
+    In order of document.
 
     ngrams, shingles: how many different ones; shingles of the best window.
     run: words of the longest run.
@@ -103,6 +105,13 @@ def _run_around(
 
 
 @compiled
+def _stands_beside(hashes: U64, low: int, begin: int, stop: int, high: int, reach: int, run: U64) -> bool:
+    """Whether `run` stands within `reach` before `begin` or after `stop`."""
+    before = stands_between(hashes, max(low, begin - reach), begin, run)
+    return before or stands_between(hashes, stop, min(high, stop + reach), run)
+
+
+@compiled
 def _compared(
     texts: Laid,
     positions: I64,
@@ -125,8 +134,7 @@ def _compared(
     row_of = np.full(len(part_ends), -1, np.int64)  # row of this document
     next_window, run_end, diagonal = np.zeros_like(part_ends), np.zeros_like(part_ends), np.zeros_like(part_ends)
     document, before, window = 0, 0, 0
-    for hit in range(len(positions)):
-        at = positions[hit]
+    for hit, at in enumerate(positions):
         while ends[document] <= at:
             document, before = document + 1, len(found)
         start, end = starts[document], ends[document]
@@ -151,8 +159,7 @@ def _compared(
                 if part < items and not answered:
                     short = words_of_parts[part_starts[items + part] : part_ends[items + part]]
                     if 0 < len(short) < words:
-                        answered = stands_between(hashes, max(start, begin - reach), begin, short)
-                        answered = answered or stands_between(hashes, stop, min(end, stop + reach), short)
+                        answered = _stands_beside(hashes, start, begin, stop, end, reach, short)
             if longest == length:
                 best = shingle_ends[part] - shingle_starts[part]
             elif at >= next_window[part]:
