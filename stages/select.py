@@ -228,7 +228,7 @@ def main(
 
     found = decisions(
         screened,
-        leaks(overlap, select.contaminated_coverage),
+        leaks(overlap, select),
         (band_of(screens, collections, band) for band in range(screen.bands)),
         texts,
         screen.shingle_words,
@@ -243,8 +243,8 @@ def main(
     dropped = decided.filter(pl.col("reason").is_not_null()).with_columns(pl.lit("select").alias("stage"))
     write_parquet(ledger, dropped.select(ledger_frame([]).columns))
     write_parquet(touched, touched_items(overlap, decided.filter(pl.col("reason").is_null()).select("doc_id")))
-    shared = shared_items(overlap, decided, select.contaminated_coverage)
-    leaked = decided.filter(pl.col("reason").is_in(["contaminated", "contaminated_twin"]))
+    shared = shared_items(overlap, decided, select)
+    leaked = decided.filter(pl.col("reason").is_in(["contaminated", "near_copy", "contaminated_twin"]))
     write_json(contamination, {"documents_dropped": len(leaked), "shared": shared})
     ingested = {name: read_json(counts / f"{name}.json") for name in collections}
     write_corpus(corpus, metrics, ingested)

@@ -174,7 +174,7 @@ def trace(
     doc_id: Annotated[
         str | None,
         typer.Argument(
-            help="<source>/<id>, as in data/documents and the ledgers; for a row without id <source>/<origin>",
+            help="<source>/<id>, as in data/documents and the ledgers; without id <source>/<origin>; or an item, <benchmark>/<id>",
             show_default=False,
         ),
     ] = None,

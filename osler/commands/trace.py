@@ -16,6 +16,7 @@ from osler.build.artifacts import Artifacts
 from osler.build.pipeline import ROOT, declarations, read_params
 from osler.build.section import BuildError
 from osler.build.validation import PARAMS, validated
+from osler.corpus.selection import found_how
 from osler.corpus.word_hashes import I64
 from osler.ingest.drafts import names_on_disk
 from osler.ingest.source import Source
@@ -84,6 +85,20 @@ def key_at_hand(params: Mapping[str, Any], doc_id: str) -> bytes:
     return secret(phi, name) if phi and phi.key_file and Path(phi.key_file).is_file() else b""
 
 
+def sharing(artifacts: Artifacts, rows: pl.Expr, named: str) -> Iterator[tuple[str, str]]:
+    """What documents and items share, and how it was found.
+
+    Args:
+        rows: which of the overlaps.
+        named: the column with the other side, item_id or doc_id.
+    """
+    for stage in sorted(name for name in artifacts.stages if name.startswith("screen@")):
+        folder = artifacts.path(stage, "overlaps")
+        found = pl.read_parquet(sorted(folder.glob("part-*.parquet"))).filter(rows)
+        for row in found.select(named, found_how().alias("how")).to_dicts():
+            yield "shares words with", f"{row[named]}, {row['how']}"
+
+
 def traced(artifacts: Artifacts, doc_id: str, key: bytes) -> Iterator[tuple[str, str]]:
     """What is known of a document, as (what, text).
 
@@ -117,6 +132,7 @@ def traced(artifacts: Artifacts, doc_id: str, key: bytes) -> Iterator[tuple[str,
     dated = f", {facts['date']}" if facts["date"] else ""
     yield "from", f"{facts['origin']}, {facts['license']}{dated}, {facts['text']:,} bytes"
     yield "document in", artifacts.shown(part)
+    yield from sharing(artifacts, pl.col("doc_id") == doc_id, "item_id")
     if reason := ledger_row(artifacts.path("select", "ledger"), doc_id):
         yield "not kept by select", reason
         return
@@ -156,10 +172,14 @@ def say(doc_id: str | None, withdrawn: Path | None = None) -> None:
         raise BuildError("osler trace: takes a document's <source>/<id>, or --withdrawn LIST")
     params = read_params(ROOT / PARAMS)
     artifacts = Artifacts(ROOT, declarations(ROOT, params))
-    if withdrawn is not None:
-        print(
-            "\n".join(withdrawals.lines(artifacts, withdrawn, drops_retracted=False)) or f"{withdrawn}: names nothing"
-        )
-    if doc_id is not None:
-        for what, text in traced(artifacts, doc_id, key_at_hand(params, doc_id)):
-            print(f"{what + ':':<20}{text}", flush=True)
+    if doc_id is None:
+        assert withdrawn is not None
+        lines = withdrawals.lines(artifacts, withdrawn, drops_retracted=False)
+        print("\n".join(lines) or f"{withdrawn}: names nothing")
+        return
+    name = doc_id.partition("/")[0]
+    is_item = name in {**(params["benchmark"] or {}), **(params["task"] or {})} and name not in params["source"]
+    item = pl.col("item_id") == doc_id
+    steps = sharing(artifacts, item, "doc_id") if is_item else traced(artifacts, doc_id, key_at_hand(params, doc_id))
+    for what, text in steps:
+        print(f"{what + ':':<20}{text}", flush=True)

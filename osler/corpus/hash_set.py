@@ -41,11 +41,17 @@ def find(hashes: U64, value: np.uint64) -> int:
 
     For compiled functions, that ask the table first.
     """
-    low, high = 0, len(hashes)
+    return find_between(hashes, 0, len(hashes), value)
+
+
+@compiled
+def find_between(hashes: U64, low: int, high: int, value: np.uint64) -> int:
+    """As `find`, of the values from `low` to `high`, which are sorted."""
+    end = high
     while low < high:
         middle = (low + high) // 2
         if hashes[middle] < value:
             low = middle + 1
         else:
             high = middle
-    return low if low < len(hashes) and hashes[low] == value else -1
+    return low if low < end and hashes[low] == value else -1

@@ -26,14 +26,17 @@ class Overlap(Section):
     ngram_words: int = Field(
         gt=0, le=1000, description="words in an n-gram; shorter questions go by question and answer"
     )
+    shingle_words: int = Field(gt=0, le=1000, description="words in a shingle, by which edited copies are told")
     answer_window_words: int = Field(
-        gt=0, le=1_000_000, description="words between a short question and its correct option, at most"
+        gt=0,
+        le=1_000_000,
+        description="words between a short question and its correct option, or a source and its short target, at most",
     )
 
 
 def shared_part(part: Path, folder: Path, items: pl.DataFrame, overlap: Overlap) -> None:
     """Write the hits of one part."""
-    index, window = item_index(items, overlap.ngram_words), overlap.answer_window_words
+    index, window = item_index(items, overlap.ngram_words, overlap.shingle_words), overlap.answer_window_words
     hits = [shared_ngrams(batch, items, index, window) for batch in document_batches(part)]
     write_parquet(folder / "overlaps.parquet", pl.concat(hits))
 

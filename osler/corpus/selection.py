@@ -6,14 +6,16 @@ Rules in this order, the first that applies is the ledger's reason:
 1. `license`: not among `licenses.allow`, where those are to be dropped and not to stop the build.
 2. `too_short`: fewer than `minimum_words` words.
 3. A rule of quality (osler/corpus/quality.py), by its name: `garbled`, `digits`, `foreign_language` and others.
-4. `contaminated`: an overlap with a benchmark item of at least `contaminated_coverage`; question and answer count as 1.
-5. `exact_duplicate`: the same normalized words as a document that comes first.
-6. `withdrawn_twin`: in a cluster of near duplicates with a document of rule 0, which must not come back as a copy;
-   `contaminated_twin`: in a cluster of near duplicates with a contaminated document. Its wording differs a little, so
-   the n-grams may miss what a reader would not; and keeping it would put back most of what rule 4 took out.
-7. `near_duplicate`: in a cluster with a document that comes first. Clusters are the connected components of pairs with
+4. `contaminated`: an overlap with a benchmark item of at least `contaminated_coverage`; the rules of short texts count as 1.
+5. `near_copy`: of an item fewer n-grams, but a share of its shingles of at least `near_copy_shingles` in one place, and a run
+   of `near_copy_run_words`: an edited copy of it.
+6. `exact_duplicate`: the same normalized words as a document that comes first.
+7. `withdrawn_twin`: in a cluster of near duplicates with a document of rule 0, which must not come back as a copy;
+   `contaminated_twin`: in a cluster of near duplicates with a document of rule 4 or 5. Its wording differs a little, so
+   the n-grams may miss what a reader would not; and keeping it would put back most of what those took out.
+8. `near_duplicate`: in a cluster with a document that comes first. Clusters are the connected components of pairs with
    at least `jaccard` of their different word n-grams in common; too short documents and exact duplicates are in none.
-8. `heldout`: a share of the remaining clinical and general documents, to measure bits per byte on; by a hash of the
+9. `heldout`: a share of the remaining clinical and general documents, to measure bits per byte on; by a hash of the
    doc_id, so that it does not change with other documents. One document of a cluster remains by now, so a held-out
    document has no twin among the kept ones.
 
@@ -37,7 +39,8 @@ from osler.corpus.word_hashes import I64, U64, Runs, shingles, text_hashes, word
 
 REASONS = (
     *("withdrawn", "retracted", "license", "too_short", *(rule.name for rule in RULES)),
-    *("contaminated", "exact_duplicate", "withdrawn_twin", "contaminated_twin", "near_duplicate", "heldout"),
+    *("contaminated", "near_copy", "exact_duplicate"),
+    *("withdrawn_twin", "contaminated_twin", "near_duplicate", "heldout"),
 )
 KEYS = {
     "withdrawn": "select.withdrawn",
@@ -47,6 +50,7 @@ KEYS = {
     "too_short": "select.minimum_words",
     **{rule.name: f"quality.{rule.key}" for rule in RULES},
     "contaminated": "select.contaminated_coverage",
+    "near_copy": "select.near_copy_shingles",
     "exact_duplicate": "select.priority",
     "contaminated_twin": "select.contaminated_coverage",
     "near_duplicate": "select.jaccard",
@@ -68,6 +72,12 @@ class Select(Section):
         gt=0, le=1, description="share of different word n-grams in common that makes near duplicates"
     )
     contaminated_coverage: float = Field(gt=0, le=1, description="share of an item's n-grams that makes contamination")
+    near_copy_shingles: float = Field(
+        gt=0,
+        le=1,
+        description="share of an item's shingles near each other that makes a near copy; 1 leaves edited copies in",
+    )
+    near_copy_run_words: int = Field(ge=0, le=1_000_000, description="words in a run that a near copy shares at least")
     heldout_fraction: float = Field(ge=0, lt=1, description="share of kept documents to hold out")
     heldout_limit_documents: int = Field(ge=0, le=10_000_000, description="held-out documents per domain, at most")
     withdrawn: str = Field(
@@ -90,24 +100,38 @@ class Licenses(Section):
     outside: Literal["ledger", "stop"] = Field(description="a document of another one: into the ledger, or no build")
 
 
-def leaks(overlaps: pl.DataFrame, coverage: float) -> pl.DataFrame:
-    """doc_id, detail: which item a document contains, by which rule.
+def leak_kind(select: Select) -> pl.Expr:
+    """`contaminated`, `near_copy` or null, of rows of overlaps."""
+    edited = (pl.col("shingles") >= select.near_copy_shingles) & (pl.col("run_words") >= select.near_copy_run_words)
+    whole = pl.col("covered") >= select.contaminated_coverage
+    return pl.when(whole).then(pl.lit("contaminated")).when(edited).then(pl.lit("near_copy"))
 
-    The largest coverage, then the first item.
+
+def found_how() -> pl.Expr:
+    """In words how an item was found; of rows of overlaps."""
+    covered, alike = (pl.col(name).map_elements("{:.3f}".format, pl.String) for name in ("covered", "shingles"))
+    return pl.format("by {}, {} covered, {} of shingles, run of {} words", "rule", covered, alike, "run_words")
+
+
+def leaks(overlaps: pl.DataFrame, select: Select) -> pl.DataFrame:
+    """doc_id, reason, detail: which item a document contains, by which rule.
+
+    Contaminated before near copies, then the largest share, then the first item.
 
     Args:
-        overlaps: as the stage `overlap` writes them.
-        coverage: the share of n-grams from which on they count; question and answer are recorded as 1.
+        overlaps: as the stage `screen` writes them.
+        select: the section.
     """
-    detail = pl.format(
-        "{} by {}, {} covered", "item_id", "rule", pl.col("covered").map_elements("{:.3f}".format, pl.String)
-    )
     return (
-        overlaps.filter(pl.col("covered") >= coverage)
-        .sort("doc_id", "covered", "item_id", "rule", descending=[False, True, False, False])
+        overlaps.with_columns(leak_kind(select).alias("reason"))
+        .drop_nulls("reason")
+        .sort(
+            *("doc_id", "reason", "covered", "shingles", "item_id", "rule"),
+            descending=[False, False, True, True, False, False],
+        )
         .group_by("doc_id", maintain_order=True)
         .first()
-        .select("doc_id", detail.alias("detail"))
+        .select("doc_id", "reason", pl.format("{} {}", "item_id", found_how()).alias("detail"))
     )
 
 
@@ -277,8 +301,9 @@ def _drop_leaking(decided: Decisions, documents: pl.DataFrame, contaminated: pl.
     """Drop the documents that hold benchmark items; their numbers."""
     leaks = documents.select("doc_id").with_row_index("number").join(contaminated, on="doc_id", maintain_order="left")
     leaking: I64 = leaks["number"].to_numpy().astype(np.int64)
-    leaking, details = leaking[decided.kept[leaking]], leaks["detail"].filter(pl.Series(decided.kept[leaking]))
-    decided.drop(leaking, "contaminated", details)
+    still = decided.kept[leaking]
+    leaking, leaks = leaking[still], leaks.filter(pl.Series(still))
+    decided.drop(leaking, leaks["reason"], leaks["detail"])
     return leaking
 
 
@@ -347,7 +372,7 @@ def counted(decided: pl.DataFrame) -> dict[str, Any]:
     return metrics
 
 
-def shared_items(overlaps: pl.DataFrame, decided: pl.DataFrame, coverage: float) -> list[dict[str, Any]]:
+def shared_items(overlaps: pl.DataFrame, decided: pl.DataFrame, select: Select) -> list[dict[str, Any]]:
     """What each source shares with each benchmark, before and after.
 
     The two words are kept apart.
@@ -356,21 +381,31 @@ def shared_items(overlaps: pl.DataFrame, decided: pl.DataFrame, coverage: float)
         overlaps: as the stage `overlap` writes them; every row is a run of words, or a question with its answer, that an
             item and a document share.
         decided: doc_id, source, reason.
-        coverage: the share of an item's n-grams from which on it counts as contaminated.
+        select: the section.
     Returns:
         For each benchmark and source with a hit: documents and items that share anything, documents and items that are
-        contaminated, and items that documents which were kept still touch.
+        contaminated, the same of near copies, items contaminated by each rule, and items that documents which were kept
+        still touch.
     """
-    contaminated = pl.col("covered") >= coverage
+    kinds = {kind: pl.col("kind") == kind for kind in ("contaminated", "near_copy")}
+    rules = ("ngram", "question_and_answer", "target_and_source")
     kept = pl.col("reason").is_null()
     return (
         overlaps.join(decided.select("doc_id", "source", "reason"), on="doc_id", maintain_order="left")
+        .with_columns(leak_kind(select).alias("kind"))
         .group_by("benchmark", "source")
         .agg(
             pl.col("doc_id").n_unique().alias("documents_shared"),
             pl.col("item_id").n_unique().alias("items_shared"),
-            pl.col("doc_id").filter(contaminated).n_unique().alias("documents_contaminated"),
-            pl.col("item_id").filter(contaminated).n_unique().alias("items_contaminated"),
+            *(pl.col("doc_id").filter(rows).n_unique().alias(f"documents_{kind}") for kind, rows in kinds.items()),
+            *(pl.col("item_id").filter(rows).n_unique().alias(f"items_{kind}") for kind, rows in kinds.items()),
+            *(
+                pl.col("item_id")
+                .filter(kinds["contaminated"], pl.col("rule") == rule)
+                .n_unique()
+                .alias(f"items_{rule}")
+                for rule in rules
+            ),
             pl.col("item_id").filter(kept).n_unique().alias("items_touched"),
         )
         .sort("benchmark", "source")

@@ -108,13 +108,17 @@ def contamination_blocks(found: Findings, contamination: Mapping[str, Any]) -> l
     dropped, shared = contamination["documents_dropped"], contamination["shared"]
     blocks: list[Block] = [
         Paragraph(
-            f"Dropped before training because they hold benchmark items, or are twins of such: {dropped:,} documents."
+            f"Dropped before training because they hold items, whole or edited, or are twins of such: {dropped:,} documents."
         )
     ]
     if shared:
-        keys = ("documents_shared", "documents_contaminated", "items_contaminated", "items_touched")
+        kinds = ("contaminated", "near_copy")
+        counts = [f"{counted}_{kind}" for kind in kinds for counted in ("documents", "items")]
+        rules = ("items_ngram", "items_question_and_answer", "items_target_and_source")
+        keys = ("documents_shared", *counts, *rules, "items_touched")
         rows = [[row["benchmark"], row["source"], *(f"{row[key]:,}" for key in keys)] for row in shared]
-        names = ["documents that share words", "contaminated", "items in those", "items still touched"]
+        names = ["documents that share words", "contaminated", "items in those", "near copies", "items in those"]
+        names += ["items by n-grams", "by question and answer", "by target and source", "items still touched"]
         blocks.append(Table(["benchmark or task", "source", *names], rows, text_columns=2))
     if not found.touched:
         sentence = "No document that was kept shares a run of words with a benchmark item that was asked."

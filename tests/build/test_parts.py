@@ -63,7 +63,7 @@ def built(folder: Path, store: str = "store", jobs: int = 1) -> dict[str, str]:
         out / "counts.json",
         kept("ingest"),
     )
-    settings = Overlap(ngram_words=13, answer_window_words=50)
+    settings = Overlap(ngram_words=13, shingle_words=5, answer_window_words=50)
     outs = (out / "overlaps", out / "screens", kept("screen"))
     screen.main(documents, folder / "items", {"quiz": None}, settings, SCREEN, *outs)
     tokenize.main(documents, folder / "tokenizer", out / "tokens", kept("tokenize"))

@@ -34,7 +34,7 @@ def item(question: str, context: str = "", answer: str = "zzz") -> dict[str, Any
 def hits(texts: list[str], *rows: dict[str, Any], words: int = 3) -> list[tuple[str, str, str, float]]:
     """doc_id, item_id, rule, covered."""
     documents = pl.DataFrame({"doc_id": [f"d{number}" for number in range(len(texts))], "text": texts})
-    found = shared_ngrams(documents, items(*rows), item_index(items(*rows), words), WINDOW)
+    found = shared_ngrams(documents, items(*rows), item_index(items(*rows), words, 2), WINDOW)
     return [(row["doc_id"], row["item_id"], row["rule"], row["covered"]) for row in found.iter_rows(named=True)]
 
 
@@ -152,6 +152,63 @@ def test_a_short_question_may_have_a_long_context() -> None:
     """Then both rules look, and may both find."""
     found = hits([f"{LONG} which drug foo"], item("which drug", LONG, "foo"))
     assert [(rule, covered) for _, _, rule, covered in found] == [("ngram", 1.0), ("question_and_answer", 1.0)]
+
+
+def numbered(start: int, end: int) -> list[str]:
+    """Different words."""
+    return [f"w{number}" for number in range(start, end)]
+
+
+def measured(text: str, row: dict[str, Any], words: int = 5) -> list[tuple[str, float, float, int]]:
+    """rule, covered, shingles (of two words), run_words."""
+    documents = pl.DataFrame({"doc_id": ["d"], "text": [text]})
+    found = shared_ngrams(documents, items(row), item_index(items(row), words, 2), WINDOW)
+    return found.select("rule", "covered", "shingles", "run_words").rows()
+
+
+@pytest.mark.parametrize(
+    ("text", "is_hit"),
+    [
+        (f"{' '.join(numbered(3, 8))} a b Foo-bar", True),
+        (f"foo bar x x {' '.join(numbered(3, 8))}", True),
+        (f"{' '.join(numbered(3, 9))} x x foo bar", True),
+        (f"{' '.join(numbered(3, 8))} a b c foo bar", False),
+        (f"{' '.join(numbered(3, 7))} foo bar", False),
+        ("foo bar", False),
+        (f"{' '.join(numbered(3, 8))} foo x bar", False),
+    ],
+)
+def test_a_short_target_counts_with_words_of_its_source_close_by(text: str, is_hit: bool) -> None:
+    """A target under n words stands whole within four words of a run of its source."""
+    rules = [rule for rule, *_ in measured(text, item(" ".join(numbered(0, 40)), context="foo bar"))]
+    assert ("target_and_source" in rules) == is_hit
+
+
+def test_a_target_inside_the_run_of_its_source_is_not_the_target() -> None:
+    """An excerpt of the source alone does not answer it."""
+    source = " ".join(numbered(0, 40))
+    assert [rule for rule, *_ in measured(" ".join(numbered(5, 15)), item(source, context="w8 w9"))] == ["ngram"]
+
+
+def test_an_answer_longer_than_the_window_is_found() -> None:
+    """The window has room for the answer itself, and no more."""
+    answer = " ".join(numbered(0, WINDOW + 3))
+    assert len(hits([f"which drug {answer}"], item("which drug", answer=answer))) == 1
+    assert hits([f"which drug x {answer}"], item("which drug", answer=answer)) == []
+
+
+def test_an_edited_copy_has_more_of_its_shingles_than_of_its_ngrams() -> None:
+    """Each fourth word is another: of 5-grams one is left, of pairs more than half.
+
+    The same words far apart are no copy, and an order of two halves changes little.
+    """
+    words = numbered(0, 41)
+    edited = [word if number % 4 or number == 8 else "x" for number, word in enumerate(words)]
+    assert measured(" ".join(edited), item(" ".join(words))) == [("ngram", 3 / 37, 22 / 40, 7)]
+    far = f"{' '.join(edited[:20])} {'y ' * 200} {' '.join(edited[20:])}"
+    assert measured(far, item(" ".join(words))) == [("ngram", 3 / 37, 12 / 40, 7)]
+    swapped = " ".join(words[20:] + words[:20])
+    assert measured(f"z {swapped}", item(" ".join(words))) == [("ngram", 33 / 37, 39 / 40, 21)]
 
 
 WORDS = st.lists(st.sampled_from("abcd"), min_size=1, max_size=8).map(" ".join)

@@ -45,7 +45,13 @@ def settings(**changed: Any) -> selection.Select:
     Nothing is held out unless `changed` says so.
     """
     values: dict[str, Any] = {"priority": list(COLLECTIONS), "minimum_words": 5, "jaccard": 0.8}
-    values |= {"contaminated_coverage": 0.5, "heldout_fraction": 0.0, "heldout_limit_documents": 99}
+    values |= {
+        "contaminated_coverage": 0.5,
+        "near_copy_shingles": 0.4,
+        "near_copy_run_words": 13,
+        "heldout_fraction": 0.0,
+        "heldout_limit_documents": 99,
+    }
     return selection.Select.model_validate_json(json.dumps(values | changed))
 
 
@@ -100,7 +106,7 @@ def prepared(
             documents=documents,
             items=folder / "items",
             benchmark={"quiz": None},
-            overlap=Overlap(ngram_words=13, answer_window_words=50),
+            overlap=Overlap(ngram_words=13, shingle_words=5, answer_window_words=50),
             screen=SCREEN,
             overlaps=folder / f"overlaps/{name}",
             screens=folder / f"screens/{name}",
@@ -181,11 +187,11 @@ def test_each_rule_drops_its_document_and_says_why(tmp_path: Path) -> None:
         "notes/near": "near_duplicate of guides/first, similarity 0.836",
         "notes/far": "keep",
         "notes/b": "keep",
-        "notes/leak": "contaminated quiz/long by ngram, 1.000 covered",
+        "notes/leak": "contaminated quiz/long by ngram, 1.000 covered, 1.000 of shingles, run of 15 words",
         "notes/leak twin": "contaminated_twin in one cluster with notes/leak",
-        "notes/asked": "contaminated quiz/short by question_and_answer, 1.000 covered",
+        "notes/asked": "contaminated quiz/short by question_and_answer, 1.000 covered, 1.000 of shingles, run of 3 words",
         "notes/unanswered": "keep",
-        "notes/half leak": "keep",
+        "notes/half leak": "near_copy quiz/long by ngram, 0.333 covered, 0.818 of shingles, run of 13 words",
         "towns/b": "exact_duplicate of notes/b",
         "towns/x": "keep",
     }

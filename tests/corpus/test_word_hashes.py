@@ -58,6 +58,12 @@ def test_no_run_crosses_from_one_document_to_the_next() -> None:
         ("\ufb02uorosis", "fluorosis"),
         ("CAFE\u0301 \u03b2-blocker", "caf\u00e9 \u03b2 blocker"),
         ("\u039f\u0394\u039f\u03a3", "\u03bf\u03b4\u03bf\u03c2"),
+        ("\ufeffhyper\u00adtension", "hypertension"),
+        ("10,000 and 1,234,567", "10000 and 1234567"),
+        ("1,2 12,34 1,2345 a,123 ,123", "1 2 12 34 1 2345 a 123 123"),
+        ("10^9/L, kg/m^2, ^", "10\u2079 l kg m\u00b2"),
+        ("Sj\u00f6gren von Th\u00fcnen \u1f00", "sjogren von thunen \u03b1"),
+        ("\u0439 \u304c", "\u0439 \u304c"),
         ("\U0001d400 \U00020000\u2028x \U0001f600y", "a \U00020000 x y"),
     ],
 )
@@ -69,6 +75,12 @@ def test_words_are_runs_of_letters_marks_and_digits_without_case(text: str, word
     one, other = (word_runs(pl.Series([spelled])) for spelled in (text, words))
     assert one.hashes.tolist() == other.hashes.tolist()
     assert one.lengths.tolist() == [len(words.split())]
+
+
+@pytest.mark.parametrize(("one", "other"), [("\u0439", "\u0438"), ("\u304c", "\u304b"), ("m2", "m 2"), ("\u00f8", "o")])
+def test_what_makes_another_word_is_kept(one: str, other: str) -> None:
+    """An accent is a spelling in Latin and Greek, a letter of its own elsewhere."""
+    assert word_runs(pl.Series([one])).hashes.tolist() != word_runs(pl.Series([other])).hashes.tolist()
 
 
 def test_a_run_hash_is_of_all_words_in_their_order() -> None:
