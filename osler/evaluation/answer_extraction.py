@@ -3,16 +3,18 @@
 By its letter, by its words, or not at all.
 
 Never a guess: a text that names several options, one that is not there ("None of the above", "E") or none has no
-answer, which the evaluation counts as wrong and reports as unparsed. Where a model asks itself a next question, only what
-it wrote before counts; the box of a boxed answer is opened. Rules in order; the first that finds an answer decides, also
-that it is no option:
+answer, which the evaluation counts as wrong and reports as unparsed. What a reasoning model thought is cut off first
+(thoughts.py), TeX, brackets and headings are taken away (answer_forms.py), and where a model asks itself a next question,
+only what it wrote before counts. Rules in order; the first that finds an answer decides, also that it is no option:
 
 1. `field`: the string in a JSON field such as `"answer_choice"`, whether or not the rest is JSON.
-2. `statement`: what follows the last "the answer is", "correct choice:" and the like, unless its clause doubts it ("some
+2. `framed`: what boxes and answer tags hold, if they agree.
+3. `statement`: what follows the last "the answer is", "correct choice:" and the like, unless its clause doubts it ("some
    say", "not", "if").
-3. `naming`: "B is the correct answer".
-4. `opening`: the text begins with the answer: a letter, a letter and its option, an option's words, "Yes, since ...".
-5. `conclusion`: the last sentence says "... is B. Thumb"; or says "therefore" or the like, has the words of one option and
+4. `naming`: "B is the correct answer"; "Option B is correct".
+5. `opening`: the text begins with the answer: a letter, a letter and its option, an option's words, "Yes, since ...".
+6. `last_line`: a last line of its own: "(B)", "B. Thumb".
+7. `conclusion`: the last sentence says "... is B. Thumb"; or says "therefore" or the like, has the words of one option and
    denies nothing.
 
 An option that is denied ("Heparin is contraindicated") is no answer.
@@ -27,26 +29,37 @@ these statements. 0.4 ms a text.
 import re
 from collections.abc import Sequence
 
+from osler.evaluation.answer_forms import HEADED, comparable, frames, opened, plain, without_tex
 from osler.evaluation.questions import LETTERS
+from osler.evaluation.thoughts import said
 
 NO_OPTION = -1  # an answer, but to several options or to one that is not there
 PLAIN_WORDS = {"yes", "no", "maybe", "true", "false", "all", "both", "none"}  # they stand in any sentence
 
 FIELD = re.compile(
-    r'"(?:final_|correct_)?answer(?:_choice|_letter|_option)?"\s*:\s*"((?:[^"\\]|\\.)*)("?)', re.IGNORECASE
-)
-BOXED = re.compile(r"\\boxed\{([^{}]*)\}")
-RUN_ON = re.compile(r"\n\s*(?:Question|User|Human):")  # the model asks itself the next one
-EMPHASIS = re.compile(r"[*`\"“”]|(?<!\w)'|(?<=[\w.])'(?!\w)")
-STATEMENT = re.compile(
-    r"\b(?:answer(?: choice| option)?(?: to (?:the|this) question)?|(?:correct|best|right|most \w+) (?:choice|option))"
-    r"(?: (?:is|would be|should be|must be)(?: (?:therefore|thus|likely|most likely|probably))?:?|:)\s",
+    r"""["'](?:(?:final|correct|best)[_ ]?)?(?:answer|option|choice)(?:[_ ](?:choice|letter|option))?["']\s*:\s*(?P<list>\[\s*)?"""
+    r"""(?:"(?P<double>(?:[^"\\]|\\.)*)(?P<closed>"?)|'(?P<single>[^\n]*?)(?P<ended>'(?=\s*(?:[,}\]\n]|$))|$)|(?P<bare>[A-Z])\b)"""
+    r"(?P<more>\s*,\s*[\"'])?",
     re.IGNORECASE,
 )
-NAMING = re.compile(
-    r"(?<![\w.])\(?([A-Z])\)? (?:is|would be) (?:therefore |thus )?the (?:most )?(?:correct|best|right|likely) "
-    r"(?:answer|choice)\b"
+RUN_ON = re.compile(r"\n\s*(?:Question|User|Human):")  # the model asks itself the next one
+STATEMENT = re.compile(
+    r"\b(?:answer(?: choice| option)?(?: to (?:the|this) question)?|(?:correct|best|right|most \w+) (?:choice|option))"
+    r"(?: (?:is|would be|should be|must be)(?: (?:therefore|thus|likely|most likely|probably))?:?|:)\s"
+    r"|\banswer\s*[:=]\s*(?=\(?[A-Z]\b)|\bI(?:'d| would| will)? (?:choose|select|pick|go with) ",
+    re.IGNORECASE,
 )
+_CALLED = r"\(?([A-Z])\)?(?: \([^()\n]*\)|, [^,.\n]*,)? (?:is|would be) (?:therefore |thus |clearly )?(?:the )?"
+NAMING = re.compile(
+    rf"(?<![\w.]){_CALLED}(?<=the )(?:most )?(?:correct|best|right|likely|appropriate) (?:answer|choice|option|one)\b"
+    rf"|(?:\b[Oo]ption |\b[Aa]nswer |\b[Cc]hoice |(?:^|(?<=[\n.] ))){_CALLED}(?:correct|right)"
+    r"(?=[.,;:!]|\s(?:because|as|since)\b|\s*$)",
+    re.MULTILINE,
+)
+WRONG = re.compile(
+    r"(?<![\w.])\(?([A-Z])\)? (?:is|would be) (?:therefore |also |thus )?(?:incorrect|wrong|false|not\b)"
+)
+CONTRAST = re.compile(r";|\b(?:but|so|therefore|thus|hence|while|whereas)\b")
 LETTER = re.compile(r"(?:(?:the )?(?:option|choice|letter) )?\(?([A-Za-z])(?:( ?[).:]+(?!\w)| -(?= ))\s*|(?=[\s,;]|$))")
 LETTERS_ONLY = re.compile(
     r"(?:both |either |options? )*\(?[A-Z]\)?(?:(?:\s*[/,&+]\s*|,? and |,? or )+(?:option )?\(?[A-Z]\)?)+",
@@ -89,31 +102,15 @@ def extracted(text: str, options: Sequence[str]) -> int | None:
         The option's place, or None when the text names none or several.
     """
     words = [comparable(option) for option in options]
+    text = said(text)
     first, *_ = RUN_ON.split(text)
-    text = BOXED.sub(r"\1", first if first.strip() else text)
+    text = without_tex(first if first.strip() else text)
     found = field(text, words)
-    shown = plain(text)
-    for rule in (statement, naming, opening, conclusion):
+    found = framed(text, words) if found is None else found
+    shown = HEADED.sub("Answer: ", plain(opened(text)))
+    for rule in (statement, naming, opening, last_line, conclusion):
         found = rule(shown, words) if found is None else found
     return None if found is None or found == NO_OPTION else found
-
-
-def plain(text: str) -> str:
-    """`text` with simple white space and without emphasis.
-
-    Quotation marks go too, and the comma before a last "and" or "or".
-    """
-    bare = re.sub(r"\s*\n\s*", "\n", re.sub(r"[^\S\n]+", " ", EMPHASIS.sub("", text))).strip()
-    return re.sub(r",(?= (?:and|or) )", "", bare)
-
-
-def comparable(text: str) -> str:
-    """`text` as options are compared.
-
-    A lone letter keeps its case, since C is a letter and c may be an option.
-    """
-    bare = " ".join(plain(text).split()).strip(" .,;:")
-    return bare if len(bare) == 1 else bare.casefold()
 
 
 def field(text: str, options: Sequence[str]) -> int | None:
@@ -121,13 +118,36 @@ def field(text: str, options: Sequence[str]) -> int | None:
 
     None where that field is empty. A lone word that is broken off names no option, since it might have gone on.
     """
-    values = FIELD.findall(text)
-    if not values or not values[-1][0].strip():
+    *_, last = [None, *FIELD.finditer(text)]
+    value = (last["double"] or last["single"] or last["bare"] or "") if last else ""
+    if last is None or not value.strip():
         return None
-    value, closed = values[-1]
-    whole = closed or re.match(r"\s*\(?[A-Za-z][).:]+ ", value)
-    named = beginning(plain(value), options) if whole else None
+    whole = last["closed"] or last["ended"] or last["bare"] or re.match(r"\s*\(?[A-Za-z][).:]+ ", value)
+    several = last["list"] and last["more"]
+    named = beginning(plain(value), options) if whole and not several else None
     return NO_OPTION if named is None else named
+
+
+def framed(text: str, options: Sequence[str]) -> int | None:
+    """What the boxes and answer tags of `text` name.
+
+    None where boxes hold something else, as a number on the way. A tag is the answer's alone: what names nothing is none.
+    Several that differ, or what is stated after the last one, are no answer.
+    """
+    named, rest = set(), ""
+    for start, end, content, is_tag in frames(text):
+        shown = plain(opened(content))
+        found = beginning(shown, options)
+        found = statement(shown, options) if found is None else found
+        if found is None and is_tag:
+            found = NO_OPTION
+        if found is not None and not doubted(plain(text[:start])):
+            named.add(found)
+            rest = text[end:]
+    if not named:
+        return None
+    after = statement(plain(opened(rest)), options)
+    return named.pop() if len(named) == 1 and after in (None, *named) else NO_OPTION
 
 
 def statement(text: str, options: Sequence[str]) -> int | None:
@@ -137,21 +157,57 @@ def statement(text: str, options: Sequence[str]) -> int | None:
     """
     found = None
     for match in STATEMENT.finditer(text):
-        before, after = sentences(text[: match.start()])[-1], text[match.end() :]
-        listing = ":" in match[0] and len(marks(after, options)) > 1
-        doubted = DOUBT.search(CLAUSE.split(before)[-1])
-        if not CONDITION.search(before) and not listing and not doubted:
+        before, after = text[: match.start()], text[match.end() :]
+        own = own_words(after, options)
+        listed = marks(after, options) if own is None else marks(own[1], options) | {LETTERS[own[0]]}
+        listing = ":" in match[0] and len(listed) > 1
+        if not listing and not doubted(before):
             named = NO_OPTION if after.startswith("either ") else beginning(after, options)
             found = found if named is None else named
     return found
 
 
+def doubted(before: str) -> bool:
+    """Whether the sentence that `before` breaks off in has an "if", or its last clause a doubt."""
+    sentence = SENTENCE_END.split(before)[-1]
+    return bool(CONDITION.search(sentence) or DOUBT.search(CLAUSE.split(sentence)[-1]))
+
+
 def naming(text: str, options: Sequence[str]) -> int | None:
-    """The only letter that is called the answer."""
-    letters = {letter for part in sentences(text) if not DENIAL.search(part) for letter in NAMING.findall(part)}
+    """The only letter that is called the answer.
+
+    Called correct it is so too, unless only one other is called wrong: the question may have asked for that one.
+    """
+    letters, bare = set(), False
+    for match in NAMING.finditer(text):
+        before, rest = CONTRAST.split(SENTENCE_END.split(text[: match.start()])[-1])[-1], text[match.end() :]
+        ended = SENTENCE_END.search(rest)
+        clause = CLAUSE.split(rest[: ended.start()] if ended else rest)[0]
+        asks = ended is not None and ended[0] == "?"
+        if not (asks or DENIAL.search(before) or CONDITION.search(before) or DENIAL.search(clause)):
+            letters.add(match[1] or match[2])
+            bare = bare or match[2] is not None
     if not letters:
         return None
+    if bare and len(options) > 2 and len(set(WRONG.findall(text)) - letters) == 1:
+        return NO_OPTION
     return place_of(letters.pop(), options) if len(letters) == 1 else NO_OPTION
+
+
+def last_line(text: str, options: Sequence[str]) -> int | None:
+    """The option of a last line that is a letter, or a letter and its option, and nothing else.
+
+    None where another line begins with another letter's mark: it is a list of options.
+    """
+    *before, last = text.split("\n")
+    letter = LETTER.fullmatch(last.rstrip(".")) or LETTER.match(last)
+    if not before or letter is None or not letter[1].isupper():
+        return None
+    place = place_of(letter[1], options)
+    if place == NO_OPTION or any(marks(line[:4].lstrip("-• "), options) for line in before):
+        return None
+    alone = letter.end() >= len(last.rstrip(".")) or comparable(last[letter.end() :]) == options[place]
+    return beginning(last, options) if alone else None
 
 
 def opening(text: str, options: Sequence[str]) -> int | None:
@@ -247,6 +303,14 @@ def after_option(text: str, option: str) -> str | None:
     return rest if BOUNDARY.match(rest) else None
 
 
+def own_words(text: str, options: Sequence[str]) -> tuple[int, str] | None:
+    """The option that `text` begins with, by its letter, a mark and its words; and what follows them."""
+    letter = LETTER.match(text)
+    place = place_of(letter[1], options) if letter and letter[2] else NO_OPTION
+    rest = after_option(text[letter.end() :], options[place]) if letter and place != NO_OPTION else None
+    return None if rest is None else (place, rest)
+
+
 def joins_another(rest: str, options: Sequence[str], own: int) -> bool:
     """Whether the sentence goes on to an option other than `own`.
 
@@ -280,6 +344,8 @@ def beginning(text: str, options: Sequence[str]) -> int | None:
     words = comparable(first)
     same = [index for index, option in enumerate(options) if option in (words, comparable(text))]
     letter = LETTER.match(text)
+    if letter and (own := own_words(text, options)):
+        return NO_OPTION if same and same != [own[0]] else lettered(letter, text[letter.end() :], options)
     if letter and len(words.strip("()[]")) == 1:
         place = place_of(letter[1], options)
         if place == NO_OPTION or not same:
@@ -310,8 +376,8 @@ def lettered(letter: "re.Match[str]", rest: str, options: Sequence[str]) -> int 
     `rest` may spell that option out or give reasons for it.
     """
     place = place_of(letter[1], options)
-    rest = rest.strip(" (")
     own = options[place] if place != NO_OPTION else ""
+    rest = rest.strip(" " if own and spells(rest.strip(), own) else " (")
     if own and spells(rest, own):
         following = sentences(rest[len(own) :])[0]
         several = JOINED.match(following) and joins_another(following, options, place)

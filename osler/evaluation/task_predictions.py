@@ -2,6 +2,7 @@
 
 There is a row for each item of a task.
 
+`text` is what the model said: thoughts are cut off before any score.
 Texts come from evaluate's store, and BERTScore; other scores are computed each time: microseconds a row, but for ROUGE.
 """
 
@@ -16,6 +17,7 @@ from osler.build.fingerprint import fingerprint
 from osler.evaluation.task_texts import WRITTEN, written
 from osler.evaluation.tasks import Task
 from osler.evaluation.text_metrics import entities_of, label_of, length_ratio, normalized, rouge_scores, token_f1
+from osler.evaluation.thoughts import said
 from osler.inference.interface import Model, seeded_rank
 
 if TYPE_CHECKING:
@@ -128,7 +130,8 @@ def task_predictions(
         texts, computed = kept(lambda asked=prompts, limit=task.limit_tokens: written(model(), asked, limit), **parts)
         done.append((rows.height, computed))
         here = {"metric": pl.lit(task.metric), "model": pl.lit(name), "seed": pl.lit(seed, pl.Int64)}
-        whole = scored(pl.concat([rows, texts], how="horizontal"), task).with_columns(**here)
+        spoken = texts.with_columns(pl.Series("text", [said(text) for text in texts["text"]], dtype=pl.String))
+        whole = scored(pl.concat([rows, spoken], how="horizontal"), task).with_columns(**here)
         if bertscore and task.metric == "text":
             (read_by, encoder), pairs = bertscore, (whole["text"].to_list(), whole["target"].to_list())
             found, _ = kept(partial(bertscored, encoder, *pairs), what="bertscore", encoder=read_by, pairs=pairs)

@@ -1,0 +1,238 @@
+"""Answers of reasoning models: every form that one is written in, over options that are easy to misread."""
+
+import re
+
+import pytest
+
+from osler.evaluation.answer_extraction import extracted
+from osler.evaluation.questions import LETTERS
+from osler.evaluation.thoughts import after_thought, said
+
+OPTIONS = (
+    ("Heparin", "Ceftriaxone", "Aspirin", "Insulin glargine"),
+    ("Iron", "Iron deficiency anemia", "Anemia", "Anemia of chronic disease"),  # one begins with another
+    ("1", "1.5", "15", "5"),
+    ("10 mg", "10 mg twice daily", "100 mg", "0.1 mg/kg"),
+    ("Vitamin A", "Vitamin B", "Vitamin C", "Vitamin D"),
+    ("Oak", "Elm", "Birch", "None of the above"),
+    ("Oak", "Elm", "Both A and B", "All of the above"),
+    ("Oak", "Elm", "A and C", "Neither oak nor elm"),
+    ("[18F]FDG PET", "[99mTc] scan", "(R)-warfarin", "(S)-ketamine"),  # brackets first
+    ("Not breathing", "No change", "Never smoked", "Cannot be determined"),  # negations
+    ("Stop aspirin and heparin", "Stop aspirin or heparin", "Continue both", "Avoid aspirin"),
+    ("C. difficile", "E. coli", "S. aureus", "H. pylori"),
+    ("Crohn's disease", "Graves' disease", "Addison's disease", "Bell's palsy"),
+    ("Ca, Mg, and K", "Na, K, and Cl", "Fe", "Zn; Cu"),
+    ("The patient is dehydrated", "A drug reaction", "An answer is not needed", "I would choose surgery"),
+    ("Yes", "No", "Maybe"),
+    ("Rate of 50%", "p < 0.05", "CO2", "H2O"),
+)
+LETTERED = (("B", "C", "D", "A"), ("X", "Y", "D", "Z"), ("A", "B", "C", "D"), ("a", "b", "c", "both a and b"))
+
+BY_LETTER = (
+    "So the final answer is $\\boxed{L}$.",
+    "\\boxed{L}",
+    "\\(\\boxed{L}\\)",
+    "\\[\\boxed{L}\\]",
+    "$$\\boxed{\\mathrm{L}}$$",
+    "\\boxed{\\text{L}}",
+    "\\boxed{\\textbf{(L)}}",
+    "\\boxed{(L)}",
+    "\\fbox{L}",
+    "It is so. The answer is $L$.",
+    "It is common.\n\n$\\boxed{\\mathbf{L}}$",
+    "It is common.\n\n**Answer:** $\\boxed{L}$",
+    "<answer>L</answer>",
+    "<answer>\nL\n</answer>",
+    "It is common. <answer>(L)</answer>",
+    "<reasoning>It may be A or B.</reasoning><answer>L</answer>",
+    "<answer>The answer is L.</answer>",
+    "<|begin_of_box|>L<|end_of_box|>",
+    "## Final Answer\n\nL",
+    "It is common.\n\n### Answer\n**L**",
+    "It is common.\n\nFinal answer\nL.",
+    "Option L is correct.",
+    "Option L is correct, because it is common.",
+    "Other drugs are not given. Option L is correct.",
+    "L is the correct answer",
+    "(L) is the correct option.",
+    "**L** is the right answer.",
+    "#### L",
+    "It is common.\n#### L",
+    "[L]",
+    "[[L]]",
+    "The answer is [L].",
+    "{'answer': 'L'}",
+    '{"answer": ["L"]}',
+    '{"answer": L}',
+    '{"reasoning": "not A", "final_answer": "L"}',
+    '```json\n{"answer": "L"}\n```',
+    "```\nL\n```",
+    "**Answer:** L",
+    "Answer: **L**",
+    "Answer:L",
+    "answer=L",
+    "answer = (L)",
+    "__Answer:__ L",
+    "The correct option is: (L)",
+    "Final answer: L)",
+    "> **Final Answer:** L",
+    "（L）",
+    "Answer： （L）",
+    "It is common.\n\n**L**",
+    "It is common.\n\n(L)",
+    "I choose L.",
+    "I would go with (L).",
+    "I do not know them all. Answer: L",
+)
+BY_BOTH = (
+    "\\boxed{L. O}",
+    "So the final answer is $\\boxed{\\text{L. O}}$.",
+    "\\boxed{\\text{(L) O}}",
+    "<answer>L. O</answer>",
+    "## Final Answer\n\nL. O",
+    "### **Final Answer:**\n**L. O**",
+    "#### L. O",
+    "[L] O",
+    "{'answer': 'L. O'}",
+    '{"answer": "L) O"}',
+    '```json\n{"answer_choice": "L. O"}\n```',
+    "Final answer: L) O",
+    "**Answer:** **L. O**",
+    "**L. O**",
+    "It is common.\n\n**L. O**",
+    "It is common.\n\nL) O",
+    "The correct option is: (L) O",
+    "（L） O",
+    "L: O",
+    "L. O",
+    "(L) O",
+)
+BY_WORDS = (
+    "\\boxed{\\text{O}}",
+    "<answer>O</answer>",
+    "## Final Answer\n\nO",
+    "{'answer': 'O'}",
+    '{"answer": "O"}',
+    "**Answer:** O",
+)
+THOUGHTS = (
+    "<think>Therefore the answer is A. No: B. \\boxed{A}</think>\n\n",
+    "Therefore the answer is A. {'answer': 'A'}\n</think>\n\n",
+    "<thinking>\nThe answer is B.\n</thinking>\n",
+    "<think>First <think> is opened. The answer is A.</think>",
+    "<think>I <reasoning>see</reasoning> that B is the correct answer.</think>",
+    "<reasoning>So it is A.</reasoning>\n",
+    "<|begin_of_thought|>The answer is A.<|end_of_thought|>\n\n<|begin_of_solution|>",
+    "◁think▷The answer is A.◁/think▷",
+    "[THINK]The answer is A.[/THINK]",
+    "<unused94>thought\nThe answer is A.<unused95>",
+    "<|channel|>analysis<|message|>The answer is A.<|end|><|start|>assistant<|channel|>final<|message|>",
+    "analysisThe answer is A.assistantfinal",
+    "## Thinking\n\nThe answer is A.\n\n## Final Response\n\n",
+)
+
+
+def filled(form: str, options: tuple[str, ...], place: int) -> str:
+    """`form` with the letter and the words of an option."""
+    holes = {"L": LETTERS[place], "O": options[place]}
+    return re.sub(r"(?<![A-Za-z])[LO](?![A-Za-z])", lambda hole: holes[hole[0]], form)
+
+
+def cases(form: str, sets: tuple[tuple[str, ...], ...] = OPTIONS) -> list[tuple[str, tuple[str, ...], int]]:
+    """Every option of every set in one form."""
+    return [(filled(form, options, place), options, place) for options in sets for place in range(len(options))]
+
+
+@pytest.mark.parametrize("form", [*BY_LETTER, *BY_BOTH, *BY_WORDS])
+def test_every_form_is_read_for_every_option(form: str) -> None:
+    """Over 60 answers in each form, none misread and none left."""
+    made = cases(form)
+    assert len(made) > 60
+    assert [
+        (text, extracted(text, options)) for text, options, place in made if extracted(text, options) != place
+    ] == []
+
+
+@pytest.mark.parametrize("form", [*BY_LETTER, *BY_BOTH, *BY_WORDS])
+def test_options_that_are_letters_are_never_misread(form: str) -> None:
+    """`D` may be the fourth option or the words of the third: then it is no answer. `C. D` is the third."""
+    for text, options, place in cases(form, LETTERED):
+        ambiguous = form not in BY_BOTH
+        assert extracted(text, options) in ((place, None) if ambiguous else (place,)), (text, options)
+
+
+@pytest.mark.parametrize("thought", THOUGHTS)
+def test_what_was_thought_is_no_answer(thought: str) -> None:
+    """Only what follows is; without anything after it there is none."""
+    options = OPTIONS[0]
+    assert extracted(thought, options) is None
+    for form in (*BY_LETTER, *BY_BOTH, *BY_WORDS):
+        for place in range(len(options)):
+            assert extracted(thought + filled(form, options, place), options) == place
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<think>Therefore the answer is A. Or is it",
+        "<|channel|>analysis<|message|>The answer is A.",
+        "analysisThe answer is A.",
+        "◁think▷The answer is A.",
+        "## Thinking\n\nThe answer is A.",
+        "<think>\\boxed{B}</think>",
+        "\\boxed{A} or \\boxed{B}",
+        "<answer>A</answer><answer>B</answer>",
+        "\\boxed{A}. But no: the answer is B.",
+        "<answer>I cannot say</answer>",
+        "The answer is not \\boxed{B}.",
+        "\\boxed{E}",
+        "\\boxed{\\text{A and B}}",
+        "\\boxed{7}",
+        '{"answer": ["A", "B"]}',
+        "{'answer': 'A or B'}",
+        "Not B.",
+        "B is incorrect.",
+        "Option B is not correct.",
+        "Is option B correct?",
+        "I do not think option B is correct.",
+        "Option A is correct. Option B is correct.",
+        "Option A is correct. Option C is incorrect.",  # asked for the one that is wrong?
+        "Option B is correct?",
+        "#### A. Heparin\nIt thins.\n#### B. Ceftriaxone",
+        "Options:\nA. Heparin\nB. Ceftriaxone",
+        "The list:\n- A. Heparin\n- B. Ceftriaxone",
+        "I would not choose B.",
+        "Hepatitis B is correct.",
+    ],
+)
+def test_what_contradicts_itself_or_broke_off_has_no_answer(text: str) -> None:
+    """Two boxes, a list, a denial, a thought without an end."""
+    assert extracted(text, OPTIONS[0]) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("\\boxed{15} steps. The answer is B.", 1),
+        ("\\boxed{B} and again \\boxed{\\text{B. Ceftriaxone}}", 1),
+        ("I thought the answer is A. Now I see: \\boxed{B}", 1),
+        ("Option A is incorrect. Option B is correct. Option C is wrong. Option D is not.", 1),
+        ("Option A is wrong, but B is the correct answer.", 1),
+        ("Heparin is not given. Answer: B", 1),
+        ("Answer\nB. Ceftriaxone\n\nExplanation: heparin is for clots.", 1),
+    ],
+)
+def test_what_is_on_the_way_does_not_count(text: str, expected: int) -> None:
+    """A box with a number, a thought said aloud, what is said of the other options."""
+    assert extracted(text, OPTIONS[0]) == expected
+
+
+def test_what_was_said_is_kept_as_it_is() -> None:
+    """Without a thought, around one, and where a heading only looks like a mark."""
+    note = "Thinking\n\nThe patient wrote: analysis. 3 < 5 > 2\n## Final Response\n\nStable."
+    assert said(note) == note
+    assert said("One. <think>two</think> Three.") == "One.  Three."
+    assert after_thought("<think>two</think> Three.") == ("<think>two</think>", " Three.")
+    assert after_thought("<think>two") == ("<think>two", "")
+    assert said("<|channel|>final<|message|>Stable.<|return|>") == "Stable."
