@@ -1,5 +1,6 @@
-r"""How an answer is wrapped: boxes of TeX, tags, brackets, headings, full-width letters.
+r"""How an answer is wrapped.
 
+In boxes of TeX, tags, brackets, headings, full-width letters:
 `\boxed{\text{(B)}}`, `<answer>B</answer>`, `$B$`, `[B]`, `（B）`, `## Final Answer` above `B. Thumb`.
 """
 
@@ -28,7 +29,10 @@ HEADED = re.compile(
 
 
 def without_tex(text: str) -> str:
-    """`text` without TeX around letters and words; boxes stay, and so does what is no TeX."""
+    """`text` without TeX around letters and words.
+
+    Boxes stay, and so does what is no TeX.
+    """
     text = text.translate(WIDE)
     if "\\" not in text and "$" not in text:
         return text
@@ -39,7 +43,10 @@ def without_tex(text: str) -> str:
 
 
 def frames(text: str) -> Iterator[tuple[int, int, str, bool]]:
-    """Every box and answer tag with words in it: where it begins and ends, the words, whether it is a tag."""
+    """Every box and answer tag with words in it.
+
+    Where it begins and ends, the words, and whether it is a tag.
+    """
     for frame in FRAME.finditer(text):
         content = frame[frame.lastgroup or 0] if frame.lastgroup != "name" else frame["tag"]
         if content.strip():

@@ -23,13 +23,19 @@ WORDED = (len(MARKS) - 2, len(MARKS) - 1)  # words that may stand in any text: t
 MARK = re.compile(
     "|".join(f"(?P<open{kind}>{opening})|(?P<close{kind}>{closing})" for kind, (opening, closing) in enumerate(MARKS))
 )
+HINTS = ("<", "◁", "THINK]", "assistantfinal", "## Thinking")  # one of which is in any text with a mark
 LEFT_OVER = re.compile(
     r"<\|(?:(?:begin|end)_of_solution|(?:start|end)_response|return|end|im_end|eot_id)\|>", re.IGNORECASE
 )
 
 
 def _parts(text: str) -> tuple[str, int]:
-    """What stands outside of all thoughts, and where the last thought ends: at 0 without one."""
+    """What stands outside of all thoughts, and where the last one ends.
+
+    At 0 without one.
+    """
+    if not (text.startswith("analysis") or any(hint in text for hint in HINTS)):
+        return text, 0
     outside, opened, at, end = "", list[str](), 0, 0
     for mark in MARK.finditer(text):
         which = str(mark.lastgroup)
@@ -55,6 +61,9 @@ def said(text: str) -> str:
 
 
 def after_thought(text: str) -> tuple[str, str]:
-    """`text` in two, after its last thought, whose mark is in the first part; all of it where it broke off thinking."""
+    """`text` in two, after its last thought.
+
+    The thought's mark is in the first part. So is all of a text that broke off in a thought.
+    """
     end = _parts(text)[1]
     return text[:end], LEFT_OVER.sub("", text[end:])

@@ -1,9 +1,11 @@
 """Answers of reasoning models: every form that one is written in, over options that are easy to misread."""
 
+import csv
 import re
 
 import pytest
 
+from osler.build.pipeline import ROOT
 from osler.evaluation.answer_extraction import extracted
 from osler.evaluation.questions import LETTERS
 from osler.evaluation.thoughts import after_thought, said
@@ -29,108 +31,14 @@ OPTIONS = (
 )
 LETTERED = (("B", "C", "D", "A"), ("X", "Y", "D", "Z"), ("A", "B", "C", "D"), ("a", "b", "c", "both a and b"))
 
-BY_LETTER = (
-    "So the final answer is $\\boxed{L}$.",
-    "\\boxed{L}",
-    "\\(\\boxed{L}\\)",
-    "\\[\\boxed{L}\\]",
-    "$$\\boxed{\\mathrm{L}}$$",
-    "\\boxed{\\text{L}}",
-    "\\boxed{\\textbf{(L)}}",
-    "\\boxed{(L)}",
-    "\\fbox{L}",
-    "It is so. The answer is $L$.",
-    "It is common.\n\n$\\boxed{\\mathbf{L}}$",
-    "It is common.\n\n**Answer:** $\\boxed{L}$",
-    "<answer>L</answer>",
-    "<answer>\nL\n</answer>",
-    "It is common. <answer>(L)</answer>",
-    "<reasoning>It may be A or B.</reasoning><answer>L</answer>",
-    "<answer>The answer is L.</answer>",
-    "<|begin_of_box|>L<|end_of_box|>",
-    "## Final Answer\n\nL",
-    "It is common.\n\n### Answer\n**L**",
-    "It is common.\n\nFinal answer\nL.",
-    "Option L is correct.",
-    "Option L is correct, because it is common.",
-    "Other drugs are not given. Option L is correct.",
-    "L is the correct answer",
-    "(L) is the correct option.",
-    "**L** is the right answer.",
-    "#### L",
-    "It is common.\n#### L",
-    "[L]",
-    "[[L]]",
-    "The answer is [L].",
-    "{'answer': 'L'}",
-    '{"answer": ["L"]}',
-    '{"answer": L}',
-    '{"reasoning": "not A", "final_answer": "L"}',
-    '```json\n{"answer": "L"}\n```',
-    "```\nL\n```",
-    "**Answer:** L",
-    "Answer: **L**",
-    "Answer:L",
-    "answer=L",
-    "answer = (L)",
-    "__Answer:__ L",
-    "The correct option is: (L)",
-    "Final answer: L)",
-    "> **Final Answer:** L",
-    "（L）",
-    "Answer： （L）",
-    "It is common.\n\n**L**",
-    "It is common.\n\n(L)",
-    "I choose L.",
-    "I would go with (L).",
-    "I do not know them all. Answer: L",
-)
-BY_BOTH = (
-    "\\boxed{L. O}",
-    "So the final answer is $\\boxed{\\text{L. O}}$.",
-    "\\boxed{\\text{(L) O}}",
-    "<answer>L. O</answer>",
-    "## Final Answer\n\nL. O",
-    "### **Final Answer:**\n**L. O**",
-    "#### L. O",
-    "[L] O",
-    "{'answer': 'L. O'}",
-    '{"answer": "L) O"}',
-    '```json\n{"answer_choice": "L. O"}\n```',
-    "Final answer: L) O",
-    "**Answer:** **L. O**",
-    "**L. O**",
-    "It is common.\n\n**L. O**",
-    "It is common.\n\nL) O",
-    "The correct option is: (L) O",
-    "（L） O",
-    "L: O",
-    "L. O",
-    "(L) O",
-)
-BY_WORDS = (
-    "\\boxed{\\text{O}}",
-    "<answer>O</answer>",
-    "## Final Answer\n\nO",
-    "{'answer': 'O'}",
-    '{"answer": "O"}',
-    "**Answer:** O",
-)
-THOUGHTS = (
-    "<think>Therefore the answer is A. No: B. \\boxed{A}</think>\n\n",
-    "Therefore the answer is A. {'answer': 'A'}\n</think>\n\n",
-    "<thinking>\nThe answer is B.\n</thinking>\n",
-    "<think>First <think> is opened. The answer is A.</think>",
-    "<think>I <reasoning>see</reasoning> that B is the correct answer.</think>",
-    "<reasoning>So it is A.</reasoning>\n",
-    "<|begin_of_thought|>The answer is A.<|end_of_thought|>\n\n<|begin_of_solution|>",
-    "◁think▷The answer is A.◁/think▷",
-    "[THINK]The answer is A.[/THINK]",
-    "<unused94>thought\nThe answer is A.<unused95>",
-    "<|channel|>analysis<|message|>The answer is A.<|end|><|start|>assistant<|channel|>final<|message|>",
-    "analysisThe answer is A.assistantfinal",
-    "## Thinking\n\nThe answer is A.\n\n## Final Response\n\n",
-)
+
+def forms(*says: str) -> list[str]:
+    """The forms of tests/data/extraction_forms.csv that say this; L is a letter in them, O the words of an option."""
+    with (ROOT / "tests" / "data" / "extraction_forms.csv").open(encoding="utf-8", newline="") as stream:
+        return [row["form"] for row in csv.DictReader(stream) if row["says"] in says]
+
+
+FORMS = forms("letter", "both", "words")
 
 
 def filled(form: str, options: tuple[str, ...], place: int) -> str:
@@ -144,7 +52,7 @@ def cases(form: str, sets: tuple[tuple[str, ...], ...] = OPTIONS) -> list[tuple[
     return [(filled(form, options, place), options, place) for options in sets for place in range(len(options))]
 
 
-@pytest.mark.parametrize("form", [*BY_LETTER, *BY_BOTH, *BY_WORDS])
+@pytest.mark.parametrize("form", FORMS)
 def test_every_form_is_read_for_every_option(form: str) -> None:
     """Over 60 answers in each form, none misread and none left."""
     made = cases(form)
@@ -154,20 +62,20 @@ def test_every_form_is_read_for_every_option(form: str) -> None:
     ] == []
 
 
-@pytest.mark.parametrize("form", [*BY_LETTER, *BY_BOTH, *BY_WORDS])
+@pytest.mark.parametrize("form", FORMS)
 def test_options_that_are_letters_are_never_misread(form: str) -> None:
     """`D` may be the fourth option or the words of the third: then it is no answer. `C. D` is the third."""
     for text, options, place in cases(form, LETTERED):
-        ambiguous = form not in BY_BOTH
+        ambiguous = form not in forms("both")
         assert extracted(text, options) in ((place, None) if ambiguous else (place,)), (text, options)
 
 
-@pytest.mark.parametrize("thought", THOUGHTS)
+@pytest.mark.parametrize("thought", forms("thought"))
 def test_what_was_thought_is_no_answer(thought: str) -> None:
     """Only what follows is; without anything after it there is none."""
     options = OPTIONS[0]
     assert extracted(thought, options) is None
-    for form in (*BY_LETTER, *BY_BOTH, *BY_WORDS):
+    for form in FORMS:
         for place in range(len(options)):
             assert extracted(thought + filled(form, options, place), options) == place
 
