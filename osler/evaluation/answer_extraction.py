@@ -12,7 +12,8 @@ in order; the first that finds an answer decides, also that it is no option:
    say", "not", "if").
 3. `naming`: "B is the correct answer", "Option B is correct".
 4. `opening`: the text begins with the answer: a letter, a letter and its option, an option's words, "Yes, since ...".
-5. `conclusion`: the last sentence says "... is B. Thumb"; or says "therefore" or the like, has the words of one option and
+5. `last_line`: the text ends with a line that is a letter, or a letter and its option, and marks no other.
+6. `conclusion`: the last sentence says "... is B. Thumb"; or says "therefore" or the like, has the words of one option and
    denies nothing.
 
 An option that is denied ("Heparin is contraindicated") is no answer.
@@ -27,8 +28,9 @@ these statements. 0.4 ms a text.
 import re
 from collections.abc import Sequence
 
-from osler.evaluation.answer_marks import said, unwrapped
+from osler.evaluation.answer_marks import unwrapped
 from osler.evaluation.questions import LETTERS
+from osler.evaluation.thoughts import said
 
 NO_OPTION = -1  # an answer, but to several options or to one that is not there
 PLAIN_WORDS = {"yes", "no", "maybe", "true", "false", "all", "both", "none"}  # they stand in any sentence
@@ -40,16 +42,18 @@ FIELD = re.compile(
     re.IGNORECASE,
 )
 RUN_ON = re.compile(r"\n\s*(?:Question|User|Human):")  # the model asks itself the next one
-EMPHASIS = re.compile(r"[*`\"“”]|(?<!\w)'|(?<=[\w.])'(?!\w)")
+EMPHASIS = re.compile(r"__|[*`\"“”]|(?<!\w)'|(?<=[\w.])'(?!\w)")
 STATEMENT = re.compile(
     r"\b(?:(?:answer(?: choice| option)?(?: to (?:the|this) question)?|(?:correct|best|right|most \w+) (?:choice|option))"
-    r"(?: (?:is|would be|should be|must be)(?: (?:therefore|thus|likely|most likely|probably))?:?|:)\s|answer ?= ?)",
+    r"(?: (?:is|would be|should be|must be)(?: (?:therefore|thus|likely|most likely|probably))?:?|:)\s|answer ?= ?"
+    r"|\bI(?:'d| would| will)? (?:choose|select|pick|go with) )",
     re.IGNORECASE,
 )
 NAMING = re.compile(
     r" (?:is|would be) (?:therefore |thus |clearly |indeed )*"
     r"(?:the (?:most )?(?:correct|best|right|likely) (?:answer|choice|option)\b|correct(?=\s*(?:$|[.,;:!]|because|since|as\b)))"
 )
+QUESTION = re.compile(r"[^.!?\n]*\?")
 NAMED_BY = re.compile(
     r"^.*(?:[,;:]|\b(?:so|therefore|thus|hence|but|that|think|believe|because|since|here|only))\s+", re.DOTALL
 )
@@ -102,7 +106,7 @@ def extracted(text: str, options: Sequence[str]) -> int | None:
     text = first if first.strip() else text
     found = field(text, words)
     shown = plain(unwrapped(text))
-    for rule in (statement, naming, opening, conclusion):
+    for rule in (statement, naming, opening, last_line, conclusion):
         found = rule(shown, words) if found is None else found
     return None if found is None or found == NO_OPTION else found
 
@@ -152,7 +156,7 @@ def statement(text: str, options: Sequence[str]) -> int | None:
     """
     found = None
     for match in STATEMENT.finditer(text):
-        before, after = sentences(text[: match.start()])[-1], text[match.end() :]
+        before, after = SENTENCE_END.split(text[: match.start()])[-1], text[match.end() :]
         own = past_own(after, options)
         listing = ":" in match[0] and len(marks(after if own is None else own, options)) > (own is None)
         doubted = DOUBT.search(CLAUSE.split(before)[-1])
@@ -165,10 +169,10 @@ def statement(text: str, options: Sequence[str]) -> int | None:
 def naming(text: str, options: Sequence[str]) -> int | None:
     """The only option, by letter or words, that is called the answer."""
     named = set[int]()
-    for part in sentences(text):
+    for part in sentences(QUESTION.sub(" ", text)):
         if (verb := NAMING.search(part)) and not CONDITION.search(part):
             subject, (following, *_) = part[: verb.start()], CLAUSE.split(part[verb.end() :])
-            if DENIAL.search(subject + following):
+            if DENIAL.search(re.split(r"\bbut\b", subject)[-1] + following):
                 continue
             pieces = (subject, NAMED_BY.sub("", subject))
             found = next((place for piece in pieces if (place := called(piece, options)) is not None), None)
@@ -211,6 +215,17 @@ def opening(text: str, options: Sequence[str]) -> int | None:
     if letter or comparable(first) in options or comparable(first.partition(",")[0]) in PLAIN_WORDS:
         return beginning(text, options)
     return beginning(first, options) if WHOLE.fullmatch(comparable(first)) or letters_of(first) else None
+
+
+def last_line(text: str, options: Sequence[str]) -> int | None:
+    """A last line that is a letter, or a letter and its option."""
+    before, _, last = text.rpartition("\n")
+    letter = LETTER.match(last)
+    if not letter or not before or marks(before, options) or letter[1].islower():
+        return None
+    rest = past_own(last, options)
+    is_whole = not (last[letter.end() :] if rest is None else rest).strip(" .")
+    return place_of(letter[1], options) if is_whole else None
 
 
 def conclusion(text: str, options: Sequence[str]) -> int | None:

@@ -13,6 +13,7 @@ from pydantic import Field
 from osler.build.section import Section
 from osler.evaluation.protocols import AnswerProtocol, read_answer
 from osler.evaluation.questions import Answer
+from osler.evaluation.thoughts import after_thought
 from osler.inference.interface import Model, Prompt, Sampling, Written
 
 
@@ -29,12 +30,13 @@ def begun(chain: str, answer_lead: str) -> str:
 
     Where the chain itself says the lead, it ends there: what it goes on to say is the answer that is to be read, or,
     of a model that does not know when to stop, the next question. The first counts, spelled exactly (`what the answer
-    is` inside a sentence is no `The answer is`).
+    is` inside a sentence is no `The answer is`). What a reasoning model thought before stays whole.
     """
+    thought, chain = after_thought(chain)
     reasoning, found, _ = chain.partition(answer_lead)
-    if not found and reasoning.strip():
+    if not found and (thought + reasoning).strip():
         reasoning = f"{reasoning.rstrip()} "
-    return f"{reasoning.lstrip()}{answer_lead}"
+    return f"{thought}{reasoning}".lstrip() + answer_lead
 
 
 def paid(answer: Answer, written: Sequence[Written]) -> Answer:

@@ -2,6 +2,7 @@
 
 There is a row for each item of a task.
 
+`text` is what the model said: thoughts are cut off before any score.
 Texts come from evaluate's store, and BERTScore; other scores are computed each time: microseconds a row, but for ROUGE.
 """
 
@@ -13,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from osler.build.fingerprint import fingerprint
-from osler.evaluation.answer_marks import said
 from osler.evaluation.task_texts import WRITTEN, written
 from osler.evaluation.tasks import Task
 from osler.evaluation.text_metrics import entities_of, label_of, length_ratio, normalized, rouge_scores, token_f1
+from osler.evaluation.thoughts import said
 from osler.inference.interface import Model, seeded_rank
 
 if TYPE_CHECKING:
@@ -64,9 +65,9 @@ def asked(rows: pl.DataFrame, task: Task, seed: int) -> pl.DataFrame:
 def scored(rows: pl.DataFrame, task: Task) -> pl.DataFrame:
     """The scores of `rows` (text, target) as columns of GENERATIONS.
 
-    Columns of metrics other than the task's are left out. What a model thought before it wrote is not scored.
+    Columns of metrics other than the task's are left out.
     """
-    texts, targets = [said(text).strip() for text in rows["text"]], rows["target"].to_list()
+    texts, targets = rows["text"].to_list(), rows["target"].to_list()
     pairs = list(zip(texts, targets, strict=True))
     columns: dict[str, list[Any]] = {
         "token_f1": [token_f1(*pair) for pair in pairs],
@@ -129,12 +130,10 @@ def task_predictions(
         texts, computed = kept(lambda asked=prompts, limit=task.limit_tokens: written(model(), asked, limit), **parts)
         done.append((rows.height, computed))
         here = {"metric": pl.lit(task.metric), "model": pl.lit(name), "seed": pl.lit(seed, pl.Int64)}
-        whole = scored(pl.concat([rows, texts], how="horizontal"), task).with_columns(**here)
+        spoken = texts.with_columns(pl.Series("text", [said(text) for text in texts["text"]], dtype=pl.String))
+        whole = scored(pl.concat([rows, spoken], how="horizontal"), task).with_columns(**here)
         if bertscore and task.metric == "text":
-            (read_by, encoder), pairs = (
-                bertscore,
-                ([said(text).strip() for text in whole["text"]], whole["target"].to_list()),
-            )
+            (read_by, encoder), pairs = bertscore, (whole["text"].to_list(), whole["target"].to_list())
             found, _ = kept(partial(bertscored, encoder, *pairs), what="bertscore", encoder=read_by, pairs=pairs)
             whole = whole.hstack(found)
         columns = [column for column in GENERATIONS if column in whole.columns]

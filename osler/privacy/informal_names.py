@@ -39,9 +39,10 @@ OWNS = re.compile(
 ARTICLE = word_set("a an the this our their his her")
 REPORTS = word_set("is was has had seen here came called presents reports states denies at in")
 NO_PERSON = re.compile(
-    r"(?:logy|surgery|iatry|iatrics|edics|therapy|rics|ists?|ians?|[a-z]+ese|ish)$|(?:Neuro|Ortho|Cardio|Anesthesia|Abc|Xyz|Doe|Mom"
+    r"(?:logy|surgery|iatry|iatrics|edics|therapy|rics|ists?|ians?|[a-z]+ese|ish"
+    r"|ogram|ography|oscop[ey]|plex|[a-z]metry|otomy|ectomy|plasty|[io]scan)$|(?:Neuro|Ortho|Cardio|Anesthesia|Abc|Xyz|Doe|Mom"
     r"|Dad|Medicare|Medicaid|Monday|Tuesday|Wednesday|Thursday|Friday|Saturday|Sunday|January|February|August|September|October"
-    r"|November|December)$"
+    r"|November|December|Dexa|Doppler|Dobhoff|Holter|Kerlix|PillCam|Telemetry|Zio)$"
 )
 NO_SURNAME = re.compile(r"(?:ed|ing|ly|ity|ions?|ous|ive|[ai]ble|ic|al|es|ia|itis|osis)$")
 

@@ -26,6 +26,7 @@ from osler.privacy.lexicon import (
     bare,
     lexicon,
 )  # fmt: skip
+from osler.privacy.medical_terms import in_a_term
 from osler.privacy.name_rules import CREDENTIAL, NAME, PLACEHOLDER, name_or_place, name_span
 from osler.privacy.places import (
     A_TOWN,
@@ -94,7 +95,7 @@ def _cue(text: str, word: str, start: int, end: int) -> Iterator[Span]:
                     yield name
     if word in NOUNS:
         place = institution(text, start, end)
-        if place:
+        if place and not in_a_term(text, place):
             yield place
     if word == "County":
         left = TOWN_RUN.search(text, max(0, start - 41), start - 1)
@@ -132,8 +133,9 @@ def worded(text: str) -> list[Span]:
             continue
         found = name_or_place(text, start, end, bare(word), kind)
         if found:
-            spans.append(found)
             done = found.end
+            if not in_a_term(text, found):
+                spans.append(found)
     spans += [Span(hit.start(), hit.end(), "name") for hit in INITIALS.finditer(text)]
     spans += [Span(*hit.span("name"), "name") for hit in BY_INITIALS.finditer(text)]
     spans += hurried(text)
@@ -201,5 +203,7 @@ def _again(text: str, spans: list[Span]) -> Iterator[Span]:
         while at >= 0:
             end = at + len(word)
             if not text[at - 1 : at].isalnum() and not text[end : end + 1].isalnum():
-                yield Span(at, end, span.kind)
+                again = Span(at, end, span.kind)
+                if not in_a_term(text, again):
+                    yield again
             at = text.find(word, end)

@@ -119,6 +119,8 @@ LABEL = re.compile(
     r"|security|via|machine|line|records?|the|results?|her|him|us|me)\b)*)(?:blue cross, id )?$",
     re.I,
 )
+RANGE = re.compile(r"(\d{1,3})-(\d{1,3})")
+PLURAL = re.compile(r"[a-z]s(?: ?(?:#|nos?\.?|numbers?))?[ :(#]*$", re.I)
 LETTERS = re.compile(r"[a-z]+")
 LABEL_STARTS = word_set(  # of every word that a label may begin with, so that LABEL is tried on few windows
     "fax f ssn ss soc fin voi iri ret pal fac bio dna pho pic ima mrn mr med cha hos uni pat rec mem pol ins sub ben hea pla gro"
@@ -280,6 +282,13 @@ def numbers(text: str) -> Iterator[Span]:
             yield span
 
 
+def _is_enumeration(text: str, start: int, code: str, kind: Kind) -> bool:
+    """Whether the code at `start` counts things, as `images #12-14`."""
+    ends = RANGE.fullmatch(code)
+    several = kind == "photo" or PLURAL.search(text[max(0, start - 16) : start])
+    return bool(ends and several and int(ends[1]) < int(ends[2]))
+
+
 def _number(text: str, start: int, before: str) -> Span | None:
     if not before.isalnum() and (before not in "./" or not text[start - 2 : start - 1].isdigit()):
         date = NUMERIC_DATE.match(text, start)
@@ -328,7 +337,8 @@ def _number(text: str, start: int, before: str) -> Span | None:
             count = sum(map(str.isdigit, stripped))
             mixed = not stripped.isdigit()
             least = 3 if label[0] in ("vehicle", "biometric") else 4 if label[1] or label[0] not in WEAK else 6 - mixed
-            if count >= least and begin + len(stripped) > start:
+            enumerates = _is_enumeration(text, begin, stripped, label[0])
+            if count >= least and begin + len(stripped) > start and not enumerates:
                 return Span(opened, begin + len(stripped), label[0])
     number = BARE_NUMBER.match(text, begin if not text[begin:start].startswith("(") else start)
     if number and number.end() > start and not number.group().endswith("000"):

@@ -3,8 +3,8 @@
 import pytest
 
 from osler.evaluation.answer_extraction import extracted
-from osler.evaluation.answer_marks import said
 from osler.evaluation.questions import LETTERS
+from osler.evaluation.thoughts import said
 
 LEAVES = ("oak", "elm", "silver birch", "none of these")
 DRUGS = ("Ceftriaxone", "Ceftriaxone and azithromycin", "Doxycycline", "Vancomycin or linezolid")
@@ -156,7 +156,7 @@ def test_denied_doubled_and_unfinished_marks_give_no_answer(
     [
         ("No fever.", "No fever."),
         ("<think>He has none.</think>No fever.", "No fever."),
-        ("He has none.\n</think>\nNo fever.", "\nNo fever."),
+        ("He has none.\n</think>\nNo fever.", "No fever."),
         ("<think>He has", ""),
         ("Cells <5 think</b> fine", "Cells <5 think</b> fine"),
         ("Analysis of the blood: no final word.", "Analysis of the blood: no final word."),

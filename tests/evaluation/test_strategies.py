@@ -237,6 +237,12 @@ def test_knn_shows_the_nearest_last() -> None:
         ("It itches.\nSo it is tea. So it is swab.", "It itches.\nSo it is"),
         ("It itches, for sure", "It itches, for sure So it is"),
         ("So it is tea.", "So it is"),
+        (
+            "<think>So it is swab?</think>\n\nIt itches. So it is tea.",
+            "<think>So it is swab?</think>\n\nIt itches. So it is",
+        ),
+        ("<think>So it is swab? No", "<think>So it is swab? No So it is"),
+        ("<think>It itches.</think>", "<think>It itches.</think> So it is"),
         (" \n", "So it is"),
         ("", "So it is"),
     ],
@@ -368,6 +374,22 @@ def test_medprompt_without_a_chain_that_is_right_shows_none() -> None:
     model.scored.clear()
     medprompt.answered(model, ITEMS, pool, SETTINGS["medprompt"], protocol(), 1, exemplars)
     assert {len(asked.turns) for asked in model.scored} == {1}
+
+
+def test_thoughts_are_shown_in_no_later_turn_and_are_no_answer() -> None:
+    """Exemplars, background and guess are what was said; a thought names no option."""
+    model = Recorder(last_option, lambda *_: "<think>So it is swab.</think>\nIt itches. So it is tea.")
+    run("medprompt", model, [item(6)], ensemble=1)
+    assert model.written[-1][0].turns[3] == ("assistant", "It itches. So it is dev7 option 3.")
+    run("expand_guess_refine", model, ITEMS[:1])
+    told = [content for role, content in model.scored[-1].turns if role == "assistant"]
+    assert told == ["It itches. So it is tea."] * 2
+    model = Recorder(last_option, lambda *_: "<think>The answer is B.</think>\nThe answer is A.")
+    rows = run("cot", model, ITEMS[:1], protocol("generation"))
+    assert (rows["prediction"][0], rows["texts"][0].to_list()) == (
+        0,
+        ["<think>The answer is B.</think>\nThe answer is A."],
+    )
 
 
 def test_expand_guess_refine_shows_what_was_written_before() -> None:

@@ -3,6 +3,7 @@
 import gzip
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +192,25 @@ def test_what_recomputes_texts(tmp_path: Path) -> None:
     assert len(model.prompts) == 12
     nothing, done = task_predictions(tmp_path, {}, "cpt", 1, memory, lambda: model)
     assert (nothing.height, dict(nothing.schema), done) == (0, dict(GENERATIONS), [])
+
+
+def test_thoughts_are_cut_off_before_any_metric(tmp_path: Path) -> None:
+    """A label that was only thought of is none, and one after a thought is whole; the store keeps what was written."""
+
+    class Thinker(Writer):
+        def texts(self, prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[int]) -> list[Written]:
+            plain = super().texts(prompts, sampling, seeds)
+            return [replace(one, text=f"<think>sum 9</think>\n{one.text}") for one in plain[:-1]] + [
+                replace(plain[-1], text="<think>sum 3")
+            ]
+
+    memory = Memory()
+    for section in (task(metric="label"), task(), task(metric="entities", separator=";")):
+        made(tmp_path, ROWS, section)
+        rows, _ = task_predictions(tmp_path, {"sums": section}, "cpt", 1, memory, Thinker)
+        assert rows["text"].to_list() == ["0", "1", "2", ""]
+        assert rows["length_ratio"].to_list()[-1] == 0
+    assert next(iter(memory.frames.values()))["text"][3] == "<think>sum 3"
 
 
 def test_a_larger_limit_keeps_the_items_of_a_smaller_one(tmp_path: Path) -> None:

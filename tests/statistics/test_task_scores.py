@@ -50,21 +50,6 @@ def test_bertscore_is_a_score_of_texts_where_it_was_computed() -> None:
     assert found["bertscore_f1"].estimate == pytest.approx(0.65)
 
 
-@pytest.mark.parametrize(
-    "section",
-    [task(metric="text"), task(metric="label", labels=["gout", "cold"]), task(metric="entities", separator=",")],
-)
-def test_what_a_model_thought_is_not_scored(section: Task) -> None:
-    """Every score is that of the text without its thoughts, and the text itself stays whole."""
-    thinking = generations(
-        [("<think>A cold?\nNo, a cold lasts.</think>\n\ngout", "gout"), ("<think>gout", "gout")], section
-    )
-    plain = generations([("gout", "gout"), ("", "gout")], section)
-    assert thinking["score"].to_list() == [1.0, 0.0]
-    assert thinking.drop("text").equals(plain.drop("text"))
-    assert thinking["text"][1] == "<think>gout"
-
-
 def test_an_unread_label_is_wrong_and_counted() -> None:
     """Two of four right, one unread; F1 of gout is 2 x 1 / (2 + 2), of cold 2 x 1 / (1 + 2)."""
     section = task(metric="label", labels=["gout", "cold"])

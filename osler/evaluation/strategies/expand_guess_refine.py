@@ -18,6 +18,7 @@ from osler.evaluation.chains_of_thought import paid
 from osler.evaluation.protocols import AnswerProtocol
 from osler.evaluation.questions import Item, predictions
 from osler.evaluation.strategies import StrategySettings
+from osler.evaluation.thoughts import said
 from osler.inference.interface import Model, Prompt, Sampling
 
 
@@ -43,17 +44,17 @@ def answered(
     def turn(instruction: str) -> list[Prompt]:
         return [protocol.prompt(item, instruction=instruction) for item in items]
 
-    def following(before: Sequence[Prompt], said: Sequence[str], asked: Sequence[Prompt]) -> list[Prompt]:
+    def following(before: Sequence[Prompt], spoken: Sequence[str], asked: Sequence[Prompt]) -> list[Prompt]:
         return [
             Prompt((*first.turns, ("assistant", text), *then.turns), then.options)
-            for first, text, then in zip(before, said, asked, strict=True)
+            for first, text, then in zip(before, spoken, asked, strict=True)
         ]
 
     expanding = turn(settings.expand)
     expanded = model.texts(expanding, sampling, seeds)
-    guessing = following(expanding, [one.text for one in expanded], turn(settings.guess))
+    guessing = following(expanding, [said(one.text) for one in expanded], turn(settings.guess))
     guessed = model.texts(guessing, sampling, seeds)
-    refining = following(guessing, [one.text for one in guessed], turn(settings.refine))
+    refining = following(guessing, [said(one.text) for one in guessed], turn(settings.refine))
     answers = [
         paid(answer, [background, guess])
         for answer, background, guess in zip(protocol.answers(model, refining), expanded, guessed, strict=True)

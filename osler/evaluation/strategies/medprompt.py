@@ -29,6 +29,7 @@ from osler.evaluation.option_orders import Combine, combined, listing, option_or
 from osler.evaluation.protocols import AnswerProtocol
 from osler.evaluation.questions import Item, limited, predictions
 from osler.evaluation.strategies import StrategySettings
+from osler.evaluation.thoughts import said
 from osler.inference.interface import Model, Prompt
 
 
@@ -57,10 +58,10 @@ def prepared(model: Model, pool: Sequence[Item], settings: Medprompt, protocol: 
 def solution(item: Item, chain: str, settings: Medprompt, protocol: AnswerProtocol) -> str:
     """What the assistant says in an exemplar.
 
-    That is its chain up to the answer, and the answer as the protocol spells it.
+    That is what it said in its chain up to the answer, without thoughts, and the answer as the protocol spells it.
     """
     answer = protocol.spelled(item, range(len(item.options)))[item.answer]
-    return f"{begun(chain, settings.answer_lead)} {answer.rstrip('.')}."
+    return f"{begun(said(chain), settings.answer_lead)} {answer.rstrip('.')}."
 
 
 def answered(
