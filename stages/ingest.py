@@ -3,7 +3,7 @@
 With license and origin.
 
 Every later stage reads these documents only. A row that gives no document is in the ledger, so that rows in = documents
-+ ledger rows. Each file is read on its own and its documents are kept in the store, so a changed file costs itself;
++ ledger rows. The documents of a file, or of a run of small ones, are kept in the store, so a changed file costs its run;
 what two files have in common, an id, is looked at afterwards. 20 MB/s on one core, reading, cleaning and writing; memory
 is one part of each process.
 """
@@ -22,8 +22,9 @@ from osler.build.shard_store import Shard, Store
 from osler.build.stage import run
 from osler.ingest.archives import SKIPPED
 from osler.ingest.audit import Audit, write_audit
-from osler.ingest.ingested import ingested_file, listed
+from osler.ingest.ingested import ingested_files, listed
 from osler.ingest.records import source_files
+from osler.ingest.runs import file_runs
 from osler.ingest.shared_lines import without_shared_lines
 from osler.ingest.source import Source
 from osler.ingest.updates import repeats, replaced, without
@@ -55,11 +56,11 @@ def main(
     hashes = {file.path: file_hash(file.path) for file in files if not file.fault}
     tasks = [
         Shard(
-            {"file": file.name, "input": str(file.fault or hashes[file.path]), "source": section},
-            partial(ingested_file, file=file, name=name, source=source),
-            {} if file.fault else {file.path: hashes[file.path]},
+            {"files": [(file.name, str(file.fault or hashes[file.path])) for file in run], "source": section},
+            partial(ingested_files, files=run, name=name, source=source),
+            {file.path: hashes[file.path] for file in run if not file.fault},
         )
-        for file in files
+        for run in file_runs(files)
     ]
     entries = store.entries(__file__, tasks)
     facts: list[dict[str, Any]] = [read_json(entry / "counts.json") for entry in entries]

@@ -1,7 +1,8 @@
-"""A raw file as screened documents and a ledger."""
+"""Raw files as screened documents and a ledger."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 
 import polars as pl
@@ -47,19 +48,20 @@ def pseudonym_key(source: Source, name: str, file: RawFile) -> bytes:
     return key or (b"" if file.fault else bytes.fromhex(file_hash(file.path)))
 
 
-def batches(drafts: Iterator[Draft]) -> Iterator[tuple[list[Draft], int]]:
+def batches(files: "Sequence[FileIngest]") -> "Iterator[tuple[list[tuple[FileIngest, Draft]], int]]":
     """Documents in runs of BATCH_BYTES of text or more, with their size.
 
-    The last may be smaller.
+    Each beside its file. The last run may be smaller.
     """
-    batch: list[Draft] = []
+    batch: list[tuple[FileIngest, Draft]] = []
     size = 0
-    for document in drafts:
-        batch.append(document)
-        size += sum(len(content) for _, content in document.contents)
-        if size >= BATCH_BYTES:
-            yield batch, size
-            batch, size = [], 0
+    for file in files:
+        for document in file.drafts():
+            batch.append((file, document))
+            size += sum(len(content) for _, content in document.contents)
+            if size >= BATCH_BYTES:
+                yield batch, size
+                batch, size = [], 0
     if batch:
         yield batch, size
 
@@ -71,9 +73,8 @@ class FileIngest:
     `unseen` are fields that the source names and no record had; None until there is a record that could have them.
     """
 
-    def __init__(self, file: RawFile, name: str, source: Source, folder: Path) -> None:
-        self.file, self.name, self.source = file, name, source
-        self.sidecars = Sidecars(folder)
+    def __init__(self, file: RawFile, name: str, source: Source, sidecars: Sidecars) -> None:
+        self.file, self.name, self.source, self.sidecars = file, name, source, sidecars
         self.key = pseudonym_key(source, name, file) if source.phi else b""
         self.dropped: list[dict[str, str | None]] = []
         self.encodings: set[str] = set()
@@ -142,33 +143,42 @@ class FileIngest:
         for row_id, version in deletion.ids:
             self.sidecars.records.add(self.doc_id(row_id), version, True, origin)
 
-    def cleaned(self, batch: list[Draft]) -> pl.DataFrame:
-        """A batch as normalized and screened documents.
 
-        What is empty or refused is dropped.
-        """
-        frame, changed = documents_frame(batch, self.source)
-        self.changes.update(changed)
-        self.changes["replacement_characters"] += len(frame.filter(pl.col("text").str.contains("\ufffd", literal=True)))
-        for doc_id, origin in frame.filter(pl.col("text") == "").select("doc_id", "origin").iter_rows():
-            self.drop(
-                origin,
-                doc_id,
-                "empty",
-                "no text" if self.source.collection != "instructions" else "a turn without text",
-            )
-        frame = frame.filter(pl.col("text") != "")
-        if self.source.phi:
-            frame, refused, found = private(frame, self.source.phi, self.key)
-            self.identifiers.update(found)
-            for origin, doc_id, detail in refused:
-                self.drop(origin, doc_id, "phi", detail)
+def cleaned(batch: list[tuple[FileIngest, Draft]]) -> pl.DataFrame:
+    """A batch as normalized and screened documents.
+
+    What is empty or refused is dropped by its file.
+    """
+    files, source = {document.origin: file for file, document in batch}, batch[0][0].source
+    frame, changed = documents_frame([document for _, document in batch], source)
+    batch[0][0].changes.update(changed)
+    replaced = int(frame["text"].str.contains("\ufffd", literal=True).sum())
+    batch[0][0].changes["replacement_characters"] += replaced
+    for doc_id, origin in frame.filter(pl.col("text") == "").select("doc_id", "origin").iter_rows():
+        detail = "no text" if source.collection != "instructions" else "a turn without text"
+        files[origin].drop(origin, doc_id, "empty", detail)
+    frame = frame.filter(pl.col("text") != "")
+    if not source.phi or not len(frame):
         return frame
+    screened, start = [], 0
+    for key, group in groupby(files[origin].key for origin in frame["origin"]):
+        size = len(list(group))
+        kept, refused, found = private(frame.slice(start, size), source.phi, key)
+        screened.append(kept)
+        start += size
+        batch[0][0].identifiers.update(found)
+        for origin, doc_id, detail in refused:
+            files[origin].drop(origin, doc_id, "phi", detail)
+    return pl.concat(screened)
 
 
-def ingested_file(folder: Path, file: RawFile, name: str, source: Source) -> None:
-    """Write part-*.parquet of SCHEMA, ledger.parquet, counts.json and sidecars of one raw file."""
-    ingest = FileIngest(file, name, source, folder)
+def ingested_files(folder: Path, files: Sequence[RawFile], name: str, source: Source) -> None:
+    """Write part-*.parquet of SCHEMA, ledger.parquet, counts.json and sidecars.
+
+    The same rows in the same order as of each file alone.
+    """
+    sidecars = Sidecars(folder)
+    ingests = [FileIngest(file, name, source, sidecars) for file in files]
     written = number = size = 0
 
     def write(frames: list[pl.DataFrame]) -> None:
@@ -179,23 +189,33 @@ def ingested_file(folder: Path, file: RawFile, name: str, source: Source) -> Non
         written, number = written + len(part), number + 1
 
     frames: list[pl.DataFrame] = []
-    for batch, batch_bytes in batches(ingest.drafts()):
-        frames.append(ingest.cleaned(batch))
+    for batch, batch_bytes in batches(ingests):
+        frames.append(cleaned(batch))
         size += batch_bytes
         if size >= PART_BYTES:
             write(frames)
             frames, size = [], 0
     if frames:
         write(frames)
-    if ingest.rows != written + len(ingest.dropped):
+    rows, dropped = sum(one.rows for one in ingests), [row for one in ingests for row in one.dropped]
+    if rows != written + len(dropped):
         raise AssertionError(
-            f"{file.name}: {ingest.rows} rows, but {written} documents and {len(ingest.dropped)} ledger rows"
+            f"{files[0].name} and on: {rows} rows, but {written} documents and {len(dropped)} ledger rows"
         )
-    ingest.sidecars.close()
-    write_parquet(folder / "ledger.parquet", ledger_frame(ingest.dropped))
-    counts: dict[str, object] = {"rows": ingest.rows, "encodings": sorted(ingest.encodings), "changes": ingest.changes}
-    counts |= {"identifiers": ingest.identifiers, "notation": ingest.notation, "unseen": ingest.unseen}
-    write_json(folder / "counts.json", counts)
+    sidecars.close()
+    write_parquet(folder / "ledger.parquet", ledger_frame(dropped))
+    unseen = [set(one.unseen) for one in ingests if one.unseen is not None]
+    write_json(
+        folder / "counts.json",
+        {
+            "rows": rows,
+            "encodings": Counter(encoding for one in ingests for encoding in one.encodings),
+            "changes": sum((one.changes for one in ingests), Counter[str]()),
+            "identifiers": sum((one.identifiers for one in ingests), Counter[str]()),
+            "notation": sum((one.notation for one in ingests), Counter[str]()),
+            "unseen": sorted(set.intersection(*unseen)) if unseen else None,
+        },
+    )
 
 
 def listed(ledgers: list[pl.DataFrame]) -> str:

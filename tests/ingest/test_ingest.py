@@ -12,10 +12,13 @@ import pytest
 
 from osler.build.section import BuildError
 from osler.build.shard_store import Store
+from osler.ingest import runs
 from osler.ingest.archives import RawFile
 from osler.ingest.audit import Audit
 from osler.ingest.drafts import names_on_disk
-from osler.ingest.ingested import HIDDEN, ingested_file
+from osler.ingest.ingested import HIDDEN, ingested_files
+from osler.ingest.records import source_files
+from osler.ingest.runs import file_runs
 from osler.ingest.source import Source
 from osler.privacy.screening import key_id
 from stages import ingest
@@ -226,29 +229,64 @@ def test_formulas_and_citations_are_counted_and_told(tmp_path: Path, capsys: pyt
     assert "0 in the ledger; formulas: 2 as TeX, 1 as markers\n" in capsys.readouterr().out
 
 
-def test_one_changed_file_of_200_costs_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_changed_or_new_file_of_200_costs_its_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Counted in files read; the bytes are those of a clean build."""
     (tmp_path / "raw").mkdir()
     for number in range(200):
         (tmp_path / f"raw/{number:03d}.jsonl").write_text(json.dumps({"text": f"text {number}"}) + "\n")
     read: list[str] = []
-    original = ingested_file
 
-    def counted(folder: Path, file: RawFile, name: str, source: Source) -> None:
-        read.append(file.name)
-        original(folder, file, name, source)
+    def counted(folder: Path, files: list[RawFile], name: str, source: Source) -> None:
+        read.extend(file.name for file in files)
+        ingested_files(folder, files, name, source)
 
-    monkeypatch.setattr(ingest, "ingested_file", counted)
+    def run_of(name: str) -> list[str]:
+        runs = file_runs(source_files(tmp_path / "raw", section()))
+        return next(names for run in runs if name in (names := [file.name for file in run]))
+
+    monkeypatch.setattr(ingest, "ingested_files", counted)
+    monkeypatch.setattr(runs, "RUN_FILES", 8)
     ingested(tmp_path, None, section())
     assert len(read) == 200
     (tmp_path / "raw/100.jsonl").write_text(json.dumps({"text": "changed"}) + "\n")
     documents, _ = ingested(tmp_path, None, section())
-    assert read[200:] == ["100.jsonl"]
+    assert read[200:] == run_of("100.jsonl")
+    assert len(read) < 250
     assert documents["text"][100] == "changed"
+    del read[:]
+    (tmp_path / "raw/050a.jsonl").write_text(json.dumps({"text": "new"}) + "\n")
+    ingested(tmp_path, None, section())
+    assert read == run_of("050a.jsonl") or set(read) > {"050a.jsonl"}
+    assert len(read) < 50
     again = {path.name: path.read_bytes() for path in (tmp_path / "documents").iterdir()}
     shutil.rmtree(tmp_path / "store")
     ingested(tmp_path, None, section())
     assert {path.name: path.read_bytes() for path in (tmp_path / "documents").iterdir()} == again
+
+
+@pytest.mark.parametrize(
+    "phi", [None, {"action": "redact", "detector": "rules", "required": False, "minimum_recall": 0}]
+)
+def test_files_read_together_give_what_each_alone_gives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, phi: dict[str, Any] | None
+) -> None:
+    """Documents, ledger and counts, in order; with `phi` the ids are of each file's own key."""
+    (tmp_path / "raw").mkdir()
+    for number in range(30):
+        rows = [{"id": f"{number}", "text": f"Note {number} of 03/14/2021"}, {"id": "same", "text": "x"}, {"id": "e"}]
+        lines = "".join(json.dumps(row) + "\n" for row in rows) + "{broken\n" * (number % 3)
+        (tmp_path / f"raw/{number:02d}.jsonl").write_text(lines)
+    (tmp_path / "raw/empty.jsonl").touch()
+    source = section(id="id", phi=phi)
+    documents, ledger = ingested(tmp_path, None, source)
+    counts = (tmp_path / "counts.json").read_text()
+    assert len(file_runs(source_files(tmp_path / "raw", source))) < 10
+    monkeypatch.setattr(runs, "SMALL_BYTES", -1)
+    assert len(file_runs(source_files(tmp_path / "raw", source))) == 31
+    alone, alone_ledger = ingested(tmp_path, None, source)
+    assert documents.rows() == alone.rows()
+    assert ledger.rows() == alone_ledger.rows()
+    assert counts == (tmp_path / "counts.json").read_text()
 
 
 def test_dates_and_long_documents(tmp_path: Path) -> None:
