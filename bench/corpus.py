@@ -144,6 +144,7 @@ def prepared(folder: Path, params: Mapping[str, Any], root: Path, corpus: Path) 
         (raw / path).parent.mkdir(parents=True, exist_ok=True)
         (raw / path).symlink_to(target.resolve())
     ours = params_for_corpus(params, raw)
+    (folder / "withdrawn.txt").touch()
     (folder / "params.yaml").write_text(yaml.safe_dump(ours, sort_keys=False), encoding="utf-8")
     return [*(f"benchmarks@{name}" for name in params["benchmark"]), COUNTED[0], "tokenizer", *COUNTED[1:]]
 

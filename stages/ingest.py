@@ -94,7 +94,7 @@ def main(
 
 
 def relinked(documents: Path, source: Source, name: str, store: Store) -> tuple[list[pl.DataFrame], dict[str, Any]]:
-    """Put parts without lines that most documents share in place of those that have them.
+    """Take out of all parts the lines that most documents share.
 
     Returns:
         Ledgers of the documents that are nothing without them, and what is counted.

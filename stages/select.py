@@ -18,20 +18,11 @@ from osler.build.files import read_json, write_json, write_parquet
 from osler.build.section import BuildError
 from osler.build.stage import run
 from osler.corpus.documents import COLLECTIONS, document_files
+from osler.corpus.leaks import leaks, shared_items, touched_items
 from osler.corpus.ledger import ledger as ledger_frame
 from osler.corpus.quality import INSTRUCTION_RULES, RULES, Quality, reasons
 from osler.corpus.screening import Screen, band_column
-from osler.corpus.selection import (
-    HELDOUT_DOMAINS,
-    KEYS,
-    Licenses,
-    Select,
-    counted,
-    decisions,
-    leaks,
-    shared_items,
-    touched_items,
-)
+from osler.corpus.selection import HELDOUT_DOMAINS, KEYS, Licenses, Select, counted, decisions
 from osler.corpus.withdrawn import listed_names, named
 from osler.corpus.word_hashes import U64
 

@@ -16,7 +16,7 @@ from osler.build.artifacts import Artifacts
 from osler.build.pipeline import ROOT, declarations, read_params
 from osler.build.section import BuildError
 from osler.build.validation import PARAMS, validated
-from osler.corpus.selection import found_how
+from osler.corpus.leaks import found_how
 from osler.corpus.word_hashes import I64
 from osler.ingest.drafts import names_on_disk
 from osler.ingest.source import Source

@@ -216,7 +216,10 @@ def opening(text: str, options: Sequence[str]) -> int | None:
 
 
 def last_line(text: str, options: Sequence[str]) -> int | None:
-    """A last line that is a letter, or a letter and its option."""
+    """A last line that is the answer alone.
+
+    A letter, or a letter and its option.
+    """
     before, _, last = text.rpartition("\n")
     letter = LETTER.match(last)
     if not letter or not before or marks(before, options) or letter[1].islower():

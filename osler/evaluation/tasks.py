@@ -18,8 +18,8 @@ from osler.evaluation.benchmark_formats import SPLITS
 from osler.evaluation.text_metrics import entities_of, normalized
 from osler.ingest.archives import SKIPPED
 from osler.ingest.faults import Fault, Record
+from osler.ingest.fields import Template, scalar
 from osler.ingest.records import file_records, source_files
-from osler.ingest.source import Template, scalar
 
 TASKS = pl.Schema(
     {

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from osler.ingest.faults import Fault, Record
-from osler.ingest.source import value_of
+from osler.ingest.fields import value_of
 
 PARTS = "; "  # between the values of one text
 

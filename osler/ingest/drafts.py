@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 import polars as pl
 
 from osler.ingest.faults import Fault, Record
+from osler.ingest.fields import Template, scalar
 from osler.ingest.normalization import normalized_texts, without_end_markers
-from osler.ingest.source import Source, Template, contents, scalar
+from osler.ingest.source import Source, contents
 from osler.privacy.pseudonyms import private_origin, pseudonym
 from osler.privacy.screening import Phi, document_date, screened
 

@@ -156,7 +156,10 @@ def _concept(concept: Any) -> str | None:
 
 
 def ccda_rows(stream: BinaryIO | Mended) -> Rows:
-    """The one record of a ClinicalDocument: id, title, date, type, text and sections."""
+    """The one record of a ClinicalDocument.
+
+    Its fields are id, title, date, type, text and sections.
+    """
     root = etree.fromstring(whole(stream, CCDA_BYTES), etree.XMLParser(**PARSER))
     if root.tag != f"{CDA}ClinicalDocument":
         raise Unreadable("unreadable_file", f"a <{etree.QName(root).localname}>, not a ClinicalDocument")
@@ -198,7 +201,10 @@ def _attribute(root: "etree._Element", name: str, attribute: str) -> str | None:
 
 
 def lines(narrative: "etree._Element") -> Iterator[str]:
-    """The lines of a section's narrative; the cells of a row stand in one, apart."""
+    """The lines of a section's narrative.
+
+    The cells of a row stand in one, apart.
+    """
     line: list[str] = []
 
     def walk(element: "etree._Element") -> Iterator[str]:

@@ -13,10 +13,11 @@ from osler.ingest.archives import SKIPPED, RawFile
 from osler.ingest.conditions import refused
 from osler.ingest.drafts import Draft, documents_frame, draft, private, private_draft
 from osler.ingest.faults import Fault, Record
+from osler.ingest.fields import has_field, scalar
 from osler.ingest.pubmed import Deletion
 from osler.ingest.records import file_records
 from osler.ingest.sidecars import Sidecars
-from osler.ingest.source import Source, has_field, scalar
+from osler.ingest.source import Source
 from osler.privacy.keys import secret
 from osler.privacy.pseudonyms import private_origin, pseudonym
 

@@ -142,7 +142,10 @@ def _cell(value: Any) -> str | int | float | bool | date | time | datetime | Non
 
 
 def pdf_rows(stream: BinaryIO) -> Rows:
-    """The one record of a PDF: text, pages, and how many of them are without text."""
+    """The one record of a PDF.
+
+    Its fields are text, pages, and how many of them are without text.
+    """
     content = whole(stream, FILE_BYTES)
     try:
         pages = bounded(pdf_pages, content, seconds=PDF_SECONDS, megabytes=PDF_MEGABYTES)
@@ -158,7 +161,10 @@ def pdf_rows(stream: BinaryIO) -> Rows:
 
 
 def pdf_pages(content: bytes) -> list[str] | str:
-    """The text layer of each page, or why there is none to read."""
+    """The text layer of each page.
+
+    Or why there is none to read.
+    """
     import pypdfium2
 
     try:

@@ -52,7 +52,10 @@ class XmlRecords(Section):
 
 
 def xml_field_rows(stream: BinaryIO | Mended, xml: XmlRecords) -> Rows:
-    """The records of a file, their fields as texts; an empty one is absent."""
+    """The records of a file, their fields as texts.
+
+    An empty one is absent.
+    """
     paths = {name: etree.XPath(path, namespaces=xml.namespaces or None) for name, path in xml.fields.items()}
     row = 0
     for row, element in enumerate(_elements(stream, xml), 1):

@@ -11,6 +11,7 @@ from osler.build.files import folder_hash
 from osler.build.shard_store import Store
 from osler.corpus.overlaps import Overlap
 from osler.evaluation.benchmarks import Benchmark
+from osler.ingest import runs
 from osler.ingest.audit import Audit
 from osler.tokens.tokenizers import trained_bpe
 from stages import benchmarks, ingest, screen, tokenize
@@ -22,8 +23,9 @@ AUDIT = Audit(documents=9, identifiers_per_document=1, characters=999, seed=1)
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Three raw files b, c and d of four rows each, a benchmark and a tokenizer."""
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Three raw files b, c and d of four rows each, none small, a benchmark and a tokenizer."""
+    monkeypatch.setattr(runs, "SMALL_BYTES", 0)
     (tmp_path / "raw").mkdir()
     for name in "bcd":
         write(tmp_path, name)

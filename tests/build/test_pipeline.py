@@ -266,10 +266,10 @@ def test_modules_that_move_change_no_fingerprint(copied: Path) -> None:
         sheet.rename(copied / "osler/sources" / sheet.name)
     records, together = (
         copied / "osler/ingest/records.py",
-        "from osler.ingest import archives, hub_dataset, markup, rows\n",
+        "from osler.ingest import archives, health_records, hub_dataset, markup, office, rows\n",
     )
     assert together in records.read_text()
-    apart = "from osler.sources import markup\nfrom osler.ingest import rows\nfrom . import archives, hub_dataset\n"
+    apart = "from osler.sources import markup\nfrom osler.ingest import office, rows\nfrom . import archives, health_records, hub_dataset\n"
     records.write_text(records.read_text().replace(together, apart))
     assert fingerprints(copied) == before
 

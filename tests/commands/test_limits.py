@@ -110,7 +110,7 @@ def benchmarks(folder: Path, **dev: int) -> dict[str, Any]:
     [
         (b"{}\n", "items.jsonl#1: 'id' is None"),
         (b"[\n", "items.jsonl#1: no JSON"),
-        (b"\xff\n", "no JSON"),
+        (b"\xff\n", "no UTF-8 at byte 0"),
         (gzip.compress(b"{}\n" * 99)[:-12], "items.jsonl.gz|Compressed file ended"),
     ],
 )

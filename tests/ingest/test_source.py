@@ -9,7 +9,8 @@ import pytest
 from pydantic import ValidationError
 
 from osler.ingest.faults import Fault
-from osler.ingest.source import Template, contents, has_field
+from osler.ingest.fields import Template, has_field
+from osler.ingest.source import contents
 from tests.ingest.test_records import section
 
 TURNS = [{"role": "user", "text": "{q}"}, {"role": "assistant", "text": "{a}"}]

@@ -11,8 +11,8 @@ import pytest
 
 from osler.ingest.drafts import Draft, draft
 from osler.ingest.faults import Fault
+from osler.ingest.fields import scalar
 from osler.ingest.records import raw_records
-from osler.ingest.source import scalar
 from tests.ingest.test_records import section
 
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from osler.build.files import folder_hash
 from osler.build.section import BuildError
 from osler.build.shard_store import Store
+from osler.ingest.fields import Template
 from osler.ingest.records import raw_records
-from osler.ingest.source import Template
 from osler.tokens import tokenizers
 from osler.tokens.tokenizers import (
     PIECES,
