@@ -25,11 +25,14 @@ COMMENT = "#"
 
 
 def plain_name(name: str) -> str:
-    """A DOI in lower case, a PMID in digits, another name unchanged."""
+    """A DOI in lower case, a PMID as `pmid:7`.
+
+    Another name unchanged, also digits alone.
+    """
     name = name.strip()
     if found := DOI.fullmatch(name):
         return found[1].lower().replace("%2f", "/")
-    return found[1] if (found := PMID.fullmatch(name)) else name
+    return f"pmid:{found[1]}" if (found := PMID.fullmatch(name)) else name
 
 
 def listed_names(file: Path) -> dict[str, str]:
@@ -62,7 +65,8 @@ def names_of(folders: Mapping[str, Path], listed: Mapping[str, str]) -> pl.DataF
         return pl.concat([none, *(frame.with_columns(pl.lit(name).alias("source")) for frame, name in here)])
 
     marks = found(pl.col("retracted"))
-    wanted = pl.Series([*listed, *marks["doi"].drop_nulls(), *marks["pmid"].drop_nulls()], dtype=pl.String).implode()
+    bare = [name.removeprefix("pmid:") for name in listed]
+    wanted = pl.Series([*bare, *marks["doi"].drop_nulls(), *marks["pmid"].drop_nulls()], dtype=pl.String).implode()
     if not len(wanted[0]):
         return marks
     return found(pl.col("retracted") | pl.col("doi").is_in(wanted) | pl.col("pmid").is_in(wanted))
@@ -82,8 +86,8 @@ def withdrawn(doc_ids: pl.Series, names: pl.DataFrame, listed: Mapping[str, str]
     ids = pl.DataFrame({"doc_id": doc_ids}, schema={"doc_id": pl.String})
     own = pl.col("doc_id").str.replace("^[^/]*/", "")  # the row's id, without the source
     found = [ids.select("doc_id", name=name).filter(pl.col("name").is_in(wanted)) for name in (pl.col("doc_id"), own)]
-    known = names.filter(pl.col("doc_id").is_in(doc_ids.implode()))
-    found += [known.select("doc_id", name=name).filter(pl.col("name").is_in(wanted)) for name in ("doi", "pmid")]
+    known, said = names.filter(pl.col("doc_id").is_in(doc_ids.implode())), pl.format("pmid:{}", "pmid")
+    found += [known.select("doc_id", name=name).filter(pl.col("name").is_in(wanted)) for name in ("doi", "pmid", said)]
     return pl.concat(found).with_columns(pl.col("name").replace(dict(listed)))
 
 

@@ -20,7 +20,7 @@ from typing import Any
 import polars as pl
 
 from osler.build.section import BuildError
-from osler.ingest.source import text_of
+from osler.ingest.fields import text_of
 
 SCHEMA = pl.Schema(
     {

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from osler.ingest.faults import Fault, Record
+from osler.ingest.json_values import Numeral
 
 
 class Template:

@@ -1,8 +1,9 @@
 """Documents of health records: `format: fhir` (bulk export) and `format: ccda`.
 
-fhir: ndjson, or a Bundle, of which each resource is a row. A DocumentReference is what is attached to it (text, HTML, PDF,
-C-CDA), a DiagnosticReport also its conclusion; where neither is there, a resource's own narrative. What was entered in
-error, what lies elsewhere (`url` alone), and resources of other types are faults, each with its reason.
+fhir: ndjson, or a Bundle, of which each resource is a row. A DocumentReference is what is attached to it: text, HTML, PDF or
+C-CDA, the first that can be read, since several are forms of one document. A DiagnosticReport is that and its conclusion;
+where there is neither, a resource's own narrative. What was entered in error, what lies elsewhere (`url` alone), and
+resources of other types are faults, each with its reason.
 ccda: a ClinicalDocument: its sections with their titles, table cells apart, and each section by its LOINC code, so that
 `{sections.10164-2?}` is the history of present illness.
 
@@ -12,20 +13,22 @@ Of HL7 FHIR R4 (https://hl7.org/fhir/R4/documentreference.html) and of C-CDA R2.
 import base64
 import binascii
 import io
+import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any, BinaryIO
 
 import orjson
 from lxml import etree
 
-from osler.ingest import markup
 from osler.ingest.archives import whole
 from osler.ingest.encodings import Mended, utf8_stream
 from osler.ingest.faults import Fault, Record, Rows, Unreadable
 from osler.ingest.lone_bytes import Repair
+from osler.ingest.markup import ERRORS, html_rows
 from osler.ingest.office import CELLS, pdf_rows
 from osler.ingest.rows import jsonl_rows
-from osler.ingest.xml_records import PARSER
+from osler.ingest.xml_records import PARSER, RAISED, inner_text
 
 CCDA_BYTES = 1 << 26
 CDA = "{urn:hl7-org:v3}"
@@ -48,13 +51,12 @@ def fhir_rows(stream: io.BufferedReader, repair: Repair) -> Rows:
 
 
 def _is_ndjson(stream: io.BufferedReader) -> bool:
-    """Whether the first line is JSON of its own."""
-    first, end, _ = stream.peek(1 << 20).partition(b"\n")
-    try:
-        orjson.loads(first)
-    except orjson.JSONDecodeError:
-        return bool(end) and first.rstrip().endswith(b"}")
-    return True
+    """Whether lines are JSON of their own.
+
+    The first line of JSON that goes on over lines ends open.
+    """
+    first, _, _ = stream.peek(1 << 20).lstrip().partition(b"\n")
+    return not first.rstrip().endswith((b"{", b"[", b","))
 
 
 def _whole_json(stream: BinaryIO) -> Rows:
@@ -73,16 +75,15 @@ def fhir_record(resource: Any) -> Record | Fault:
         return Fault("other_resource", f"a {str(kind)[:40]}, neither a {' nor a '.join(RESOURCES)}")
     if "entered-in-error" in (resource.get("status"), resource.get("docStatus")):
         return Fault("entered_in_error", "its status")
-    texts: list[str] = []
-    for attachment in attachments(resource):
-        text = attached(attachment)
-        if isinstance(text, Fault):
-            return text
-        texts.append(text)
+    read = [attached(one) for one in attachments(resource)]  # forms of one document, so that one is enough
+    texts = [text for text in read if isinstance(text, str)][:1]
     texts += [str(resource["conclusion"])] if isinstance(resource.get("conclusion"), str) else []
     narrative = _dict(resource.get("text")).get("div")
     if not any(map(str.strip, texts)) and isinstance(narrative, str):
-        texts = [str(_page(narrative.encode()))]
+        page = _page(narrative.encode())
+        texts = [page] if isinstance(page, str) else []
+    if not any(map(str.strip, texts)) and (faults := [fault for fault in read if isinstance(fault, Fault)]):
+        return faults[0]
     record = {
         "id": resource.get("id"),
         "type": _concept(resource.get("type" if kind == "DocumentReference" else "code")),
@@ -107,36 +108,46 @@ def attachments(resource: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def attached(attachment: Mapping[str, Any]) -> str | Fault:
     """The text of an attachment."""
-    kind = str(attachment.get("contentType", "text/plain")).lower().partition(";")[0]
-    if "data" not in attachment:
+    kind, _, parameters = str(attachment.get("contentType") or "text/plain").lower().partition(";")
+    if not isinstance(data := attachment.get("data"), str):
         return Fault("elsewhere", "what is attached lies under a url, and is not here")
     try:
-        content = base64.b64decode(str(attachment["data"]), validate=True)
+        content = base64.b64decode("".join(data.split()), validate=True)
+        match kind.strip():
+            case "text/plain":
+                return _plain(content, re.search(r"charset\s*=\s*[\"']?([\w.:-]+)", parameters))
+            case "text/html" | "application/xhtml+xml":
+                return _page(content)
+            case "application/pdf":
+                return _first(pdf_rows(io.BytesIO(content)))
+            case "text/xml" | "application/xml" | "application/hl7-cda+xml" | "application/hl7-sda+xml":
+                return _first(ccda_rows(io.BytesIO(content)))
     except (binascii.Error, ValueError):
         return Fault("malformed_row", "an attachment that is no base64")
-    match kind.strip():
-        case "text/plain" | "":
-            stream, _ = utf8_stream(io.BufferedReader(io.BytesIO(content)), False)
-            return stream.read().decode("utf-8", "replace")
-        case "text/html" | "application/xhtml+xml":
-            return _page(content)
-        case "application/pdf":
-            return _first(pdf_rows(io.BytesIO(content)))
-        case "text/xml" | "application/xml" | "application/hl7-cda+xml" | "application/hl7-sda+xml":
-            return _first(ccda_rows(io.BytesIO(content)))
+    except Unreadable as error:
+        return error.fault
+    except ERRORS:
+        return Fault("malformed_row", "an attachment that is no XML")
     return Fault("not_text", f"an attachment of type {kind[:60]!r}")
+
+
+def _plain(content: bytes, charset: "re.Match[str] | None") -> str:
+    """A text, by the charset that its type declares where it can be read so."""
+    if charset and charset[1] not in ("ascii", "us-ascii", "utf-8"):
+        with suppress(UnicodeDecodeError, LookupError):
+            content = content.decode(charset[1]).encode()
+    stream, _ = utf8_stream(io.BufferedReader(io.BytesIO(content)), False)
+    text = stream.read()
+    return (Repair().content(text) or text).decode("utf-8", "replace")
 
 
 def _page(content: bytes) -> str | Fault:
     stream, _ = utf8_stream(io.BufferedReader(io.BytesIO(content)), True)
-    return _first(markup.html_rows(stream, Repair(), None))
+    return _first(html_rows(stream, Repair(), None))
 
 
 def _first(rows: Rows) -> str | Fault:
-    try:
-        found = next((record for _, record in rows), Fault("empty", "an attachment without text"))
-    except (Unreadable, *markup.ERRORS) as error:
-        return error.fault if isinstance(error, Unreadable) else Fault("malformed_row", "an attachment that is no XML")
+    found = next((record for _, record in rows), Fault("empty", "an attachment without text"))
     return found if isinstance(found, Fault) else str(found.get("text", ""))
 
 
@@ -166,16 +177,17 @@ def ccda_rows(stream: BinaryIO | Mended) -> Rows:
     if (entity := next(root.iter(etree.Entity), None)) is not None:
         yield 1, Fault("malformed_row", f"refers to the entity {str(entity.text)[:80]}, which is not read")
         return
-    texts, sections = [], {}
+    texts, sections = list[str](), dict[str, str]()
     for section in root.iterfind(f"{CDA}component/{CDA}structuredBody//{CDA}section"):
         heading = section.find(f"{CDA}title")
         title = "" if heading is None else " ".join("".join(map(str, heading.itertext())).split())
         narrative = section.find(f"{CDA}text")
-        words = "" if narrative is None or section.get("nullFlavor") else "\n".join(lines(narrative))
+        words = "" if narrative is None else "\n".join(lines(narrative))
         if words:
             texts.append(f"{title}\n{words}" if title else words)
             code = section.find(f"{CDA}code")
-            sections[code.get("code") if code is not None and code.get("code") else f"section {len(texts)}"] = words
+            known = str(code.get("code") if code is not None and code.get("code") else f"section {len(texts)}")
+            sections[known] = f"{sections[known]}\n\n{words}" if known in sections else words
     other = root.find(f"{CDA}component/{CDA}nonXMLBody/{CDA}text")
     if other is not None:
         attachment = {"data": other.text or "", "contentType": other.get("mediaType", "text/plain")}
@@ -185,7 +197,7 @@ def ccda_rows(stream: BinaryIO | Mended) -> Rows:
             return
         texts.append(text)
     fields = {
-        "id": _attribute(root, "id", "extension") or _attribute(root, "id", "root"),
+        "id": "^".join(filter(None, (_attribute(root, "id", name) for name in ("root", "extension")))),
         "title": root.findtext(f"{CDA}title"),
         "date": _attribute(root, "effectiveTime", "value"),
         "type": _attribute(root, "code", "displayName"),
@@ -210,9 +222,12 @@ def lines(narrative: "etree._Element") -> Iterator[str]:
     def walk(element: "etree._Element") -> Iterator[str]:
         name = etree.QName(element).localname
         if name == "tr":
-            cells = (" ".join("".join(map(str, cell.itertext())).split()) for cell in element)
+            cells = (" ".join(inner_text(cell).split()) for cell in element)
             yield from flushed()
             yield CELLS.join(cells)
+            return
+        if name in RAISED:
+            line.append(inner_text(element))
             return
         if name in BLOCKS:
             yield from flushed()

@@ -45,6 +45,7 @@ LICENSE = re.compile(r"licen[sc]e", re.I)
 PAIRS = (("question", "answer"), ("instruction", "output"), ("prompt", "response"), ("input", "output"))
 GENERAL = re.compile(r"web|wiki|general|replay|books|news", re.I)
 ABOUT_PATIENTS = re.compile(r"note|discharge|letter|patient|record|report", re.I)
+RECORDS_OF_PATIENTS = ("fhir", "ccda", "docx", "pdf", "xlsx")
 TEXT_CHARACTERS = 30  # on average: what is shorter is a label
 
 
@@ -196,7 +197,8 @@ def _is_conversation(value: Any) -> bool:
 
 
 def _is_about_patients(found: Found, section: Mapping[str, Any]) -> bool:
-    return section["collection"] == "clinical" and bool(ABOUT_PATIENTS.search(found.name))
+    named = ABOUT_PATIENTS.search(found.name) or found.format in RECORDS_OF_PATIENTS
+    return section["collection"] == "clinical" and bool(named)
 
 
 def remarks(found: Found, section: Mapping[str, Any]) -> list[str]:

@@ -20,6 +20,11 @@ FILE_BYTES = 1 << 28
 PDF_SECONDS, PDF_MEGABYTES = 120.0, 2048
 CELLS = " | "
 WORD = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
+MATH = "{http://schemas.openxmlformats.org/officeDocument/2006/math}"
+SIGNS = (0xA3, 0xB0, 0xB1, 0xB2, 0xB3, 0xB4, 0xB7, 0xB9, 0xBB, 0xAB, 0xAC, 0xAD, 0xAE, 0xAF, 0xD6, 0xA5)
+SYMBOLS = dict(  # of the font Symbol, as Adobe encodes it
+    zip((*range(0x61, 0x7B), 0x44, 0x57, *SIGNS), "αβχδεφγηιϕκλμνοπθρστυϖωξψζΔΩ≤°±″≥×•≠≈↔←↑→↓√∞", strict=True)
+)
 FALLBACK = (
     "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback"  # the same once more, for old readers
 )
@@ -92,6 +97,14 @@ def _words(element: Any, raised: str = "") -> Iterator[str]:
             yield "\n"
         elif child.tag == f"{WORD}noBreakHyphen":
             yield "-"
+        elif child.tag == f"{WORD}sym":
+            yield SYMBOLS.get(int(child.get(f"{WORD}char", "0"), 16) & 0xFF, "\ufffd")
+        elif child.tag == f"{MATH}oMath":
+            yield "".join(child.itertext()) if not child.findall(f"*[{MATH}e]") else "[formula]"
+        elif child.tag == f"{WORD}p":  # of a text box
+            yield from ("\n", *_words(child), "\n")
+        elif child.find(f"{WORD}rPr/{WORD}vanish") is not None:
+            continue
         elif child.tag not in (*OUT, f"{WORD}pPr", f"{WORD}rPr") and isinstance(child.tag, str):
             found = child.find(f"{WORD}rPr/{WORD}vertAlign") if child.tag == f"{WORD}r" else None
             kind = found.get(f"{WORD}val") if found is not None else None

@@ -5,6 +5,7 @@ record, at what is above it, and at what stood before it there; other records ar
 """
 
 import io
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO, Self
 
@@ -19,6 +20,10 @@ from osler.ingest.faults import Fault, Record, Rows, Unreadable
 WHOLE_BYTES = 1 << 28  # of a file that is parsed as a whole
 PARSER: dict[str, Any] = {"load_dtd": False, "no_network": True, "resolve_entities": False, "huge_tree": False}
 PARSER |= {"remove_comments": True, "remove_pis": True}
+
+
+RAISED = ("sup", "sub")
+BLOCKS = ("p", "br", "li", "div", "tr", "paragraph", "item", "list", "table")
 
 
 class XmlRecords(Section):
@@ -81,10 +86,27 @@ def _text(found: Any) -> str:
     if isinstance(found, list):
         return "\n".join(filter(None, map(_text, found)))
     if isinstance(found, etree._Element):
-        return "".join(map(str, found.itertext())).strip()
-    if isinstance(found, float) and found.is_integer():
-        return str(int(found))
+        return inner_text(found).strip()
+    if isinstance(found, bool):
+        return str(found).lower()
+    if isinstance(found, float):
+        return str(int(found)) if found.is_integer() else str(found) if math.isfinite(found) else ""
     return str(found).strip()
+
+
+def inner_text(element: "etree._Element") -> str:
+    """The text of an element, whatever its markup.
+
+    What stands high or low is marked as HTML marks it, for the rule that all formats share; blocks are lines.
+    """
+    name = etree.QName(element).localname.lower()
+    pieces = [str(element.text or "")]
+    for child in element:
+        pieces += [inner_text(child) if isinstance(child.tag, str) else "", str(child.tail or "")]
+    text = "".join(pieces)
+    if name in RAISED:
+        return f"<{name}>{text}</{name}>"
+    return f"\n{text}\n" if name in BLOCKS else text
 
 
 def _elements(stream: BinaryIO | Mended, xml: XmlRecords) -> Iterator["etree._Element"]:
@@ -97,7 +119,8 @@ def _elements(stream: BinaryIO | Mended, xml: XmlRecords) -> Iterator["etree._El
         return
     before: etree._Element | None = None
     for _, element in etree.iterparse(stream, events=("end",), tag=xml.tag, recover=False, encoding="utf-8", **PARSER):
-        if before is not None and (above := before.getparent()) is not None and before not in element.iterdescendants():
+        if before is not None and (above := before.getparent()) is not None:
             above.remove(before)
         yield element
-        before = element
+        is_inside = next(element.iterancestors(xml.tag), None) is not None  # of a record that is still to come
+        before = None if is_inside else element

@@ -22,9 +22,9 @@ from tests.corpus.test_selection import near, prepared, prose, settings
         ("doi.org/10.1000%2Fabc", "10.1000/abc"),
         ("https://doi.org/doi:10.1000/abc(1)<2>", "10.1000/abc(1)<2>"),
         ("10.1/X", "10.1/x"),
-        ("PMID: 123", "123"),
-        ("pmid123", "123"),
-        ("https://pubmed.ncbi.nlm.nih.gov/123/", "123"),
+        ("PMID: 123", "pmid:123"),
+        ("pmid123", "pmid:123"),
+        ("https://pubmed.ncbi.nlm.nih.gov/123/", "pmid:123"),
         ("123", "123"),
         ("notes/N1", "notes/N1"),
         ("PMC123", "PMC123"),
@@ -32,7 +32,7 @@ from tests.corpus.test_selection import near, prepared, prose, settings
     ],
 )
 def test_a_name_is_the_same_in_all_its_forms(written: str, plain: str) -> None:
-    """A DOI in lower case without its address, a PMID in digits; ids keep their case."""
+    """A DOI in lower case without its address, a PMID as such; ids and bare digits are as they are."""
     assert plain_name(written) == plain
 
 
@@ -58,10 +58,10 @@ def selected(folder: Path, listed: str | None = None, **changed: Any) -> dict[st
 
 
 def test_a_list_takes_documents_out_by_any_of_their_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """By doc_id in one source, by the row's id in all, and by DOI or PMID; what fits none is told, and stops nothing."""
+    """By doc_id in one source, by the row's id in all, and by DOI or PMID (a row 44 of another source is no PMID); what fits none is told, and stops nothing."""
     rows = {name: prose(name) for name in "abcdef"}
     names: dict[str, Any] = {"c": {"doi": "https://doi.org/10.1/C"}, "d": {"pmid": 44}, "e": {"pmid": "45"}}
-    folder = prepared(tmp_path, {"guides": rows, "notes": {"b": prose("other"), "q": prose("q")}}, names)
+    folder = prepared(tmp_path, {"guides": rows, "notes": {"b": prose("other"), "44": prose("q")}}, names)
     found = selected(folder, "guides/a\nb\ndoi:10.1/c\nPMID: 44\nnotes/a\nzzz\n")
     assert {doc_id: why for doc_id, why in found.items() if why != "keep"} == {
         "guides/a": "withdrawn listed as guides/a",

@@ -21,7 +21,7 @@ at night.<list><item>tea</item><item>rest</item></list></text></section></compon
 <tbody><tr><td>CRP</td><td>&lt;5</td></tr></tbody></table></text></section></component>
 <component><section nullFlavor="NI"><code code="1-1"/><title>Plan</title><text>None.</text></section></component>
 </structuredBody></component></ClinicalDocument>"""
-NARRATIVE = "History\nCough since May.\nNo fever at night.\ntea\nrest\n\nResults\nTest | Value\nCRP | <5"
+NARRATIVE = "History\nCough since May.\nNo fever at night.\ntea\nrest\n\nResults\nTest | Value\nCRP | <5\n\nPlan\nNone."
 
 
 def encoded(content: str | bytes) -> str:
@@ -52,6 +52,11 @@ def fhir(folder: Path, *resources: Any) -> list[Record | Fault]:
         ({"contentType": "text/plain", "data": encoded("No cough.")}, "No cough."),
         ({"contentType": "text/plain; charset=utf-8", "data": encoded("37 °C")}, "37 °C"),
         ({"data": encoded("No cough.")}, "No cough."),
+        (
+            {"contentType": "text/plain; charset=iso-8859-1", "data": encoded("38° Fièvre".encode("latin-1"))},
+            "38° Fièvre",
+        ),
+        ({"data": "Tm8g\n  Y291Z2gu"}, "No cough."),
         ({"contentType": "text/html", "data": encoded("<p>No</p><p>cough &lt;5</p>")}, "No\ncough <5"),
         ({"contentType": "application/xml", "data": encoded(CCDA)}, NARRATIVE),
     ],
@@ -124,6 +129,8 @@ def test_a_narrative_is_the_text_where_there_is_no_other(tmp_path: Path) -> None
         (reference({"contentType": "application/rtf", "data": encoded("{\\rtf1}")}), "not_text"),
         (reference({"contentType": "text/plain", "data": "§§"}), "malformed_row"),
         (reference({"contentType": "application/xml", "data": encoded("<a>")}), "malformed_row"),
+        (reference({"contentType": "text/plain", "data": None, "url": "Binary/1"}), "elsewhere"),
+        (reference({"contentType": "text/plain", "data": encoded(b"\0\1\2abc")}), "binary_file"),
         ({"resourceType": "Patient"}, "other_resource"),
         ([1], "malformed_row"),
     ],
@@ -137,12 +144,16 @@ def test_what_has_no_text_is_one_row_of_the_ledger(tmp_path: Path, resource: Any
 
 
 def test_a_clinical_document_is_its_sections(tmp_path: Path) -> None:
-    """Titles above texts, cells apart, sections by their codes, one without information left out."""
+    """Titles above texts, cells apart, sections by their codes."""
     (tmp_path / "a.xml").write_text(CCDA)
     (record,) = read(tmp_path / "a.xml", "ccda", text="{sections.10164-2?}{text}")
     assert isinstance(record, dict)
-    sections = {"10164-2": "Cough since May.\nNo fever at night.\ntea\nrest", "30954-2": "Test | Value\nCRP | <5"}
-    whole = {"id": "d7", "title": "Visit", "date": "20200102", "type": "Summary"}
+    sections = {
+        "10164-2": "Cough since May.\nNo fever at night.\ntea\nrest",
+        "30954-2": "Test | Value\nCRP | <5",
+        "1-1": "None.",
+    }
+    whole = {"id": "1.2^d7", "title": "Visit", "date": "20200102", "type": "Summary"}
     assert record == whole | {"text": NARRATIVE, "sections": sections}
 
 
@@ -156,3 +167,49 @@ def test_a_document_that_holds_another_is_that_one(tmp_path: Path) -> None:
     (fault,) = read(tmp_path / "a.xml", "ccda")
     assert isinstance(fault, Fault)
     assert "a <article>, not a ClinicalDocument" in fault.detail
+
+
+def test_several_forms_of_a_note_are_one_text(tmp_path: Path) -> None:
+    """The first that can be read: the usual pair is HTML and RTF."""
+    html, rtf = (
+        {"contentType": kind, "data": encoded(text)}
+        for kind, text in (("text/html", "<p>Rest.</p>"), ("text/rtf", "x"))
+    )
+    for attached in ((html, rtf), (rtf, html), (html, html)):
+        (record,) = fhir(tmp_path, reference(*attached))
+        assert isinstance(record, dict)
+        assert record["text"] == "Rest."
+
+
+def test_a_report_with_an_empty_narrative_has_no_text(tmp_path: Path) -> None:
+    """And no words of this code's."""
+    (record,) = fhir(tmp_path, {"resourceType": "DiagnosticReport", "id": "a", "status": "final", "text": {"div": ""}})
+    assert record == {"id": "a", "status": "final"}
+
+
+@pytest.mark.parametrize("first", ["long", "blank", "broken"])
+def test_a_first_line_of_any_kind_costs_no_other(tmp_path: Path, first: str) -> None:
+    """One of more than a megabyte, an empty one, and one that is no JSON."""
+    lines = {
+        "long": json.dumps(reference({"data": encoded("x" * 1_500_000)})),
+        "blank": "",
+        "broken": '{"resourceType": "Doc',
+    }
+    rows = [lines[first], *(json.dumps(reference({"data": encoded("Rest.")})) for _ in range(2))]
+    (tmp_path / "a.ndjson").write_text("\n".join(rows) + "\n")
+    found = read(tmp_path / "a.ndjson", "fhir")
+    assert [one["text"] for one in found[-2:] if isinstance(one, dict)] == ["Rest.", "Rest."]
+
+
+def test_cells_and_superscripts_of_a_section_do_not_fuse(tmp_path: Path) -> None:
+    """What is high is marked for the rule that all formats share; two sections of one code are both there."""
+    cell = "<table><tr><td>Aspirin<br/>81 mg</td><td><list><item>daily</item><item>late</item></list></td></tr></table>"
+    texts = ("WBC 10<sup>9</sup>/L", cell)
+    sections = "".join(
+        f'<component><section><code code="1-1"/><text>{text}</text></section></component>' for text in texts
+    )
+    body = f"<component><structuredBody>{sections}</structuredBody></component>"
+    (tmp_path / "a.xml").write_text(f'<ClinicalDocument xmlns="urn:hl7-org:v3">{body}</ClinicalDocument>')
+    (record,) = read(tmp_path / "a.xml", "ccda")
+    assert isinstance(record, dict)
+    assert record["sections"] == {"1-1": "WBC 10<sup>9</sup>/L\n\nAspirin 81 mg | daily late"}

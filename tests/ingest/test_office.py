@@ -101,6 +101,26 @@ def test_a_word_file_has_what_is_read_in_it(tmp_path: Path) -> None:
     assert record == {"title": "Letter", "text": text}
 
 
+def test_symbols_formulas_and_boxes_of_word(tmp_path: Path) -> None:
+    """Insert > Symbol writes \u00b5 and \u00b0 so; a formula leaves its text or a marker; hidden text is none; boxes are lines."""
+    import docx as library
+    from lxml import etree
+
+    math = "http://schemas.openxmlformats.org/officeDocument/2006/math"
+    text = f"""<w:p xmlns:w="{W}" xmlns:m="{math}"><w:r><w:t>5 </w:t><w:sym w:font="Symbol" w:char="F06D"/><w:t>g, 37</w:t>
+<w:sym w:font="Symbol" w:char="F0B0"/><w:t>C, </w:t></w:r><m:oMath><m:r><m:t>140-age</m:t></m:r></m:oMath>
+<m:oMath><m:f><m:e/></m:f></m:oMath>
+<w:r><w:rPr><w:vanish/></w:rPr><w:t>hidden</w:t></w:r><w:r><w:pict><w:p><w:r><w:t>one</w:t></w:r></w:p><w:p><w:r><w:t>two</w:t></w:r></w:p>
+</w:pict></w:r></w:p>"""
+    document = library.Document()
+    document.element.body.insert(0, etree.fromstring(text))
+    document.save(str(tmp_path / "a.docx"))
+    (record,) = read(tmp_path / "a.docx", "docx")
+    assert isinstance(record, dict)
+    assert record["text"].split("\n")[0] == "5 μg, 37°C, 140-age[formula]"
+    assert record["text"].split()[-2:] == ["one", "two"]
+
+
 def test_a_sheet_is_rows_under_its_header(tmp_path: Path) -> None:
     """Whole numbers without a point, dates as dates, empty rows left out, a formula's value, and nothing for an error."""
     found = read(xlsx(tmp_path / "a.xlsx"), "xlsx", text="{note}")

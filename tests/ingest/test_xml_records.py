@@ -110,3 +110,30 @@ def test_memory_is_a_record(tmp_path: Path) -> None:
         for element in _elements(stream, XmlRecords(records="//r", fields={"a": "a"})):
             root = element.getroottree().getroot()
     assert sum(len(text) for text in root.itertext()) < 300_000
+
+
+def test_text_of_markup_keeps_its_lines_and_exponents(tmp_path: Path) -> None:
+    """Blocks are lines, what is high is marked for the rule that all formats share."""
+    content = "<x><r><a>10<sup>9</sup>/L<p>one</p><p>two</p>a<br/>b</a></r></x>"
+    (record,) = read(tmp_path, content, {"records": "//r", "fields": {"a": "a"}})
+    assert isinstance(record, dict)
+    assert record["a"].split() == ["10<sup>9</sup>/L", "one", "two", "a", "b"]
+
+
+@pytest.mark.parametrize("records", ["//r", "//*[self::r]"])
+def test_a_record_in_a_record_is_in_both(tmp_path: Path, records: str) -> None:
+    """Streamed as well as whole."""
+    content = "<x><r><t>top</t><r><t>in1</t></r><r><t>in2</t></r><u>after</u></r></x>"
+    found = read(tmp_path, content, {"records": records, "fields": {"all": "string(.)", "in": "count(.//r)"}})
+    assert sorted(str(record["all"]) for record in found if isinstance(record, dict)) == [
+        "in1",
+        "in2",
+        "topin1in2after",
+    ]
+    assert sorted(str(record["in"]) for record in found if isinstance(record, dict)) == ["0", "0", "2"]
+
+
+def test_numbers_and_truth_values(tmp_path: Path) -> None:
+    """No number is no value, and truth is as JSON has it."""
+    fields = {"n": "number(a)", "none": "number(b)", "is": "boolean(a)"}
+    assert read(tmp_path, "<x><r><a>3</a></r></x>", {"records": "//r", "fields": fields}) == [{"n": "3", "is": "true"}]
