@@ -58,10 +58,12 @@ def selected(folder: Path, listed: str | None = None, **changed: Any) -> dict[st
 
 
 def test_a_list_takes_documents_out_by_any_of_their_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """By doc_id in one source, by the row's id in all, and by DOI or PMID (a row 44 of another source is no PMID); what fits none is told, and stops nothing."""
+    """By doc_id in one source, by the row's id in all, and by DOI or PMID; what fits none is told, and stops nothing."""
     rows = {name: prose(name) for name in "abcdef"}
     names: dict[str, Any] = {"c": {"doi": "https://doi.org/10.1/C"}, "d": {"pmid": 44}, "e": {"pmid": "45"}}
-    folder = prepared(tmp_path, {"guides": rows, "notes": {"b": prose("other"), "44": prose("q")}}, names)
+    folder = prepared(
+        tmp_path, {"guides": rows, "notes": {"b": prose("other"), "44": prose("q")}}, names
+    )  # the row 44 is no PMID
     found = selected(folder, "guides/a\nb\ndoi:10.1/c\nPMID: 44\nnotes/a\nzzz\n")
     assert {doc_id: why for doc_id, why in found.items() if why != "keep"} == {
         "guides/a": "withdrawn listed as guides/a",
