@@ -35,6 +35,11 @@ def plain_name(name: str) -> str:
     return f"pmid:{found[1]}" if (found := PMID.fullmatch(name)) else name
 
 
+def bare_name(name: object) -> str:
+    """As the columns `doi` and `pmid` of NAMES hold it: a PMID in digits."""
+    return plain_name(str(name)).removeprefix("pmid:")
+
+
 def listed_names(file: Path) -> dict[str, str]:
     """What a list names: plain name -> as it stands there.
 
@@ -65,7 +70,7 @@ def names_of(folders: Mapping[str, Path], listed: Mapping[str, str]) -> pl.DataF
         return pl.concat([none, *(frame.with_columns(pl.lit(name).alias("source")) for frame, name in here)])
 
     marks = found(pl.col("retracted"))
-    bare = [name.removeprefix("pmid:") for name in listed]
+    bare = [bare_name(name) for name in listed]
     wanted = pl.Series([*bare, *marks["doi"].drop_nulls(), *marks["pmid"].drop_nulls()], dtype=pl.String).implode()
     if not len(wanted[0]):
         return marks

@@ -3,7 +3,7 @@
 docx: paragraphs, and tables as rows, in their order; what tracked changes delete is out, what they insert is in; footnotes
 and endnotes come last. xlsx: one record a row under the first row that has anything, which names the fields. pdf: the text
 layer, form feeds between pages; a file without one is `scanned`. PDFium is native code and reads files that nobody vouches
-for, so that it runs in a process of its own, which may take PDF_SECONDS: 5 ms a file.
+for, so that it runs in a process of its own, which may take PDF_SECONDS: about 20 ms a file.
 """
 
 import io

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from osler.build.files import write_parquet
-from osler.corpus.withdrawn import NAMES, plain_name
+from osler.corpus.withdrawn import NAMES, bare_name
 from osler.corpus.word_hashes import text_hashes
 from osler.ingest.faults import Record
 from osler.ingest.pubmed import version_number
@@ -60,9 +60,9 @@ class Sidecars:
         retracted = record.get("retracted") == "true"
         doi, pmid = (record.get("doi"), record.get("pmid")) if with_names else (None, None)
         if (doc_id and (doi or pmid or retracted)) or (retracted and (doi or pmid)):
-            self.names.add(doc_id, origin, doi and plain_name(str(doi)), pmid and plain_name(str(pmid)), retracted)
+            self.names.add(doc_id, origin, doi and bare_name(doi), pmid and bare_name(pmid), retracted)
         if with_names and isinstance(retracts := record.get("retracts"), str):
-            for name in map(plain_name, retracts.split("; ")):
+            for name in map(bare_name, retracts.split("; ")):
                 doi, pmid = (name, None) if name.startswith("10.") else (None, name)
                 self.names.add(None, origin, doi, pmid, True)
 

@@ -140,3 +140,22 @@ def test_a_record_that_pubmed_retracts_later_leaves_the_corpus(tmp_path: Path) -
         pubmed = {"format": "pubmed", "text": "{title}", "file": content}
         expected = "retracted by its own record" if state[1] == retracted else "keep"
         assert selected(prepared(folder, {"guides": pubmed})) == {"guides/1": expected, "guides/2": "keep"}
+
+
+def test_a_notice_of_pubmed_retracts_by_pmid(tmp_path: Path) -> None:
+    """Its article goes, and a copy in another source, however that writes the PMID; the notice stays."""
+    of = "<CommentsCorrections RefType='RetractionOf'><PMID>1</PMID></CommentsCorrections>"
+    of = f"<CommentsCorrectionsList>{of}</CommentsCorrectionsList>"
+    records = "".join(
+        f"<PubmedArticle><MedlineCitation><PMID>{pmid}</PMID><Article><ArticleTitle>{prose(pmid)}</ArticleTitle>"
+        f"<PublicationTypeList><PublicationType>{kind}</PublicationType></PublicationTypeList></Article>{more}</MedlineCitation></PubmedArticle>"
+        for pmid, kind, more in ((1, "Journal Article", ""), (2, "Retraction of Publication", of))
+    )
+    pubmed = {"format": "pubmed", "text": "{title}", "file": f"<PubmedArticleSet>{records}</PubmedArticleSet>"}
+    folder = prepared(
+        tmp_path, {"guides": pubmed, "notes": {"x": prose("x"), "y": prose("y")}}, {"x": {"pmid": "PMID: 1"}}
+    )
+    found = selected(folder)
+    assert found["guides/2"] == "keep"
+    assert [found[doc_id].split()[0] for doc_id in ("guides/1", "notes/x")] == ["retracted", "retracted"]
+    assert selected(folder, "PMID:1\n")["notes/x"] == "withdrawn listed as PMID:1"
