@@ -36,7 +36,7 @@ def plain_name(name: str) -> str:
 
 
 def bare_name(name: object) -> str:
-    """As the columns `doi` and `pmid` of NAMES hold it: a PMID in digits."""
+    """A DOI or PMID as NAMES holds it, in digits."""
     return plain_name(str(name)).removeprefix("pmid:")
 
 
