@@ -36,7 +36,8 @@ from osler.tokens.shards import PackedRows
 from osler.training.batches import IGNORED, Batch
 from osler.training.checkpoints import Checkpoint
 from osler.training.launch import Launch
-from osler.training.loop import NOISE_FREE_STEPS, train
+from osler.training.loop import train
+from osler.training.optimization import NOISE_FREE_STEPS
 from osler.training.recipe import Recipe, learning_rate
 from osler.training.run import Run
 

@@ -42,7 +42,7 @@ def step_digest() -> str:
     import torch
     from transformers import MistralConfig, MistralForCausalLM
 
-    from osler.training.engines import adamw
+    from osler.training.engine import adamw
     from osler.training.packed_loss import PackedLoss
 
     Numerics(portable=True, threads=1, dtype="float32", attention="sdpa", compile=False, liger=False).apply()

@@ -28,7 +28,7 @@ from osler.build.files import file_hash, read_json, sync, write_json
 from osler.build.section import BuildError
 from osler.build.shard_store import content_key
 from osler.build.shortages import is_damage, shortage
-from osler.training.engines import MOMENTS, WEIGHT, Engine
+from osler.training.engine import MOMENTS, WEIGHT, Engine
 
 KEPT = 2
 INDEX = "index.json"

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from safetensors import safe_open
 
-from osler.training.engines import MOMENTS, WEIGHT, Engine
+from osler.training.engine import MOMENTS, WEIGHT, Engine
 
 FILE = "optimizer.safetensors"
 

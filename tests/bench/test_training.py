@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bench.training import Paired, documents_rows, noisy, run_of, shares, twice
-from osler.training.loop import NOISE_FREE_STEPS
+from osler.training.optimization import NOISE_FREE_STEPS
 
 
 def test_a_pair_is_of_the_same_rows_once_with_noise() -> None:

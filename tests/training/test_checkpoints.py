@@ -9,7 +9,8 @@ import torch
 
 from osler.build.section import BuildError
 from osler.training.checkpoints import Checkpoint, Logged, State, faults
-from osler.training.engines import Engine, started_engine
+from osler.training.engine import Engine
+from osler.training.engines import started_engine
 from osler.training.packed_loss import PackedLoss
 from tests.support.damage import flip
 from tests.support.durability import power_may_fail

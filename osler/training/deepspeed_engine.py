@@ -1,0 +1,126 @@
+"""The engine of DeepSpeed's ZeRO.
+
+On a CPU it runs without a compiler: the shared-memory collectives that it would build at first use are switched off.
+"""
+
+import logging
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from osler.training.engine import MOMENTS, WEIGHT, Engine, adamw
+
+
+class DeepSpeed(Engine):
+    """Optimizer, gradients and weights divided as `launch.zero_stage` says: DeepSpeed's ZeRO."""
+
+    def _wrapped(self, module: nn.Module) -> Any:
+        if self.device.type == "cpu":
+            os.environ.setdefault("DS_ACCELERATOR", "cpu")
+        import deepspeed
+
+        logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
+        if self.device.type == "cpu":
+            deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False  # needs a compiler; gloo does not
+        self.optimizer = adamw(self.parameters.values(), self.recipe)
+        engine, *_ = deepspeed.initialize(
+            model=module, optimizer=self.optimizer, config=self._config(), dist_init_required=False
+        )
+        self._start_moments(engine.optimizer)
+        return engine
+
+    def _config(self) -> dict[str, Any]:
+        elements = sum(parameter.numel() for parameter in self.parameters.values())
+        return {
+            "train_micro_batch_size_per_gpu": 1,  # of no consequence: batches, their number and their mean are the loop's
+            "gradient_accumulation_steps": 1,
+            "gradient_clipping": self.recipe.gradient_clip,
+            "zero_optimization": {
+                "stage": self.launch.zero_stage,
+                "reduce_bucket_size": min(elements, 500_000_000),  # allocated whole, 2 GB by default
+            },
+            "zero_allow_untested_optimizer": True,  # torch's AdamW
+            "zero_force_ds_cpu_optimizer": False,
+            "bf16": {"enabled": self.bfloat16},
+            "communication_data_type": "fp32",
+            "steps_per_print": 1 << 60,
+        }
+
+    def _start_moments(self, divided: Any) -> None:
+        """Zeros for the moments, before the first step: DeepSpeed finds them then and not later, if groups are several."""
+        if self.launch.zero_stage == 3:
+            flat = divided.fp32_partitioned_groups_flat
+        else:
+            flat = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+        for parameter in flat:
+            zeros = {moment: torch.zeros_like(parameter) for moment in MOMENTS}
+            self.optimizer.state[parameter] = {"step": torch.zeros((), device=self.device), **zeros}
+        if self.launch.zero_stage != 3:
+            divided._lazy_init_hp_params_optimizer_state()
+
+    def _name(self) -> str:
+        stage = self.module.zero_optimization_stage()
+        return "deepspeed" if stage == self.launch.zero_stage else f"deepspeed with ZeRO {stage}"
+
+    def loss(self, *batch: Tensor | None) -> Tensor:
+        """The sums that the model returns for this process's rows.
+
+        DeepSpeed sees to the precision.
+        """
+        result: Tensor = self.module(*batch)
+        return result
+
+    def backward(self, loss: Tensor, last: bool) -> None:
+        """Add the gradient of `loss`.
+
+        With the `last` micro-batch of a step, sum over the processes.
+        """
+        self.module.set_gradient_accumulation_boundary(last)
+        self.module.backward(loss * self.processes)
+        if not last:
+            self.module.step()  # counts the micro-batch
+
+    def step(self, rate: float) -> Tensor:
+        """Clip the gradient, update the weights, and forget the gradient.
+
+        The update is at learning rate `rate`.
+
+        Returns:
+            the gradient's L2 norm before it was clipped.
+        """
+        for group in self.module.optimizer.param_groups:
+            group["lr"] = rate
+        self.module.step()
+        return torch.as_tensor(float(self.module.get_global_grad_norm()), device=self.device)
+
+    def gather(self, name: str) -> dict[str, Tensor]:
+        """Weight and moments of a parameter, whole, on the CPU.
+
+        All processes call it together.
+        """
+        from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state
+
+        parameter = self.parameters[name]
+        moments = {moment: safe_get_full_optimizer_state(parameter, moment).cpu() for moment in MOMENTS}
+        return {WEIGHT: safe_get_full_fp32_param(parameter).detach().cpu(), **moments}
+
+    def scatter(self, name: str, tensors: Mapping[str, Tensor], steps: int) -> None:
+        """Set what `gather` gave, after `steps` steps.
+
+        All processes call it together, with the same values.
+        """
+        import deepspeed
+        from deepspeed.utils import safe_set_full_fp32_param, safe_set_full_optimizer_state
+
+        parameter = self.parameters[name]
+        weight = tensors[WEIGHT].to(self.device)
+        safe_set_full_fp32_param(parameter, weight)
+        for moment in MOMENTS:
+            safe_set_full_optimizer_state(parameter, tensors[moment].to(self.device), moment)
+        with deepspeed.zero.GatheredParameters([parameter], modifier_rank=0), torch.no_grad():
+            parameter.data.copy_(weight)  # the copy that the next forward pass uses
+        for state in self.optimizer.state.values():
+            state["step"] = torch.tensor(float(steps), device=self.device)
