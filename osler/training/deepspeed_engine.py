@@ -5,12 +5,13 @@ On a CPU it runs without a compiler: the shared-memory collectives that it would
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from osler.training.checkpoint_files import Part
 from osler.training.engine import MOMENTS, WEIGHT, Engine, adamw
 
 
@@ -124,3 +125,25 @@ class DeepSpeed(Engine):
             parameter.data.copy_(weight)  # the copy that the next forward pass uses
         for state in self.optimizer.state.values():
             state["step"] = torch.tensor(float(steps), device=self.device)
+
+    def parts(self) -> Iterator[Part]:
+        """Every n-th parameter and its moments, which are gathered one by one.
+
+        DeepSpeed lays parameters end to end and divides them anywhere. All processes call it together, and to its end.
+        """
+        for number, name in enumerate(self.parameters):
+            tensors = self.gather(name)
+            if number % self.processes == self.rank:
+                for key, value in tensors.items():
+                    yield Part(f"{key}.{name}", value, (0,) * value.ndim)
+
+    def restore(self, read: Callable[[dict[str, Tensor]], None], steps: int) -> None:
+        """Set weights and moments to what `read` fills in, one parameter at a time.
+
+        It is after `steps` steps. All processes call it together.
+        """
+        for name, parameter in self.parameters.items():
+            shape = getattr(parameter, "ds_shape", parameter.shape)
+            whole = {key: torch.empty(shape, dtype=torch.float32) for key in (WEIGHT, *MOMENTS)}
+            read({f"{key}.{name}": value for key, value in whole.items()})
+            self.scatter(name, whole, steps)

@@ -1,12 +1,13 @@
 """An engine: a library that turns the gradient of a batch into a step.
 
-The loop (loop.py) owns data order, noise, loss and log, and knows an engine by six verbs: loss, backward, step, gather,
-scatter, summed. gather and scatter give and take whole parameters with AdamW's two moments, one at a time, which makes a
-checkpoint independent of the engine and of the number of processes that wrote it. The engine here is accelerate's, of one
-process and of DDP; others inherit from it (fsdp_engine.py, deepspeed_engine.py), and engines.py starts what is asked for.
+The loop (loop.py) owns data order, noise, loss and log, and knows an engine by eight verbs: loss, backward, step, gather,
+scatter, summed, parts, restore. gather and scatter give and take whole parameters with AdamW's two moments, one at a time;
+parts and restore do so for what each process has, wherever it lies in the whole, which makes a checkpoint independent of the
+engine and of the number of processes that wrote it. The engine here is accelerate's, of one process and of DDP; others inherit
+from it (fsdp_engine.py, deepspeed_engine.py), and engines.py starts what is asked for.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from osler.build.section import BuildError
 from osler.model.numerics import Numerics
+from osler.training.checkpoint_files import Part
 from osler.training.launch import Launch
 from osler.training.recipe import Recipe
 
@@ -129,6 +131,35 @@ class Engine:
         tensor = torch.tensor(values, dtype=torch.float64, device=self.device)
         torch.distributed.all_reduce(tensor)
         return [float(value) for value in tensor]
+
+    def parts(self) -> Iterator[Part]:
+        """This process's parts of weights and moments, named `<kind>.<parameter>`.
+
+        Where all have the whole model it is every n-th parameter. They are what training changes, not copies. All
+        processes call it together, and to its end.
+        """
+        for name in list(self.parameters)[self.rank :: self.processes]:
+            for key, value in self._kept(name).items():
+                yield Part(key, value, (0,) * value.ndim)
+
+    def restore(self, read: Callable[[dict[str, Tensor]], None], steps: int) -> None:
+        """Set weights and moments to what `read` fills in by the names of `parts`.
+
+        It is after `steps` steps. No process waits for another.
+        """
+        kept: dict[str, Tensor] = {}
+        for name, parameter in self.parameters.items():
+            moments = {moment: torch.zeros_like(parameter, requires_grad=False) for moment in MOMENTS}
+            self.optimizer.state[parameter] = {"step": torch.tensor(float(steps), device=parameter.device), **moments}
+            kept |= self._kept(name)
+        read(kept)
+
+    def _kept(self, name: str) -> dict[str, Any]:
+        """Weight and moments of a parameter as they lie here; zeros before the first step."""
+        parameter = self.parameters[name]
+        state = self.optimizer.state[parameter]
+        moments = {moment: state[moment] if moment in state else torch.zeros_like(parameter) for moment in MOMENTS}
+        return {f"{key}.{name}": value.detach() for key, value in {WEIGHT: parameter, **moments}.items()}
 
 
 def adamw(parameters: Any, recipe: Recipe) -> torch.optim.AdamW:

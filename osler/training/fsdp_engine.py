@@ -1,10 +1,12 @@
 """The engine of torch's FSDP."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from osler.training.checkpoint_files import Part
 from osler.training.engine import Engine, adamw
 
 
@@ -75,3 +77,19 @@ class Fsdp(Engine):
 
         # no process sends: all have the value and keep their part of it
         return distribute_tensor(value.to(self.device), parameter.device_mesh, parameter.placements, src_data_rank=None)
+
+    def parts(self) -> Iterator[Part]:
+        """This process's parts of weights and moments, as they are divided.
+
+        Of what several processes have, the first of them has it. torch.distributed.checkpoint says where a part lies.
+        """
+        from torch.distributed.checkpoint.default_planner import create_default_local_save_plan
+
+        for name in self.parameters:
+            kept = self._kept(name)
+            for item in create_default_local_save_plan(kept, is_coordinator=True).items:
+                value, offsets = kept[item.index.fqn], item.index.offset
+                places = zip(value.placements, value.device_mesh.get_coordinate(), strict=True)
+                copied = any(placement.is_replicate() and place for placement, place in places)
+                if offsets is not None and value.to_local().numel() and not copied:
+                    yield Part(item.index.fqn, value.to_local(), tuple(offsets))

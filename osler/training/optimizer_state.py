@@ -8,15 +8,14 @@ holds more than the largest one, which the library's writer, that takes all tens
 Format: https://github.com/huggingface/safetensors#format.
 """
 
-import json
 import os
 from collections.abc import Mapping, Sequence
-from math import prod
 from pathlib import Path
 
 import torch
 from safetensors import safe_open
 
+from osler.training.checkpoint_files import data, header
 from osler.training.engine import MOMENTS, WEIGHT, Engine
 
 FILE = "optimizer.safetensors"
@@ -27,20 +26,14 @@ def write_moments(path: Path, engine: Engine, shapes: Mapping[str, Sequence[int]
 
     `shapes` has the parameters' whole shapes. All processes call it together.
     """
-    header, end = {}, 0
-    for name in engine.parameters:
-        for moment in MOMENTS:
-            start, end = end, end + 4 * prod(shapes[name])
-            header[f"{moment}.{name}"] = {"dtype": "F32", "shape": list(shapes[name]), "data_offsets": [start, end]}
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)  # so that the tensors are aligned
+    tensors = {f"{moment}.{name}": (torch.float32, shapes[name]) for name in engine.parameters for moment in MOMENTS}
     path.parent.mkdir(parents=True, exist_ok=True)
     with (path if engine.rank == 0 else Path(os.devnull)).open("wb") as stream:
-        stream.write(len(text).to_bytes(8, "little") + text)
+        stream.write(header(tensors))
         for name in engine.parameters:
-            tensors = engine.gather(name)
+            whole = engine.gather(name)
             for moment in MOMENTS:
-                stream.write(tensors[moment].to(torch.float32).contiguous().numpy().data)
+                stream.write(data(whole[moment].to(torch.float32).contiguous()))
 
 
 def restore_moments(path: Path, engine: Engine, steps: int) -> None:
