@@ -20,6 +20,7 @@ from osler.build.pipeline import ROOT
 from osler.build.portability import is_asked
 from osler.build.validation import PARAMS
 from osler.training.arithmetic import is_as_committed
+from osler.training.checkpoint_folders import LEFT, run_folders
 
 OPTIONAL = {  # distribution -> what it is for
     "flash-attn": "numerics.attention flash_attention_2, on NVIDIA GPUs",
@@ -121,6 +122,17 @@ def disk_findings(root: Path) -> Iterator[Finding]:
     yield Finding("DVC cache", f"{kinds}; remotes: {remotes[1] if remotes else 'None'}")
 
 
+def checkpoint_finding(root: Path) -> Finding:
+    """What runs left in scratch/, and whether any goes on from it."""
+    found = list(run_folders(root / "scratch"))
+    left = [run for run in found if run.kind == LEFT]
+    size, left_size = (sum(run.size for run in runs) / 1e9 for runs in (found, left))
+    told = f"{len(found)} folders, {size:,.1f} GB" if found else "none of unfinished runs"
+    if left:
+        told += f"; {len(left)} of other params or inputs, {left_size:,.1f} GB: `osler clean` lists and removes them"
+    return Finding("checkpoints", told, bool(left))
+
+
 def findings(root: Path) -> Iterator[Finding]:
     """All lines, the machine first."""
     yield Finding("Python", f"{platform.python_version()} in {sys.prefix}")
@@ -128,6 +140,7 @@ def findings(root: Path) -> Iterator[Finding]:
     yield from torch_findings()
     yield arithmetic_finding(root)
     yield from disk_findings(root)
+    yield checkpoint_finding(root)
     yield from package_findings(pinned((root / "requirements.lock").read_text(encoding="utf-8")))
     yield vllm_finding(root)
     yield Finding(

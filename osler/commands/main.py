@@ -289,6 +289,28 @@ def doctor(
         verification.say() if verify else command.say()
 
 
+@app.command()
+def clean(
+    yes: Annotated[bool, typer.Option("--yes", help="remove what is listed as of other params or inputs")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="with --yes: also those that a run would go on from, and milestones")
+    ] = False,
+) -> None:
+    """Checkpoints that no run goes on from: a list, or without them.
+
+    Each training stage keeps the checkpoints of an unfinished run in scratch/, also when its params have changed.
+
+    \b
+    Examples:
+        osler clean
+        osler clean --yes
+    """
+    from osler.commands import clean as command
+
+    with one_line_errors():
+        command.say(yes, everything)
+
+
 @app.command(hidden=True)
 def launch(stage: Annotated[str, typer.Argument(help="a training stage, as dvc.yaml calls it")]) -> None:
     """Start a training stage as the section `launch` says.

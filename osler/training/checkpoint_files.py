@@ -28,7 +28,7 @@ DTYPES = {torch.float32: "F32", torch.float64: "F64", torch.bfloat16: "BF16", to
 
 
 class Part(NamedTuple):
-    """A process's part of a tensor, and where in the whole it begins."""
+    """A process's part of a tensor, and where it begins."""
 
     name: str
     tensor: Tensor

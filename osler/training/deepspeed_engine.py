@@ -138,9 +138,9 @@ class DeepSpeed(Engine):
                     yield Part(f"{key}.{name}", value, (0,) * value.ndim)
 
     def restore(self, read: Callable[[dict[str, Tensor]], None], steps: int) -> None:
-        """Set weights and moments to what `read` fills in, one parameter at a time.
+        """Set weights and moments to what `read` fills in.
 
-        It is after `steps` steps. All processes call it together.
+        That is one parameter at a time, after `steps` steps. All processes call it together.
         """
         for name, parameter in self.parameters.items():
             shape = getattr(parameter, "ds_shape", parameter.shape)

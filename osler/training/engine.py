@@ -143,9 +143,9 @@ class Engine:
                 yield Part(key, value, (0,) * value.ndim)
 
     def restore(self, read: Callable[[dict[str, Tensor]], None], steps: int) -> None:
-        """Set weights and moments to what `read` fills in by the names of `parts`.
+        """Set weights and moments to what `read` fills in.
 
-        It is after `steps` steps. No process waits for another.
+        They have the names of `parts`; it is after `steps` steps. No process waits for another.
         """
         kept: dict[str, Tensor] = {}
         for name, parameter in self.parameters.items():

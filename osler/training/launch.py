@@ -12,9 +12,9 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from osler.build.section import BuildError, Section
 from osler.build.stage import Jobs
@@ -49,7 +49,18 @@ class Launch(Section):
     activation_checkpointing: bool = Field(description="compute a layer's activations again instead of keeping them")
     jobs: Jobs
     checkpoint_every_steps: int = Field(ge=1, description="what a crash costs at most")
+    keep_every_steps: int | None = Field(
+        default=None,
+        ge=1,
+        description="milestones: checkpoints of these steps stay, a multiple of checkpoint_every_steps; null: the last two only",
+    )
     accept_code_change: bool = Field(description="resume a checkpoint that other code wrote")
+
+    @model_validator(mode="after")
+    def _milestones_are_checkpoints(self) -> Self:
+        if self.keep_every_steps and self.keep_every_steps % self.checkpoint_every_steps:
+            raise ValueError("keep_every_steps must be a multiple of checkpoint_every_steps")
+        return self
 
     def world(self) -> int:
         """Processes on all machines."""

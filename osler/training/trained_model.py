@@ -4,8 +4,9 @@ A stage says what one seed trains: a `Training`, which is a model, a `Run` and w
 (loop.py) train it, and writes the model with its provenance and loss curve.
 
 Seeds are trained by processes of their own, `launch.jobs` at a time, where one process trains a model on a CPU; else one after
-another. Each is resumed by itself from its checkpoints in `scratch/<model>/`, and a finished one is kept in `scratch/trained/`
-under the hash of all it depends on, code included, hard-linked into the out: a seed more costs that seed.
+another. Each is resumed by itself from its checkpoints in `scratch/<model>/`, whose folder is named after all that changes what
+is computed. A finished one is kept in `scratch/trained/` under the hash of all it depends on, code and kernels included,
+hard-linked into the out: a seed more costs that seed.
 """
 
 import hashlib
@@ -32,10 +33,12 @@ from osler.model.router import router_coefficient
 from osler.model.seeds import made_folder
 from osler.tokens.mixture import seen
 from osler.tokens.shards import content_hash
+from osler.training.checkpoint_folders import FINISHED, begin
 from osler.training.checkpoints import Checkpoint, Logged, State
 from osler.training.launch import Launch, die_with_parent, started_launch
 from osler.training.loop import Weights, train
 from osler.training.optimizer_state import FILE
+from osler.training.patience import leave, summed_patiently
 from osler.training.recipe import Recipe
 from osler.training.run import Run
 
@@ -43,6 +46,7 @@ SCRATCH = ROOT / "scratch"
 TRAINED = "trained"  # finished models, below SCRATCH
 CURVE = "training.csv"  # the loss of a seed, beside its model
 CHAT_TEMPLATE = "chat_template.jinja"  # where transformers looks for it
+SAME_MATHEMATICS = ("threads", "compile", "attention", "liger")  # of numerics: these change the last bits
 WHERE_AND_WHEN = ("_name_or_path", "transformers_version")  # of a config: not what the weights depend on
 
 
@@ -115,45 +119,64 @@ class Trainer:
 
         jobs = min(launch.jobs, len(seeds))
         if launch.engine != "python" or jobs == 1 or torch.cuda.is_available():
-            yield from map(self.finished, seeds)
+            for seed in seeds:
+                yield self.finished(seed, seed == seeds[-1])
             return
         import_ahead()
         # forked, so that torch is imported once; nothing has been computed yet, and no thread started
         with ProcessPoolExecutor(jobs, get_context("fork"), initializer=die_with_parent) as processes:
             yield from processes.map(self.finished, seeds)
 
-    def finished(self, seed: int) -> Path:
+    def finished(self, seed: int, is_last: bool = True) -> Path:
         """Train one seed if it is not yet.
 
-        It returns a folder of the model's files and CURVE.
+        After the last one the processes part; the first one writes alone. It returns a folder of the model's files and
+        CURVE.
         """
         launch = started_launch(os.environ)
         asked = self.training(seed)
         run, model = asked.run, asked.model
         hashes = {name: content_hash(path) for name, path in sorted(asked.inputs.items())}
         settings = _settings(asked, self.numerics)
-        key = hashlib.sha256(json.dumps([settings, hashes], sort_keys=True, default=str).encode()).hexdigest()[:16]
+        key = run_key(settings, hashes)
         code = hashlib.sha256(fingerprint(self.module, ROOT, with_packages=False).encode()).hexdigest()[:16]
-        place = SCRATCH / TRAINED / run.title / content_key(key=key, code=code, title=run.title)[:16]
+        numerics = settings["numerics"]
+        place = SCRATCH / TRAINED / run.title / content_key(key=key, code=code, title=run.title, numerics=numerics)[:16]
         is_first = os.environ.get("RANK", "0") == "0"
         if entry := whole_entry(place):
             if is_first:
                 print(f"{run.label()}: reused, it has been trained before", flush=True)
             return entry
         folder = SCRATCH / run.title / key
+        if is_first:
+            begin(folder, run.seed)
         moments = folder / FILE if asked.keep_moments else None
         parameters = sum(parameter.numel() for parameter in model.parameters())  # an engine may divide them
-        checkpoint = Checkpoint(folder, code, launch.accept_code_change)
+        checkpoint = Checkpoint(folder, code, launch.accept_code_change, numerics, launch.keep_every_steps)
         state, weights = train(model, run, self.numerics, checkpoint, launch, moments)
+        if is_last:
+            leave()
         if is_first:
             facts = {"inputs": hashes, "settings": settings, "parameters": parameters}
             facts["packages"] = package_versions(closure(self.module, ROOT)[1])
             entry = made_entry(place, lambda folder: _write(asked, facts, state, weights, moments, folder))
-            shutil.rmtree(folder, ignore_errors=True)
+            checkpoint.retire(folder.with_name(f"{key}-{FINISHED}-{code[:8]}"))
             where = f" on {launch.world()} processes" if launch.world() > 1 else ""
             steps, tokens = state.step - run.first_step(), _own_tokens(asked, state)
             print(f"{run.label()}: {steps} steps{where}, {tokens:,} tokens, loss {state.log[-1].loss:.3f}", flush=True)
+        summed_patiently([0])  # the others wait here while the first one writes; after the last seed nobody does
         return entry or place
+
+
+def run_key(settings: Mapping[str, Any], hashes: Mapping[str, str]) -> str:
+    """What a run's folder of checkpoints is named after.
+
+    It is hashed from all that the result depends on but for what changes the last bits only: with another kernel the run
+    goes on, and its provenance says so.
+    """
+    numerics = {key: value for key, value in settings["numerics"].items() if key not in SAME_MATHEMATICS}
+    parts = [{**settings, "numerics": numerics}, hashes]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def _settings(asked: Training, numerics: Numerics) -> dict[str, Any]:
@@ -187,6 +210,7 @@ def _write(
     parent = asked.inputs.get("model")
     before = provenance_of(parent) if parent and (parent / "provenance.json").is_file() else {}
     ledger = [{"run": run.title} | fact for fact in seen(run, len(run.order_N2), run.rows_before())]
+    changed = [fact | {"from_step": max(fact["from_step"], run.first_step())} for fact in state.numerics]
     provenance = facts | {
         "code": state.codes,
         "continued_tokens": None if asked.stream_tokens is None else state.tokens,
@@ -198,5 +222,7 @@ def _write(
         "token_ledger": [*before.get("token_ledger", ()), *ledger],
         "tokens": _own_tokens(asked, state),
     }
+    if len(changed) > 1:
+        provenance["numerics"] = changed
     files = {CURVE: log.write_csv().encode()}
     write_model(asked.model, asked.tokenizer, entry, provenance, weights, moments, files)

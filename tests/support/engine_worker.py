@@ -32,6 +32,7 @@ ENGINES: dict[str, dict[str, Any]] = {
     "zero3": {"engine": "deepspeed", "zero_stage": 3},
 }
 SEGMENTED = ("ddp", "fsdp", "zero3")  # starting a DeepSpeed takes seconds; 1 and 2 gather moments as 3 does
+RESUMED = ("ddp", "fsdp")  # by as many processes, to the same bytes
 FLOAT64 = ("ddp", "fsdp")  # DeepSpeed keeps float32 weights
 STEPS, LAST_STEP = 50, 45
 
@@ -109,6 +110,12 @@ def main(folder: Path) -> None:
             (folder / f"{name}.json").write_text(json.dumps(state.log))
         with KilledAt(LAST_STEP):
             train(model_for(name), run(), NUMERICS, Checkpoint(folder / name, "x", False), launch(**every))
+        if name in RESUMED:
+            with KilledAt(LAST_STEP):
+                train(model_for(name), run(), NUMERICS, Checkpoint(folder / f"{name}-k", "x", False), asked)
+            _, weights = train(model_for(name), run(), NUMERICS, Checkpoint(folder / f"{name}-k", "x", False), asked)
+            if weights:
+                save_file({key: value.contiguous() for key, value in weights.items()}, folder / f"{name}-k.safetensors")
     try:
         started_engine(PackedLoss(tiny_model(VOCABULARY)), recipe(), NUMERICS, launch(engine="ddp", processes=3))
     except BuildError as error:

@@ -1,13 +1,19 @@
 """Checkpoints: whole or passed over, two of them, without pickle, and of the code that goes on."""
 
 import random
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from osler.build.files import read_json, write_json
+from osler.build.pipeline import ROOT
 from osler.build.section import BuildError
+from osler.build.shard_store import content_key
+from osler.training.checkpoint_files import reader
 from osler.training.checkpoints import Checkpoint, Logged, State, faults
 from osler.training.engine import Engine
 from osler.training.engines import started_engine
@@ -158,3 +164,100 @@ def test_a_full_disk_stops_the_run_with_a_line(tmp_path: Path) -> None:
     checkpoint.save(one, state(1))
     with pytest.raises(BuildError, match="could not be written"):
         checkpoint.settle(one)
+
+
+def test_milestones_stay_and_outlive_the_run(tmp_path: Path) -> None:
+    """Of steps 3 to 15 the last two and every sixth; the end of the run moves 6 and 12 to where no run goes on from."""
+    checkpoint, one = Checkpoint(tmp_path / "run", "code", False, keep_every_steps=6), engine()
+    for step in (3, 6, 9, 12, 15):
+        for name in one.parameters:
+            one.scatter(name, shapes(one, name), step)
+        checkpoint.save(one, state(step))
+    checkpoint.settle(one)
+    assert [int(path.name[5:]) for path in sorted((tmp_path / "run").iterdir())] == [6, 12, 15]
+    checkpoint.retire(tmp_path / "run-finished-code")
+    assert not (tmp_path / "run").exists()
+    assert [int(path.name[5:]) for path in sorted((tmp_path / "run-finished-code").iterdir())] == [6, 12]
+    assert faults(tmp_path / "run-finished-code/step-00000012") == []
+
+
+def test_a_run_falls_back_on_a_milestone_where_the_last_two_are_damaged(tmp_path: Path) -> None:
+    """Any that is whole is better than none."""
+    checkpoint, one = Checkpoint(tmp_path, "code", False, keep_every_steps=6), engine()
+    for step in (6, 9, 12, 15):
+        for name in one.parameters:
+            one.scatter(name, shapes(one, name), step)
+        checkpoint.save(one, state(step))
+    checkpoint.settle(one)
+    for step in (12, 15):
+        flipped(tmp_path / f"step-{step:08d}" / "part-00000.safetensors")
+    assert loaded(tmp_path)[1].step == 6
+
+
+def test_a_change_of_kernels_is_recorded_with_its_step(tmp_path: Path) -> None:
+    """Steps 1 to 3 by one thread, those after by two; what does not change adds nothing."""
+    one = engine()
+    for step, threads in ((3, 1), (6, 1), (9, 2)):
+        checkpoint = Checkpoint(tmp_path, "code", False, {"threads": threads})
+        there = checkpoint.load(one)
+        there.step = step
+        checkpoint.save(one, there)
+        checkpoint.settle(one)
+    recorded = Checkpoint(tmp_path, "code", False, {"threads": 2}).load(one).numerics
+    assert recorded == [{"from_step": 0, "numerics": {"threads": 1}}, {"from_step": 6, "numerics": {"threads": 2}}]
+
+
+def test_a_checkpoint_of_another_format_is_passed_over(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """One with whole parameters, of the time before; the warning says why."""
+    saved(tmp_path, 3)
+    index = read_json(tmp_path / "step-00000003/index.json")
+    del index["hash"], index["format"]
+    index["parameters"] = {"x": "part-00000.safetensors"}
+    write_json(tmp_path / "step-00000003/index.json", index | {"hash": content_key(**index)})
+    assert loaded(tmp_path)[1].step == 0
+    assert "step-00000003/index.json: of another version of Osler" in capfd.readouterr().err
+
+
+def test_the_files_are_those_of_torch(tmp_path: Path) -> None:
+    """Its reader reads ours, and ours what its HuggingFaceStorageWriter wrote."""
+    import torch.distributed.checkpoint as dcp
+
+    written = saved(tmp_path, 3)[3]
+    values = {f"{key}.{name}": value for name, tensors in written.items() for key, value in tensors.items()}
+    there = {name: torch.zeros_like(value) for name, value in values.items()}
+    dcp.load(there, storage_reader=dcp.HuggingFaceStorageReader(str(tmp_path / "step-00000003")), no_dist=True)
+    assert all(torch.equal(there[name], value) for name, value in values.items())
+    theirs = dcp.HuggingFaceStorageWriter(str(tmp_path / "theirs"), save_distributed=True)
+    dcp.save(values, storage_writer=theirs, no_dist=True)
+    again = {name: torch.zeros_like(value) for name, value in values.items()}
+    reader(tmp_path / "theirs")(again)
+    assert all(torch.equal(again[name], value) for name, value in values.items())
+
+
+SLOW = """
+import sys, time, warnings
+from datetime import timedelta
+from pathlib import Path
+import torch
+from torch import distributed as dist
+from osler.training.patience import leave, summed_patiently
+rank = int(sys.argv[1])
+dist.init_process_group("gloo", timeout=timedelta(seconds=3), store=dist.FileStore(sys.argv[2], 2), rank=rank, world_size=2)
+summed_patiently([0])
+time.sleep(5 * rank)
+print(summed_patiently([rank, 1]), flush=True)
+leave()
+time.sleep(5 * rank)
+print(summed_patiently([7]), dist.is_initialized(), flush=True)
+"""
+
+
+def test_a_slow_disk_is_no_lost_process(tmp_path: Path) -> None:
+    """One process is 5 s behind, where a collective gives up after 3; afterwards they part, and neither waits."""
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", SLOW, str(rank), str(tmp_path / "store")], cwd=ROOT, text=True, stdout=-1
+        )
+        for rank in range(2)
+    ]
+    assert [process.communicate(timeout=120)[0] for process in both] == ["[1.0, 2.0]\n[7] False\n"] * 2

@@ -15,6 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from osler.build.files import file_hash
 from osler.build.pipeline import ROOT
 from osler.build.section import BuildError
 from osler.training.checkpoints import Checkpoint, Logged, State
@@ -25,6 +26,7 @@ from tests.support.engine_worker import (
     ENGINES,
     FLOAT64,
     LAST_STEP,
+    RESUMED,
     SEGMENTED,
     STEPS,
     KilledAt,
@@ -109,6 +111,12 @@ def test_a_run_goes_on_with_another_engine_and_number_of_processes(
     assert LAST_STEP > 40
 
 
+@pytest.mark.parametrize("engine", RESUMED)
+def test_two_processes_that_were_killed_end_with_the_same_bytes(engine: str, together: Path) -> None:
+    """Killed at step 45 and resumed at 40 by two again: each bit of an uninterrupted run of two."""
+    assert file_hash(together / f"{engine}-k.safetensors") == file_hash(together / f"{engine}.safetensors")
+
+
 @pytest.mark.parametrize("engine", SEGMENTED)
 def test_a_segment_of_a_trunk_goes_on_with_any_engine(engine: str, together: Path) -> None:
     """Moments (up to 0.03) and weights of two processes are one's to 1e-6, after a segment and after one that goes on from it."""
@@ -125,7 +133,9 @@ def one_process_log(engine: str, folder: Path) -> tuple[list[Logged], Weights]:
 
 def test_the_runs_of_two_processes_were_resumed(together: Path) -> None:
     """Each engine went on at step 20 of one process's run."""
-    assert len(re.findall(r"resumed at step 20 of 50", (together / "output").read_text())) == len(ENGINES)
+    output = (together / "output").read_text()
+    assert len(re.findall(r"resumed at step 20 of 50", output)) == len(ENGINES)
+    assert len(re.findall(r"resumed at step 40 of 50", output)) == len(RESUMED)
 
 
 def test_accumulation_does_not_change_the_result(alone: dict[str, Result], tmp_path: Path) -> None:
