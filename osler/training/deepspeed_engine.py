@@ -11,12 +11,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from osler.model.sharding import DEEPSPEED_BUCKET
 from osler.training.checkpoint_files import Part
 from osler.training.engine import MOMENTS, WEIGHT, Engine, adamw
 
 
 class DeepSpeed(Engine):
-    """Optimizer, gradients and weights divided as `launch.zero_stage` says: DeepSpeed's ZeRO."""
+    """Optimizer, gradients and weights divided as `launch.zero_stage` says: DeepSpeed's ZeRO.
+
+    Only the first process needs the weights: the others' model may be on the device `meta`. They come to the devices one
+    parameter at a time, in the dtype that is computed with, and in stage 3 each is divided before the next one comes.
+    """
 
     def _wrapped(self, module: nn.Module) -> Any:
         if self.device.type == "cpu":
@@ -26,23 +31,79 @@ class DeepSpeed(Engine):
         logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
         if self.device.type == "cpu":
             deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False  # needs a compiler; gloo does not
+        self.language_model = language_model = module.model
+        self._bring_buffers(language_model)
+        if self.launch.zero_stage == 3:
+            deepspeed.zero.Init(
+                module=_Arriving(self),
+                dtype=torch.bfloat16 if self.bfloat16 else torch.float32,
+                remote_device="cpu" if self.launch.offload == "all" else None,
+                pin_memory=self.device.type != "cpu",
+            )
+        else:
+            list(self.arriving())  # `initialize` sends the first process's values
+        language_model.tie_weights()
+        self.parameters = dict(language_model.named_parameters())
         self.optimizer = adamw(self.parameters.values(), self.recipe)
         engine, *_ = deepspeed.initialize(
-            model=module, optimizer=self.optimizer, config=self._config(), dist_init_required=False
+            model=module, optimizer=self.optimizer, config=self._config(language_model), dist_init_required=False
         )
         self._start_moments(engine.optimizer)
         return engine
 
-    def _config(self) -> dict[str, Any]:
-        elements = sum(parameter.numel() for parameter in self.parameters.values())
+    def _bring_buffers(self, language_model: Any) -> None:
+        """Give all processes the first one's buffers, on their devices."""
+        for owner in language_model.modules():
+            for name, buffer in list(owner.named_buffers(recurse=False)):
+                whole = torch.empty_like(buffer, device=self.device) if buffer.is_meta else buffer.to(self.device)
+                torch.distributed.broadcast(whole, 0)
+                setattr(owner, name, whole)
+
+    def arriving(self) -> Iterator[nn.Parameter]:
+        """Each parameter with room on the device, and on the first process its value, one after another.
+
+        A caller that divides one before it takes the next never has two of them whole.
+        """
+        dtype = torch.bfloat16 if self.bfloat16 else torch.float32
+        for name in list(self.parameters):
+            owner, _, own = name.rpartition(".")
+            parameter = self.parameters[name]
+            if parameter.is_meta:
+                shape = parameter.shape
+                parameter = nn.Parameter(torch.empty(shape, dtype=dtype, device=self.device))
+                setattr(self.language_model.get_submodule(owner), own, parameter)
+            else:
+                parameter.data = parameter.data.to(self.device, dtype)
+            yield parameter
+
+    def _config(self, language_model: Any) -> dict[str, Any]:
+        sizes = {name: getattr(one, "ds_numel", one.numel()) for name, one in self.parameters.items()}
+        layer = sum(size for name, size in sizes.items() if ".layers.0." in name)
+        bucket = min(sum(sizes.values()), DEEPSPEED_BUCKET)
+        pinned = {"device": "cpu", "pin_memory": self.device.type != "cpu"}
+        zero: dict[str, Any] = {
+            "stage": self.launch.zero_stage,
+            "overlap_comm": True,
+            "contiguous_gradients": True,
+            "reduce_bucket_size": bucket,  # elements, allocated whole; with overlap twice
+            "allgather_bucket_size": bucket,
+        }
+        if self.launch.zero_stage == 3:
+            zero |= {
+                "stage3_prefetch_bucket_size": min(layer, DEEPSPEED_BUCKET),
+                "stage3_param_persistence_threshold": 10 * language_model.config.hidden_size,  # norms stay whole
+                "stage3_max_live_parameters": 2 * layer,  # the one at work and the next one, as under FSDP
+                "stage3_max_reuse_distance": 2 * layer,
+            }
+        if self.launch.offload:
+            zero["offload_optimizer"] = pinned
+        if self.launch.offload == "all":
+            zero["offload_param"] = pinned
         return {
             "train_micro_batch_size_per_gpu": 1,  # of no consequence: batches, their number and their mean are the loop's
             "gradient_accumulation_steps": 1,
             "gradient_clipping": self.recipe.gradient_clip,
-            "zero_optimization": {
-                "stage": self.launch.zero_stage,
-                "reduce_bucket_size": min(elements, 500_000_000),  # allocated whole, 2 GB by default
-            },
+            "zero_optimization": zero,
             "zero_allow_untested_optimizer": True,  # torch's AdamW
             "zero_force_ds_cpu_optimizer": False,
             "bf16": {"enabled": self.bfloat16},
@@ -58,7 +119,7 @@ class DeepSpeed(Engine):
             flat = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
         for parameter in flat:
             zeros = {moment: torch.zeros_like(parameter) for moment in MOMENTS}
-            self.optimizer.state[parameter] = {"step": torch.zeros((), device=self.device), **zeros}
+            self.optimizer.state[parameter] = {"step": torch.zeros((), device=self.home), **zeros}
         if self.launch.zero_stage != 3:
             divided._lazy_init_hp_params_optimizer_state()
 
@@ -87,10 +148,11 @@ class DeepSpeed(Engine):
     def step(self, rate: float) -> Tensor:
         """Clip the gradient, update the weights, and forget the gradient.
 
-        The update is at learning rate `rate`.
+        The update is at learning rate `rate`. DeepSpeed compares the norm before it updates: where it is not finite
+        nothing is updated.
 
         Returns:
-            the gradient's L2 norm before it was clipped.
+            the gradient's L2 norm before it was clipped; infinite also where it is not a number.
         """
         for group in self.module.optimizer.param_groups:
             group["lr"] = rate
@@ -124,7 +186,7 @@ class DeepSpeed(Engine):
         with deepspeed.zero.GatheredParameters([parameter], modifier_rank=0), torch.no_grad():
             parameter.data.copy_(weight)  # the copy that the next forward pass uses
         for state in self.optimizer.state.values():
-            state["step"] = torch.tensor(float(steps), device=self.device)
+            state["step"] = torch.tensor(float(steps), device=self.home)
 
     def parts(self) -> Iterator[Part]:
         """Every n-th parameter and its moments, which are gathered one by one.
@@ -147,3 +209,14 @@ class DeepSpeed(Engine):
             whole = {key: torch.empty(shape, dtype=torch.float32) for key in (WEIGHT, *MOMENTS)}
             read({f"{key}.{name}": value for key, value in whole.items()})
             self.scatter(name, whole, steps)
+
+
+class _Arriving(nn.Module):
+    """The parameters of an engine, as `deepspeed.zero.Init` takes those of a module: it divides each before the next."""
+
+    def __init__(self, engine: DeepSpeed) -> None:
+        super().__init__()
+        self.given = engine
+
+    def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]:  # noqa: ARG002 - torch's signature
+        return self.given.arriving()

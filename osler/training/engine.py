@@ -41,9 +41,12 @@ class Engine:
     def __init__(self, module: nn.Module, recipe: Recipe, numerics: Numerics, launch: Launch) -> None:
         self.bfloat16 = numerics.dtype == "bfloat16"
         self.accelerator = Accelerator(
-            cpu=not torch.cuda.is_available(), mixed_precision="bf16" if self.bfloat16 else "no"
+            cpu=not torch.cuda.is_available(),
+            mixed_precision="bf16" if self.bfloat16 else "no",
+            kwargs_handlers=_groups_of_both(launch),
         )
         self.device = self.accelerator.device
+        self.home = torch.device("cpu") if launch.offload else self.device  # of the optimizer's state
         self.rank, self.processes = self.accelerator.process_index, self.accelerator.num_processes
         if self.processes != launch.world():
             raise BuildError(
@@ -93,7 +96,7 @@ class Engine:
         self.optimizer.found_inf = (~norm.isfinite()).float()  # fused AdamW leaves all as it is where this is 1
         self.optimizer.step()
         self.optimizer.zero_grad()
-        return norm
+        return norm.to(self.device)
 
     def gather(self, name: str) -> dict[str, Tensor]:
         """Weight and moments of a parameter, whole, on the CPU.
@@ -114,7 +117,7 @@ class Engine:
         with torch.no_grad():
             parameter.copy_(self._part(tensors[WEIGHT], parameter))
         self.optimizer.state[parameter] = {
-            "step": torch.tensor(float(steps), device=self.device),
+            "step": torch.tensor(float(steps), device=self.home),
             **{moment: self._part(tensors[moment], parameter).clone() for moment in MOMENTS},
         }
 
@@ -162,11 +165,20 @@ class Engine:
         return {f"{key}.{name}": value.detach() for key, value in {WEIGHT: parameter, **moments}.items()}
 
 
+def _groups_of_both(launch: Launch) -> list[Any] | None:
+    """Settings of accelerate under which processes also add up what lies in the host's memory."""
+    if not (launch.offload and torch.cuda.is_available()):
+        return None
+    from accelerate import InitProcessGroupKwargs
+
+    return [InitProcessGroupKwargs(backend="cuda:nccl,cpu:gloo")]
+
+
 def adamw(parameters: Any, recipe: Recipe) -> torch.optim.AdamW:
     """AdamW with weight decay on matrices only."""
-    parameters = list(parameters)
-    groups = [
-        {"params": [parameter for parameter in parameters if parameter.ndim >= 2], "weight_decay": recipe.weight_decay},
-        {"params": [parameter for parameter in parameters if parameter.ndim < 2], "weight_decay": 0.0},
-    ]
+    kinds: tuple[list[nn.Parameter], list[nn.Parameter]] = [], []
+    for parameter in parameters:
+        shape = getattr(parameter, "ds_shape", parameter.shape)  # DeepSpeed's, of one that it has divided
+        kinds[len(shape) < 2].append(parameter)
+    groups = [{"params": kinds[0], "weight_decay": recipe.weight_decay}, {"params": kinds[1], "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=recipe.betas, eps=recipe.epsilon, fused=True)

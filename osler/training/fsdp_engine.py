@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from osler.model.sharding import cut_dimension
 from osler.training.checkpoint_files import Part
 from osler.training.engine import Engine, adamw
 
@@ -15,23 +16,25 @@ class Fsdp(Engine):
 
     Only the first process needs the weights (`osler.model.folder.trainable_model`): the others' model may be without storage,
     on the device `meta`, and is filled one parameter at a time. So a machine holds one whole model and not one a process.
+
+    With `launch.shard_processes` that many processes divide a copy of the model, and the copies' gradients are summed once a
+    step. With `launch.offload` what a process has lies in the machine's memory, and comes to its device a layer at a time.
     """
 
     def _wrapped(self, module: nn.Module) -> Any:
-        from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+        from torch.distributed.fsdp import CPUOffloadPolicy, MixedPrecisionPolicy
 
-        policy = MixedPrecisionPolicy()
+        policies: dict[str, Any] = {}
         if self.bfloat16:
-            policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
-        mesh = torch.distributed.device_mesh.init_device_mesh(self.device.type, (self.processes,))
+            policies["mp_policy"] = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
+        if self.launch.offload:
+            policies["offload_policy"] = CPUOffloadPolicy(pin_memory=self.device.type != "cpu")
         language_model: Any = module.model
         given = {name: value.detach() for name, value in [*self.parameters.items(), *language_model.named_buffers()]}
         language_model.to("meta")
         language_model.tie_weights()
-        for layer in language_model.base_model.layers:
-            fully_shard(layer, mesh=mesh, mp_policy=policy)
-        fully_shard(module, mesh=mesh, mp_policy=policy)
-        module.to_empty(device=self.device)
+        divide(module, self._mesh(), **policies)
+        module.to_empty(device=self.home)
         language_model.tie_weights()
         self.parameters = dict(language_model.named_parameters())
         self.optimizer = adamw(self.parameters.values(), self.recipe)
@@ -43,8 +46,18 @@ class Fsdp(Engine):
                     else torch.empty(place.shape, dtype=place.dtype, device=self.device)
                 )
                 torch.distributed.broadcast(whole, 0)
-                place.copy_(self._part(whole, place) if name in self.parameters else whole)
+                if name in self.parameters:
+                    place.copy_(self._part(whole, place))
+                else:
+                    place.set_(whole)  # buffers are on the device that computes
         return module
+
+    def _mesh(self) -> Any:
+        parts = self.launch.shard_processes or self.processes
+        sizes = (self.processes,) if parts == self.processes else (self.processes // parts, parts)
+        return torch.distributed.device_mesh.init_device_mesh(
+            self.device.type, sizes, mesh_dim_names=("copies", "parts")[-len(sizes) :]
+        )
 
     def _name(self) -> str:
         from torch.distributed.tensor import DTensor
@@ -61,11 +74,12 @@ class Fsdp(Engine):
         return result
 
     def backward(self, loss: Tensor, last: bool) -> None:
-        """Add the gradient of `loss`.
+        """Add the gradient of `loss`, summed over the processes, to this process's part of it.
 
-        With the `last` micro-batch of a step, sum over the processes.
+        Each micro-batch is summed by itself: to wait for the `last` one would keep the whole gradient of the model on each
+        process. What copies of the model have is summed with the last.
         """
-        self.module.set_requires_gradient_sync(last)
+        self.module.set_requires_all_reduce(last)
         (loss * self.processes).backward()
 
     def _whole(self, value: Any) -> Tensor:
@@ -76,7 +90,8 @@ class Fsdp(Engine):
         from torch.distributed.tensor import distribute_tensor
 
         # no process sends: all have the value and keep their part of it
-        return distribute_tensor(value.to(self.device), parameter.device_mesh, parameter.placements, src_data_rank=None)
+        part = distribute_tensor(value.to(self.device), parameter.device_mesh, parameter.placements, src_data_rank=None)
+        return part.to(self.home)
 
     def parts(self) -> Iterator[Part]:
         """This process's parts of weights and moments, as they are divided.
@@ -93,3 +108,23 @@ class Fsdp(Engine):
                 copied = any(placement.is_replicate() and place for placement, place in places)
                 if offsets is not None and value.to_local().numel() and not copied:
                     yield Part(item.index.fqn, value.to_local(), tuple(offsets))
+
+
+def divide(module: Any, mesh: Any, **policies: Any) -> None:
+    """Cut the parameters of `module` among the processes of `mesh`, by the rule of osler/model/sharding.py.
+
+    Args:
+        module: a PackedLoss; each layer of its model is a unit, and all else another.
+        mesh: a DeviceMesh, whose last dimension divides and whose first, if there are two, copies.
+        policies: of `fully_shard`.
+    """
+    from torch.distributed.fsdp import fully_shard
+    from torch.distributed.tensor import Shard
+
+    parts = mesh.size(mesh.ndim - 1)
+
+    def placement(parameter: nn.Parameter) -> Shard:
+        return Shard(cut_dimension(parameter.shape, parts))
+
+    for unit in (*module.model.base_model.layers, module):
+        fully_shard(unit, mesh=mesh, shard_placement_fn=placement, **policies)

@@ -47,6 +47,16 @@ class Launch(Section):
         description="rows that a process holds at once, the others of its batch after them; null: all",
     )
     activation_checkpointing: bool = Field(description="compute a layer's activations again instead of keeping them")
+    offload: Literal["optimizer", "all"] | None = Field(
+        default=None,
+        description="kept in the machine's memory, which is slow and fits one GPU: the optimizer (deepspeed), or the"
+        " weights too (fsdp, deepspeed with zero_stage 3); null: nothing",
+    )
+    shard_processes: int | None = Field(
+        default=None,
+        ge=1,
+        description="of fsdp: how many processes divide one copy of the model, as those of a machine; null: all",
+    )
     jobs: Jobs
     checkpoint_every_steps: int = Field(ge=1, description="what a crash costs at most")
     keep_every_steps: int | None = Field(
@@ -82,9 +92,10 @@ def started_launch(environment: Mapping[str, str]) -> Launch:
 def brings_weights(environment: Mapping[str, str]) -> bool:
     """Whether this process loads the model's weights.
 
-    Under fsdp the first one alone does; it gives the others their parts.
+    Under fsdp and deepspeed the first one alone does; it gives the others their parts.
     """
-    return started_launch(environment).engine != "fsdp" or environment.get("RANK", "0") == "0"
+    divides = started_launch(environment).engine in ("fsdp", "deepspeed")
+    return not divides or environment.get("RANK", "0") == "0"
 
 
 def command(launch: Launch, module: str, host: str) -> list[str]:
@@ -98,13 +109,14 @@ def command(launch: Launch, module: str, host: str) -> list[str]:
             f"params.yaml: launch.processes: {launch.processes} on {launch.nodes} nodes, but engine python runs 1;"
             " use ddp, fsdp or deepspeed"
         )
-    if launch.engine != "python" and launch.world() == 1:
-        raise BuildError(f"params.yaml: launch.processes: 1, but engine {launch.engine} is for several; use python")
+    if launch.engine == "ddp" and launch.world() == 1:
+        raise BuildError("params.yaml: launch.processes: 1, but engine ddp is for several; use python")
     if (launch.engine == "deepspeed") != (launch.zero_stage is not None):
         raise BuildError(
             f"params.yaml: launch.zero_stage: {launch.zero_stage or 'null'} with engine {launch.engine};"
             " 1, 2 or 3 for deepspeed and null for the others"
         )
+    _check_parts(launch)
     if launch.engine == "python":
         return [sys.executable, "-m", module]
     torchrun = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={launch.processes}"]
@@ -115,6 +127,29 @@ def command(launch: Launch, module: str, host: str) -> list[str]:
         *(*torchrun, f"--nnodes={launch.nodes}", f"--rdzv-id={module}", "--rdzv-backend=c10d"),
         *(f"--rdzv-endpoint={launch.rendezvous or f'{host}:{PORT}'}", "-m", module),
     ]
+
+
+def _check_parts(launch: Launch) -> None:
+    """Refuse what an engine cannot keep in the machine's memory, or divide among so many.
+
+    Raises:
+        BuildError: names the key.
+    """
+    able = {
+        "fsdp": ("all",),
+        "deepspeed": ("optimizer", "all") if launch.zero_stage == 3 else ("optimizer",),
+    }.get(launch.engine, ())
+    if launch.offload and launch.offload not in able:
+        stage = f" with zero_stage {launch.zero_stage}" if launch.zero_stage else ""
+        raise BuildError(
+            f"params.yaml: launch.offload: {launch.offload} with engine {launch.engine}{stage};"
+            f" use {' or '.join((*able, 'null'))}"
+        )
+    if launch.shard_processes and (launch.engine != "fsdp" or launch.world() % launch.shard_processes):
+        raise BuildError(
+            f"params.yaml: launch.shard_processes: {launch.shard_processes} with engine {launch.engine} on"
+            f" {launch.world()} processes; it is for fsdp, and has to divide their number"
+        )
 
 
 def die_with_parent() -> None:
