@@ -15,8 +15,8 @@ import json
 import shutil
 import sys
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -59,6 +59,13 @@ class State:
     log: list[Logged]
     pending_loss: list[tuple[float, float]]  # language-model and router loss of steps since the last log row
     codes: list[str]  # fingerprints of the code that trained, in order
+    idle_steps: int = 0  # of `step` those that updated nothing, also before this run: AdamW has not counted them
+    skipped: list[dict[str, Any]] = field(default_factory=list)  # steps of this run that were not finite
+    amendments: list[dict[str, Any]] = field(default_factory=list)  # that concern the steps done
+
+    def updates(self) -> int:
+        """Steps that AdamW counts."""
+        return self.step - self.idle_steps
 
 
 class Checkpoint:
@@ -79,18 +86,23 @@ class Checkpoint:
         self._pending: Path | None = None
         self._state = ""
 
-    def load(self, engine: Engine) -> State:
+    def load(self, engine: Engine, objection: Callable[[State], str] = lambda _: "") -> State:
         """Set `engine` to the last whole checkpoint and return its state.
 
         Weights and optimizer are set. If there is none, the state is a fresh one.
 
+        Args:
+            engine: of all processes.
+            objection: why the run cannot go on from a state; empty where it can. A checkpoint after the one that is loaded is
+                set aside under another name.
         Raises:
-            BuildError: it was written by other code and that is not accepted.
+            BuildError: it was written by other code and that is not accepted, or there is an objection to all.
         """
         if engine.rank == 0:
             for unfinished in sorted(self.folder.glob(".step-*.tmp")):
                 _warn(f"{unfinished}: not finished; removed")
                 shutil.rmtree(unfinished, ignore_errors=True)
+        refused: list[str] = []
         for step in self._steps(engine):
             folder = self.folder / f"step-{step:08d}"
             found = faults(folder, range(engine.rank, 1 << 30, engine.processes))
@@ -98,8 +110,27 @@ class Checkpoint:
                 for fault in found:
                     _warn(f"{fault}; going on from the checkpoint before it")
                 continue
-            return self._loaded(folder, engine)
+            if reason := objection(_state_of(read_json(folder / INDEX))):
+                refused.append(f"{folder}: {reason}")
+                continue
+            state = self._loaded(folder, engine)
+            if engine.rank == 0:
+                self._set_aside(state.step, refused)
+            return state
+        if refused:
+            raise BuildError(
+                f"{refused[-1]}; change that, or delete {self.folder} to start over: none from before is left"
+            )
         return State(0, 0, [], [], [self.code])
+
+    def _set_aside(self, step: int, refused: Sequence[str]) -> None:
+        """Rename the checkpoints after `step` that were refused, or they would pass for the newest."""
+        for reason in refused:
+            _warn(f"{reason}; going on from step {step}")
+        for folder in sorted(self.folder.glob("step-*")) if refused else ():
+            if int(folder.name[5:]) > step:
+                shutil.rmtree(aside := folder.with_name(f"aside-{folder.name}"), ignore_errors=True)
+                folder.rename(aside)
 
     def _steps(self, engine: Engine) -> list[int]:
         """Steps with a checkpoint, newest first, as the first process sees them."""
@@ -109,9 +140,7 @@ class Checkpoint:
 
     def _loaded(self, folder: Path, engine: Engine) -> State:
         index = read_json(folder / INDEX)
-        state = State(**index["state"])
-        state.pending_loss = [(loss, router) for loss, router in state.pending_loss]
-        state.log = [Logged(*row) for row in state.log]
+        state = _state_of(index)
         if state.codes[-1] != self.code:
             if not self.accept_code_change:
                 raise BuildError(
@@ -122,7 +151,7 @@ class Checkpoint:
         files: dict[str, Any] = {name: safe_open(folder / name, framework="pt") for name in index["files"]}
         for name in engine.parameters:
             file = files[index["parameters"][name]]
-            engine.scatter(name, {key: file.get_tensor(f"{key}.{name}") for key in (WEIGHT, *MOMENTS)}, state.step)
+            engine.scatter(name, {key: file.get_tensor(f"{key}.{name}") for key in (WEIGHT, *MOMENTS)}, state.updates())
         return state
 
     def save(self, engine: Engine, state: State) -> None:
@@ -205,6 +234,13 @@ class Checkpoint:
             self._writer.join()
             if engine.summed([self.written()])[0] == engine.processes:
                 self.complete(engine)
+
+
+def _state_of(index: dict[str, Any]) -> State:
+    state = State(**index["state"])
+    state.pending_loss = [(loss, router) for loss, router in state.pending_loss]
+    state.log = [Logged(*row) for row in state.log]
+    return state
 
 
 def faults(folder: Path, numbers: Sequence[int] = range(1 << 30)) -> list[str]:

@@ -19,6 +19,7 @@ from pydantic import Field, ValidationError
 from osler.build.section import BuildError, Section
 from osler.build.stage import Jobs
 from osler.model.devices import EngineName
+from osler.training.tracker import TrackerName
 
 LAUNCH = "OSLER_LAUNCH"  # the section as JSON, for the trainer
 PORT = 29400
@@ -50,6 +51,9 @@ class Launch(Section):
     jobs: Jobs
     checkpoint_every_steps: int = Field(ge=1, description="what a crash costs at most")
     accept_code_change: bool = Field(description="resume a checkpoint that other code wrote")
+    tracker: TrackerName | None = Field(
+        default=None, description="shows runs as they train, beside scratch/live; its package has to be installed"
+    )
 
     def world(self) -> int:
         """Processes on all machines."""

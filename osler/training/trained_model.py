@@ -30,14 +30,16 @@ from osler.model.folder import import_ahead, provenance_of, write_model
 from osler.model.numerics import Numerics
 from osler.model.router import router_coefficient
 from osler.model.seeds import made_folder
-from osler.tokens.mixture import seen
 from osler.tokens.shards import content_hash
+from osler.training.amendments import in_force
 from osler.training.checkpoints import Checkpoint, Logged, State
 from osler.training.launch import Launch, die_with_parent, started_launch
+from osler.training.live import FOLDER as LIVE
 from osler.training.loop import Weights, train
 from osler.training.optimizer_state import FILE
 from osler.training.recipe import Recipe
 from osler.training.run import Run
+from osler.training.skipped_rows import token_ledger
 
 SCRATCH = ROOT / "scratch"
 TRAINED = "trained"  # finished models, below SCRATCH
@@ -134,7 +136,9 @@ class Trainer:
         settings = _settings(asked, self.numerics)
         key = hashlib.sha256(json.dumps([settings, hashes], sort_keys=True, default=str).encode()).hexdigest()[:16]
         code = hashlib.sha256(fingerprint(self.module, ROOT, with_packages=False).encode()).hexdigest()[:16]
-        place = SCRATCH / TRAINED / run.title / content_key(key=key, code=code, title=run.title)[:16]
+        amended = in_force(run.amendments or (), run.steps())
+        own = {"amendments": amended} if amended else {}
+        place = SCRATCH / TRAINED / run.title / content_key(key=key, code=code, title=run.title, **own)[:16]
         is_first = os.environ.get("RANK", "0") == "0"
         if entry := whole_entry(place):
             if is_first:
@@ -143,8 +147,9 @@ class Trainer:
         folder = SCRATCH / run.title / key
         moments = folder / FILE if asked.keep_moments else None
         parameters = sum(parameter.numel() for parameter in model.parameters())  # an engine may divide them
+        live = SCRATCH / LIVE / f"{run.title}-{run.seed}.jsonl"
         checkpoint = Checkpoint(folder, code, launch.accept_code_change)
-        state, weights = train(model, run, self.numerics, checkpoint, launch, moments)
+        state, weights = train(model, run, self.numerics, checkpoint, launch, moments, live)
         if is_first:
             facts = {"inputs": hashes, "settings": settings, "parameters": parameters}
             facts["packages"] = package_versions(closure(self.module, ROOT)[1])
@@ -186,7 +191,7 @@ def _write(
     log = pl.DataFrame(state.log, schema=Logged._fields, orient="row").drop(without)
     parent = asked.inputs.get("model")
     before = provenance_of(parent) if parent and (parent / "provenance.json").is_file() else {}
-    ledger = [{"run": run.title} | fact for fact in seen(run, len(run.order_N2), run.rows_before())]
+    ledger = [{"run": run.title} | fact for fact in token_ledger(run, state)]
     provenance = facts | {
         "code": state.codes,
         "continued_tokens": None if asked.stream_tokens is None else state.tokens,
@@ -198,5 +203,11 @@ def _write(
         "token_ledger": [*before.get("token_ledger", ()), *ledger],
         "tokens": _own_tokens(asked, state),
     }
+    if amended := in_force(run.amendments or (), state.step):
+        provenance["amendments"] = amended
+    if state.skipped:
+        provenance["skipped_steps"] = state.skipped
+    if state.idle_steps:
+        provenance["idle_steps"] = state.idle_steps
     files = {CURVE: log.write_csv().encode()}
     write_model(asked.model, asked.tokenizer, entry, provenance, weights, moments, files)
