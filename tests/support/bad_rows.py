@@ -30,7 +30,7 @@ def bad_run(*steps: int, amendments: list[dict[str, Any]] | None = None, **chang
     copies = 2 if len(source.row_ends_R) < len(run.order_N2) else 1
     lengths = np.tile(source.lengths_S, copies)
     ends = np.concatenate([source.row_ends_R, source.row_ends_R + source.row_ends_R[-1]][:copies])
-    tokens = np.tile(source.tokens_RT, (copies, 1))
+    tokens = np.stack([source.tokens_RT[row] for row in range(len(source.row_ends_R))] * copies)
     order = run.order_N2.copy()
     order[:, 1] = np.random.default_rng(1).permutation(len(tokens))[: len(order)]
     for step in steps:
