@@ -50,7 +50,10 @@ Amendments = tuple[Amendment, ...]
 
 
 def peak(amendments: Amendments, step: int) -> float | None:
-    """The amended peak of the learning rate in `step`, from 1; None: the recipe's."""
+    """The amended peak of the learning rate in `step`.
+
+    Steps are from 1. None: it is the recipe's.
+    """
     rates = _rates(amendments, step)
     return rates[max(rates)] if rates else None
 

@@ -22,13 +22,13 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from math import isfinite
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import torch
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from osler.build.files import write_text
-from osler.training.checkpoints import State
-from osler.training.speed import Speed
+
+if TYPE_CHECKING:  # `osler show training` reads these files without torch
+    from osler.training.checkpoints import State
+    from osler.training.speed import Speed
 
 FOLDER = "live"  # below scratch/
 EVERY_SECONDS = 10.0
@@ -41,7 +41,10 @@ FIELDS = (
 
 
 class Seen(NamedTuple):
-    """A step that was done: both losses are means, of labels and of tokens."""
+    """A step that was done.
+
+    Its losses are means, of labels and of tokens.
+    """
 
     step: int
     loss: float
@@ -61,7 +64,7 @@ class Live:
         tracker: one of accelerate's, that gets the same values.
     """
 
-    def __init__(self, path: Path, speed: Speed, done: int, has_router: bool, tracker: Any = None) -> None:
+    def __init__(self, path: Path, speed: "Speed", done: int, has_router: bool, tracker: Any = None) -> None:
         self.path, self.speed, self.has_router, self.tracker = path, speed, has_router, tracker
         self._window: list[Seen] = []
         self._spikes, self._last, self._stopped = 0, time.monotonic(), False
@@ -85,10 +88,10 @@ class Live:
         self._norms.append(seen.norm)
 
     def is_due(self) -> bool:
-        """Whether the last line is so old that the next one need not wait for the log."""
+        """Whether the next line need not wait for the log."""
         return time.monotonic() - self._last >= EVERY_SECONDS
 
-    def write(self, state: State, rate: float, noise_free: float | None) -> None:
+    def write(self, state: "State", rate: float, noise_free: float | None) -> None:
         """Append a line about the steps since the last one.
 
         What cannot be written is told once: training goes on.
@@ -112,7 +115,7 @@ class Live:
         if self.tracker:
             self.tracker.finish()
 
-    def _line(self, state: State, rate: float, noise_free: float | None) -> dict[str, Any]:
+    def _line(self, state: "State", rate: float, noise_free: float | None) -> dict[str, Any]:
         learned = [seen for seen in self._window if not seen.skipped]
         router = _mean([seen.router_loss for seen in learned]) if self.has_router else None
         speed, mfu = self.speed.since_last(state)
@@ -135,9 +138,9 @@ class Live:
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
-    """The whole lines of a live file; none where there is no file.
+    """The whole lines of a live file.
 
-    A run that was killed may have left half of one.
+    There are none where there is no file. A run that was killed may have left half of one.
     """
     found = []
     for text in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
@@ -166,6 +169,8 @@ def _rows(rows: Sequence[Mapping[str, Any]], header: bool = False) -> str:
 
 def _peak_memory() -> int:
     """Of the GPU where there is one, else of the process."""
+    import torch
+
     if torch.cuda.is_available():
         return int(torch.cuda.max_memory_allocated())
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -33,9 +33,9 @@ class Past:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A step: this process's micro-batches, and what the batch of all processes holds.
+    """A step that can be learned from.
 
-    Without micro-batches nothing is learned in it.
+    It has this process's micro-batches, and numbers of the batch of all processes. Without micro-batches nothing is learned in it.
     """
 
     parts: list[Batch]

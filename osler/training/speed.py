@@ -47,7 +47,10 @@ class Speed:
         return f"{text}, MFU {self._flops / seconds / self._peak:.1%}" if self._peak else text
 
     def since_last(self, state: State) -> tuple[float, float | None]:
-        """Tokens a second of all processes, and MFU, since the last call; MFU is None where the device is not known."""
+        """Tokens a second of all processes, and MFU, since the last call.
+
+        MFU is None where the device is not known.
+        """
         now = (time.monotonic(), state.tokens, self._flops)
         seconds, tokens, flops = (after - before for after, before in zip(now, self._last, strict=True))
         self._last = now
