@@ -140,29 +140,35 @@ def plan(
 @app.command()
 def show(
     what: Annotated[
-        Literal["summary", "rows"],
-        typer.Argument(help="summary: accuracies with intervals, claims, and where the report lies; rows: of SOURCE"),
+        Literal["summary", "rows", "training"],
+        typer.Argument(
+            help="summary: accuracies with intervals, claims, and where the report lies; rows: of SOURCE; training: loss and"
+            " gradient norm of runs, as they go on"
+        ),
     ] = "summary",
     source: Annotated[
         str | None, typer.Argument(help="with rows: a source, whose packed rows are shown", show_default=False)
     ] = None,
     count: Annotated[int, typer.Option(min=1, help="with rows: how many documents")] = 3,
 ) -> None:
-    """What the last build found, or rows that models train on.
+    """What the last build found, rows that models train on, or runs.
 
-    Of rows, what is learned stands in brackets.
+    Of rows, what is learned stands in brackets. Of runs, steps that stand out are marked.
 
     \b
     Examples:
         osler show
         osler show rows clinical_qa --count 5
+        osler show training
     """
     from osler.commands import show as command
-    from osler.commands import show_rows
+    from osler.commands import show_rows, show_training
 
     with one_line_errors(pipes=True):
         if what == "summary":
             command.say()
+        elif what == "training":
+            show_training.say()
         elif source is None:
             raise BuildError("show rows: name a source, as in `osler show rows clinical_qa`")
         else:

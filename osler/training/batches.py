@@ -68,6 +68,17 @@ def batch_of(rows: Sequence[tuple[PackedRows, int]]) -> Batch:
     )
 
 
+def label_count(source: PackedRows, row: int) -> int:
+    """How many labels of a row `batch_of` does not ignore."""
+    lengths = source.segment_lengths(row)
+    if source.labels_RT is None:
+        return sum(lengths) - len(lengths)  # a segment's first token is none
+    ends = np.cumsum(lengths)
+    learned = source.labels_RT[row][: ends[-1]] != 0
+    learned[ends - lengths] = False
+    return int(np.count_nonzero(learned))
+
+
 def batch_noise(
     lengths: Sequence[Sequence[int]], width: int, hidden: int, alpha: float, seeds: Sequence[int]
 ) -> Tensor:

@@ -16,7 +16,7 @@ from pathlib import Path
 from osler.build.files import read_json, write_json
 
 FINISHED = "finished"
-NAME = re.compile(r"step-\d{8,}|\.step-\d{8,}\.tmp")  # of a checkpoint
+NAME = re.compile(r"(aside-)?step-\d{8,}|\.step-\d{8,}\.tmp")  # of a checkpoint
 CURRENT, LEFT, MILESTONES = "goes on", "other params or inputs", "milestones of a finished run"
 
 

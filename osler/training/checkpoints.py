@@ -18,7 +18,7 @@ import json
 import shutil
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -62,6 +62,13 @@ class State:
     pending_loss: list[tuple[float, float]]  # language-model and router loss of steps since the last log row
     codes: list[str]  # fingerprints of the code that trained, in order
     numerics: list[dict[str, Any]] = field(default_factory=list)  # {from_step, numerics}: where they changed
+    idle_steps: int = 0  # of `step` those that updated nothing, also before this run: AdamW has not counted them
+    skipped: list[dict[str, Any]] = field(default_factory=list)  # steps of this run that were not finite
+    amendments: list[dict[str, Any]] = field(default_factory=list)  # that concern the steps done
+
+    def updates(self) -> int:
+        """Steps that AdamW counts."""
+        return self.step - self.idle_steps
 
 
 class Checkpoint:
@@ -95,18 +102,23 @@ class Checkpoint:
         self._pending: Path | None = None
         self._state = ""
 
-    def load(self, engine: Engine) -> State:
+    def load(self, engine: Engine, objection: Callable[[State], str] = lambda _: "") -> State:
         """Set `engine` to the last whole checkpoint and return its state.
 
         Weights and optimizer are set. If there is none, the state is a fresh one.
 
+        Args:
+            engine: of all processes.
+            objection: why the run cannot go on from a state; empty where it can. A checkpoint after the one that is loaded is
+                set aside under another name.
         Raises:
-            BuildError: it was written by other code and that is not accepted.
+            BuildError: it was written by other code and that is not accepted, or there is an objection to all.
         """
         if engine.rank == 0:
             for unfinished in sorted(self.folder.glob(".step-*.tmp")):
                 _warn(f"{unfinished}: not finished; removed")
                 shutil.rmtree(unfinished, ignore_errors=True)
+        refused: list[str] = []
         for step in self._steps(engine):
             folder = self.folder / f"step-{step:08d}"
             found = faults(folder, range(engine.rank, 1 << 30, engine.processes))
@@ -114,10 +126,28 @@ class Checkpoint:
                 for fault in found:
                     _warn(f"{fault}; going on from the checkpoint before it")
                 continue
+            if reason := objection(_state_of(read_json(folder / INDEX))):
+                refused.append(f"{folder}: {reason}")
+                continue
             state = self._loaded(folder, engine)
             summed_patiently([0])  # until all have read
+            if engine.rank == 0:
+                self._set_aside(state.step, refused)
             return state
+        if refused:
+            raise BuildError(
+                f"{refused[-1]}; change that, or delete {self.folder} to start over: none from before is left"
+            )
         return State(0, 0, [], [], [self.code], [{"from_step": 0, "numerics": self.numerics}])
+
+    def _set_aside(self, step: int, refused: Sequence[str]) -> None:
+        """Rename the checkpoints after `step` that were refused, or they would pass for the newest."""
+        for reason in refused:
+            _warn(f"{reason}; going on from step {step}")
+        for folder in sorted(self.folder.glob("step-*")) if refused else ():
+            if int(folder.name[5:]) > step:
+                shutil.rmtree(aside := folder.with_name(f"aside-{folder.name}"), ignore_errors=True)
+                folder.rename(aside)
 
     def _steps(self, engine: Engine) -> list[int]:
         """Steps with a checkpoint, newest first, as the first process sees them."""
@@ -126,9 +156,7 @@ class Checkpoint:
         return [int(step) for step in summed_patiently(steps if engine.rank == 0 else [0] * number)]
 
     def _loaded(self, folder: Path, engine: Engine) -> State:
-        state = State(**read_json(folder / INDEX)["state"])
-        state.pending_loss = [(loss, router) for loss, router in state.pending_loss]
-        state.log = [Logged(*row) for row in state.log]
+        state = _state_of(read_json(folder / INDEX))
         if state.codes[-1] != self.code:
             if not self.accept_code_change:
                 raise BuildError(
@@ -143,7 +171,7 @@ class Checkpoint:
                 told = ", ".join(f"{key} {before.get(key)} -> {value}" for key, value in changed.items())
                 print(f"{folder}: going on with other numerics: {told}", flush=True)
             state.numerics.append({"from_step": state.step, "numerics": self.numerics})
-        engine.restore(reader(folder), state.step)
+        engine.restore(reader(folder), state.updates())
         return state
 
     def save(self, engine: Engine, state: State) -> None:
@@ -239,6 +267,13 @@ class Checkpoint:
             for path in milestones:
                 path.rename(finished / path.name)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _state_of(index: dict[str, Any]) -> State:
+    state = State(**index["state"])
+    state.pending_loss = [(loss, router) for loss, router in state.pending_loss]
+    state.log = [Logged(*row) for row in state.log]
+    return state
 
 
 def faults(folder: Path, numbers: Sequence[int] = range(1 << 30)) -> list[str]:

@@ -21,6 +21,7 @@ from osler.build.section import BuildError, Section
 from osler.model.seeds import Seeds, folder_of
 from osler.tokens.mixture import row_order
 from osler.tokens.shards import PackedRows, verify
+from osler.training.amendments import Amendment, of_seed
 from osler.training.launch import brings_weights
 from osler.training.recipe import Recipe, Schedule
 
@@ -36,6 +37,10 @@ class Cpt(Recipe):
 
     How many tokens they train on is the matter of plan or segment.
     """
+
+    amendments: tuple[Amendment, ...] = Field(
+        default=(), description="decisions taken as it runs: a learning rate from a step on, or steps left out"
+    )
 
 
 class Segment(Section):
@@ -85,7 +90,8 @@ def continued(
     if segment:
         until = segment.tokens + (_provenance(start)["stream_tokens"] if segment.start != BASE else 0)
     rows = {name: PackedRows.open(folder, there[name]) for name, folder in folders.items()}
-    run = Run(name, rows, row_order(rates, there, seed, until), cpt, seed)
+    order = row_order(rates, there, seed, until)
+    run = Run(name, rows, order, cpt, seed, amendments=of_seed(cpt.amendments, seed))
     is_branch = isinstance(segment, Branch)
     if segment:
         steps = -(-sum(source["rows"] for source in sources.values()) // run.rows_per_step())  # of `cpt`
@@ -123,7 +129,7 @@ def _segment_of(run: "Run", segment: Segment, model: Path, warmup_steps: int, is
     past = None
     if is_branch or segment.start != BASE:
         before = _provenance(model)
-        past = Past(model / FILE, before["steps"], before["continued_tokens"])
+        past = Past(model / FILE, before["steps"], before["continued_tokens"], before.get("idle_steps", 0))
     first, rows = past.steps if past else 0, run.rows_per_step()
     steps = len(run.order_N2) // rows
     if steps <= first:
@@ -138,5 +144,9 @@ def _segment_of(run: "Run", segment: Segment, model: Path, warmup_steps: int, is
             f"{key}.tokens: by its end {most} is read {epochs[most]:.1f} times, above its maximum_epochs"
             f" {segment.maximum_epochs:g}; raise that, or read less"
         )
+    amendments = run.amendments or ()
+    if is_branch:  # it fell from the peak that the trunk had by then
+        amendments = tuple(one for one in amendments if one.skip_steps or one.first() <= first + 1)
     schedule = Schedule(warmup_steps, first if is_branch else None)
-    return replace(run, order_N2=run.order_N2[: steps * rows], schedule=schedule, past=past)
+    order_N2 = run.order_N2[: steps * rows]
+    return replace(run, order_N2=order_N2, schedule=schedule, past=past, amendments=amendments)

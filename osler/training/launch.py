@@ -19,6 +19,7 @@ from pydantic import Field, ValidationError, model_validator
 from osler.build.section import BuildError, Section
 from osler.build.stage import Jobs
 from osler.model.devices import EngineName
+from osler.training.tracker import TrackerName
 
 LAUNCH = "OSLER_LAUNCH"  # the section as JSON, for the trainer
 PORT = 29400
@@ -65,6 +66,9 @@ class Launch(Section):
         description="milestones: checkpoints of these steps stay, a multiple of checkpoint_every_steps; null: the last two only",
     )
     accept_code_change: bool = Field(description="resume a checkpoint that other code wrote")
+    tracker: TrackerName | None = Field(
+        default=None, description="shows runs as they train, beside scratch/live; its package has to be installed"
+    )
 
     @model_validator(mode="after")
     def _milestones_are_checkpoints(self) -> Self:

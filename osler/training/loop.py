@@ -27,33 +27,42 @@ from osler.build.section import BuildError
 from osler.model.numerics import Numerics
 from osler.model.router import router_coefficient
 from osler.model.throughput import weights_per_token
-from osler.training.batches import Batch
+from osler.training.amendments import objection
 from osler.training.checkpoints import Checkpoint, State
 from osler.training.engine import WEIGHT, Engine
 from osler.training.engines import started_engine
 from osler.training.launch import Launch
+from osler.training.live import Live
 from osler.training.optimization import Optimization
 from osler.training.optimizer_state import restore_moments, write_moments
 from osler.training.packed_loss import PackedLoss
-from osler.training.run import Run
+from osler.training.run import Prepared, Run
 from osler.training.speed import Speed
+from osler.training.tracker import started_tracker
 
 T = TypeVar("T")
 Weights = dict[str, Tensor]
 
 
 def train(
-    model: Any, run: Run, numerics: Numerics, checkpoint: Checkpoint, launch: Launch, moments: Path | None = None
+    model: Any,
+    run: Run,
+    numerics: Numerics,
+    checkpoint: Checkpoint,
+    launch: Launch,
+    moments: Path | None = None,
+    live: Path | None = None,
 ) -> tuple[State, Weights]:
     """Train `model`, from the last checkpoint if there is one.
 
-    The optimizer's moments are written to the file `moments`, if one is given.
+    The optimizer's moments are written to the file `moments`, and what can be seen of the run as it goes (live.py) to
+    `live`, where they are given.
 
     Returns:
         The final state, on every process, and the trained weights, whole and on the CPU, on the first one. Where the
         engine keeps the model whole, it is `model` that was trained.
     Raises:
-        BuildError: the loss is not finite, the batch does not fit, the checkpoint is another code's, or the engine cannot
+        BuildError: too many steps are not finite, the batch does not fit, the checkpoint is another code's, or the engine cannot
             run here.
     """
     model.train()
@@ -65,20 +74,26 @@ def train(
             f"params.yaml: launch.processes {engine.processes} does not divide the {run.rows_per_step()} rows of a step"
         )
     state = begun_state(run, engine, checkpoint)
-    optimization = Optimization(
-        run, numerics, engine, checkpoint, launch.checkpoint_every_steps, state, router_coefficient(model.config)
-    )
+    coefficient = router_coefficient(model.config)
     speed = Speed(model.config, weights_used, engine, state.tokens)
+    shown = _live(run, launch, state, speed, bool(coefficient), live) if live and engine.rank == 0 else None
+    optimization = Optimization(
+        run, numerics, engine, checkpoint, launch.checkpoint_every_steps, state, coefficient, shown
+    )
 
-    def micro_batches(step: int) -> list[Batch]:
-        return run.micro_batches(step, engine.rank, engine.processes, launch.micro_batch_rows, model.config.hidden_size)
+    def prepared(step: int) -> Prepared:
+        return run.prepared(step, engine.rank, engine.processes, launch.micro_batch_rows, model.config.hidden_size)
 
     remaining = range(state.step, run.steps())
-    batches = ahead(micro_batches, remaining) if engine.device.type == "cuda" else map(micro_batches, remaining)
-    shown = progress(remaining, len(remaining), run.label(), "steps", lambda: speed.status(state))
-    for step, parts in zip(shown if engine.rank == 0 else remaining, batches, strict=True):
-        optimization.step(step, parts)
-        speed.count(part.lengths for part in parts)
+    batches = ahead(prepared, remaining) if engine.device.type == "cuda" else map(prepared, remaining)
+    bar = progress(remaining, len(remaining), run.label(), "steps", lambda: speed.status(state))
+    try:
+        for step, one in zip(bar if engine.rank == 0 else remaining, batches, strict=True):
+            speed.count(part.lengths for part in one.parts)
+            optimization.step(step, one)
+    finally:
+        if shown:
+            shown.close()
     checkpoint.settle(engine)
     if moments:
         write_moments(moments, engine, shapes)
@@ -90,13 +105,26 @@ def begun_state(run: Run, engine: Engine, checkpoint: Checkpoint) -> State:
 
     It is at its last checkpoint, at the end of what it continues, or at the beginning.
     """
-    state = checkpoint.load(engine)
+    amendments = run.amendments or ()
+    state = checkpoint.load(engine, lambda state: objection(amendments, state.amendments, state.step))
     if state.step and engine.rank == 0:
         print(f"{run.label()}: resumed at step {state.step} of {run.steps()}", flush=True)
     elif run.past and not state.step:
-        restore_moments(run.past.moments, engine, run.past.steps)
-        state.step, state.tokens = run.past.steps, run.past.tokens
+        restore_moments(run.past.moments, engine, run.past.steps - run.past.idle_steps)
+        state.step, state.tokens, state.idle_steps = run.past.steps, run.past.tokens, run.past.idle_steps
     return state
+
+
+def _live(run: Run, launch: Launch, state: State, speed: Speed, has_router: bool, path: Path) -> Live:
+    """The live files, and the tracker that `launch` asks for."""
+    tracker = None
+    if launch.tracker:
+        settings = {
+            key: value for key, value in run.recipe.model_dump().items() if isinstance(value, float | int | str)
+        }
+        settings |= {"alpha": run.alpha, "seed": run.seed, "steps": run.steps()}
+        tracker = started_tracker(launch.tracker, f"{run.title}-{run.seed}", path.parent, settings)
+    return Live(path, speed, state.step if state.step > run.first_step() else 0, has_router, tracker)
 
 
 def whole_weights(engine: Engine) -> Weights:

@@ -1,10 +1,15 @@
 """The steps of a run: gradients of its batches, updates, the log, and checkpoints.
 
-The loop (loop.py) calls it with the micro-batches of each step.
+The loop (loop.py) calls it with each step. A step whose loss or gradient is not finite changes nothing: the engine leaves
+weights and moments as they are, and it is recorded here. Some are borne, as a rare one says little of a run; many end it.
+
+Sums and norms stay on the device until they are read, as the device would have to stop for each: on a GPU every READ_EVERY
+steps and where they are written down, on a CPU, where nothing waits, after each step. That changes no result.
 """
 
-from collections.abc import Sequence
+import sys
 from dataclasses import dataclass, replace
+from math import isfinite
 
 import numpy as np
 import torch
@@ -12,13 +17,28 @@ from torch import Tensor
 
 from osler.build.section import BuildError
 from osler.model.numerics import Numerics
-from osler.training.batches import IGNORED, Batch
+from osler.training.amendments import in_force
+from osler.training.batches import Batch
 from osler.training.checkpoints import Checkpoint, Logged, State
 from osler.training.engine import Engine
-from osler.training.run import Run
+from osler.training.live import Live, Seen
+from osler.training.run import Prepared, Run
 
 LOG_POINTS = 200
 NOISE_FREE_STEPS = 100  # between points that under NEFTune also have the loss without noise, a forward pass more: 0.3 %
+READ_EVERY = 10  # steps between reads of a GPU
+SKIPPED_IN_A_ROW, SKIPPED_IN_ALL = 3, 10  # steps that are not finite, of which the last one ends a run
+
+
+@dataclass
+class Done:
+    """A step that was done and not read."""
+
+    step: int  # from 1
+    rate: float
+    labels: int
+    tokens: int
+    values: Tensor  # (3,) float64: both sums of the loss over all processes, and the gradient's norm
 
 
 @dataclass
@@ -27,7 +47,7 @@ class Optimization:
 
     These are gradients of its batches, updates, the log, and checkpoints.
 
-    `router_coefficient`: weight of the routers' auxiliary loss, 0 for a dense model.
+    `router_coefficient`: weight of the routers' auxiliary loss, 0 for a dense model. `live` is the first process's.
     """
 
     run: Run
@@ -37,68 +57,127 @@ class Optimization:
     checkpoint_every_steps: int
     state: State
     router_coefficient: float
+    live: Live | None = None
 
     def __post_init__(self) -> None:
         self.steps = self.run.steps()
         self.log_every = max(1, (self.steps - self.run.first_step()) // LOG_POINTS)
         self.noise_free_every = self.log_every * -(-NOISE_FREE_STEPS // self.log_every)
+        self.read_every = 1 if self.engine.device.type == "cpu" else READ_EVERY
+        self._done: list[Done] = []
 
-    def step(self, step: int, parts: Sequence[Batch]) -> None:
+    def step(self, step: int, prepared: Prepared) -> None:
         """Learn from the batch of `step`.
 
-        `parts` are this process's micro-batches of it.
-
         Raises:
-            BuildError: the loss is not finite.
+            BuildError: too many steps were not finite, or a checkpoint could not be written.
         """
         rate = self.run.rate(step)
-        labels = sum(int((part.labels_BT != IGNORED).sum()) for part in parts)
-        tokens = sum(sum(map(sum, part.lengths)) for part in parts)
-        total_labels, total_tokens, written = self.engine.summed([labels, tokens, self.checkpoint.written()])
-        if written == self.engine.processes:
+        is_read = (step + 1) % self.read_every == 0
+        if is_read and self.engine.summed([self.checkpoint.written()])[0] == self.engine.processes:
             self.checkpoint.complete(self.engine)
-        noise_free = self._noise_free_loss(step, parts, total_labels)
-        loss_sum, router_sum = self._backward(parts, total_labels, total_tokens)
-        self.engine.step(rate)
-        loss, router = loss_sum / max(1, total_labels), router_sum / total_tokens
-        if not np.isfinite(loss + router):
-            raise BuildError(f"{self.run.label()}: the loss is {loss} at step {step}; lower the learning rate")
-        self.state.step, self.state.tokens = step + 1, self.state.tokens + int(total_tokens)
-        self.state.pending_loss.append((loss, router))
-        self._log(rate, noise_free)
+        noise_free = None
+        if prepared.parts:
+            noise_free = self._noise_free_loss(step, prepared)
+            sums = self._backward(prepared)
+            norm = self.engine.step(rate)
+            values = torch.cat([sums, norm.detach().to(sums)[None]])
+            self._done.append(Done(step + 1, rate, prepared.labels, prepared.tokens, values))
+        else:
+            self.state.idle_steps += 1
+        self.state.step, self.state.tokens = step + 1, self.state.tokens + prepared.tokens
+        is_logged = self.state.step % self.log_every == 0 or self.state.step == self.steps
+        if is_logged or is_read:
+            self._read()
+        if is_logged:
+            self._log(rate, noise_free)
+        if self.live and (is_logged or (is_read and self.live.is_due())):
+            self.live.write(self.state, rate, noise_free)
         if self.state.step % self.checkpoint_every_steps == 0 and self.state.step < self.steps:
-            self.checkpoint.save(self.engine, self.state)
+            self.save()
+
+    def save(self) -> None:
+        """Write a checkpoint of the steps done so far.
+
+        Raises:
+            BuildError: too many of them were not finite.
+        """
+        self._read()
+        self.state.amendments = in_force(self.run.amendments or (), self.state.step)
+        self.checkpoint.save(self.engine, self.state)
 
     def _sums(self, part: Batch) -> Tensor:
         """The two sums of PackedLoss, (2,)."""
         tensors = part.flat() if self.numerics.attention == "flash_attention_2" else part.tensors()
         return self.engine.loss(*(None if value is None else value.to(self.engine.device) for value in tensors))
 
-    def _noise_free_loss(self, step: int, parts: Sequence[Batch], total_labels: float) -> float | None:
+    def _noise_free_loss(self, step: int, prepared: Prepared) -> float | None:
         """Now and then under NEFTune the loss that the batch has without noise, in nats a label."""
         if not self.run.alpha or ((step + 1) % self.noise_free_every and step + 1 != self.steps):
             return None
         with torch.no_grad():
-            clean = [float(self._sums(replace(part, noise_BTD=None))[0]) for part in parts]
-        return round(self.engine.summed([sum(clean)])[0] / max(1, total_labels), 6)
+            clean = [float(self._sums(replace(part, noise_BTD=None))[0]) for part in prepared.parts]
+        loss = self.engine.summed([sum(clean)])[0] / max(1, prepared.labels)
+        return round(loss, 6) if isfinite(loss) else None
 
-    def _backward(self, parts: Sequence[Batch], total_labels: float, total_tokens: float) -> tuple[float, float]:
-        """Gradients of the whole batch's loss; its two sums over all processes."""
-        done = [0.0, 0.0]
-        for part in parts:
+    def _backward(self, prepared: Prepared) -> Tensor:
+        """Gradients of the whole batch's loss; its two sums over all processes, (2,) float64 on the device."""
+        done = torch.zeros(2, dtype=torch.float64, device=self.engine.device)
+        for part in prepared.parts:
             sums = self._sums(part)
-            objective = sums[0] * (1 / max(1, total_labels))
+            objective = sums[0] * (1 / max(1, prepared.labels))
             if self.router_coefficient:
-                objective = objective + sums[1] * (self.router_coefficient / total_tokens)
-            self.engine.backward(objective, last=part is parts[-1])
-            done = [before + now for before, now in zip(done, sums.tolist(), strict=True)]
-        loss_sum, router_sum = self.engine.summed(done)
-        return loss_sum, router_sum
+                objective = objective + sums[1] * (self.router_coefficient / prepared.tokens)
+            # a loss that is not finite may have a gradient that is: here it has not, nor has the norm, on any process
+            objective = objective * torch.where(objective.detach().isfinite(), 1.0, torch.nan)
+            self.engine.backward(objective, last=part is prepared.parts[-1])
+            done += sums.detach()
+        if self.engine.processes > 1:
+            torch.distributed.all_reduce(done)
+        return done
+
+    def _read(self) -> None:
+        """Take the steps done so far into the state."""
+        values = torch.stack([done.values for done in self._done]).tolist() if self._done else []
+        for done, (loss_sum, router_sum, norm) in zip(self._done, values, strict=True):
+            loss, router = loss_sum / max(1, done.labels), router_sum / done.tokens
+            skipped = not isfinite(norm)
+            if self.live:
+                self.live.add(Seen(done.step, loss, router, norm, skipped))
+            if skipped:
+                self._skip(done.step, loss + self.router_coefficient * router, norm)
+            else:
+                self.state.pending_loss.append((loss, router))
+        self._done.clear()
+        if self.state.step == self.steps and not self.state.log and not self.state.pending_loss:
+            raise BuildError(
+                f"{self.run.label()}: none of its steps changed the model; read more, or lower the learning rate"
+            )
+
+    def _skip(self, step: int, loss: float, norm: float) -> None:
+        """Record a step that changed nothing, and stop at too many."""
+        state, label = self.state, self.run.label()
+        state.idle_steps += 1
+        state.skipped.append({"step": step, "norm": str(norm), "loss": str(loss), "rows": self.run.rows_of(step - 1)})
+        told = f"{label}: step {step}: the loss is {loss} and the gradient's norm {norm}"
+        last = [entry["step"] for entry in state.skipped[-SKIPPED_IN_A_ROW:]]
+        in_a_row = last == list(range(step - SKIPPED_IN_A_ROW + 1, step + 1))
+        if not in_a_row and len(state.skipped) < SKIPPED_IN_ALL:
+            if self.engine.rank == 0:
+                print(f"warning: {told}; it changed nothing", file=sys.stderr, flush=True)
+            return
+        many = (
+            f"the {SKIPPED_IN_A_ROW}rd such step in a row" if in_a_row else f"the {SKIPPED_IN_ALL}th such step in all"
+        )
+        way = "lower the learning rate"
+        if self.run.amendments is not None:
+            way += f" or leave steps out in cpt.amendments (skip_steps: [{last[0]}, {step}])"
+        raise BuildError(f"{told}, {many}; {way}: the last checkpoint is from before it")
 
     def _log(self, rate: float, noise_free: float | None) -> None:
-        """A row of the log for every `log_every` steps: means since the last."""
+        """A row of the log for every `log_every` steps: means since the last; none where all were left out."""
         state = self.state
-        if state.step % self.log_every == 0 or state.step == self.steps:
+        if state.pending_loss:
             mean, router = (round(float(np.mean(values)), 6) for values in zip(*state.pending_loss, strict=True))
             state.log.append(Logged(state.step, state.tokens, mean, float(f"{rate:.6g}"), router, noise_free))
             state.pending_loss.clear()

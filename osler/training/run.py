@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from osler.build.section import BuildError
 from osler.tokens.shards import PackedRows
-from osler.training.batches import IGNORED, Batch, batch_noise, batch_of, noise_seed
+from osler.training.amendments import Amendments, is_skipped, peak
+from osler.training.batches import IGNORED, Batch, batch_noise, batch_of, label_count, noise_seed
 from osler.training.recipe import Recipe, Schedule, learning_rate
 
 
@@ -27,6 +28,19 @@ class Past:
     moments: Path
     steps: int
     tokens: int
+    idle_steps: int = 0  # of the steps those that updated nothing: AdamW has not counted them
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A step that can be learned from.
+
+    It has this process's micro-batches, and numbers of the batch of all processes. Without micro-batches nothing is learned in it.
+    """
+
+    parts: list[Batch]
+    labels: int
+    tokens: int  # padding is none
 
 
 @dataclass(frozen=True)
@@ -45,6 +59,7 @@ class Run:
     alpha: float = 0.0  # NEFTune's; 0 trains without noise
     schedule: Schedule | None = None  # None: warm-up and cosine
     past: Past | None = None
+    amendments: Amendments | None = None  # None: its section has no such key
 
     def label(self) -> str:
         """What the run is called where people read it."""
@@ -60,9 +75,16 @@ class Run:
 
     def rate(self, step: int) -> float:
         """The learning rate of step `step`."""
+        recipe = self.recipe
+        if (amended := peak(self.amendments or (), step + 1)) is not None:
+            recipe = recipe.model_copy(update={"learning_rate": amended})
         if self.schedule:
-            return self.schedule.rate(self.recipe, step, self.steps())
-        return learning_rate(self.recipe, step, self.steps())
+            return self.schedule.rate(recipe, step, self.steps())
+        return learning_rate(recipe, step, self.steps())
+
+    def is_skipped(self, step: int) -> bool:
+        """Whether an amendment leaves step `step` out."""
+        return is_skipped(self.amendments or (), step + 1)
 
     def rows_per_step(self) -> int:
         """Rows in the global batch.
@@ -103,6 +125,27 @@ class Run:
         rows = self.rows_per_step()
         sources = [self.sources[name] for name in sorted(self.sources)]
         return [(sources[int(index)], int(row)) for index, row in self.order_N2[step * rows : (step + 1) * rows]]
+
+    def rows_of(self, step: int) -> dict[str, list[int]]:
+        """The rows of step `step`, by source."""
+        rows, names = self.rows_per_step(), sorted(self.sources)
+        found: dict[str, list[int]] = {}
+        for index, row in self.order_N2[step * rows : (step + 1) * rows].tolist():
+            found.setdefault(names[index], []).append(row)
+        return found
+
+    def prepared(self, step: int, rank: int, processes: int, limit: int | None, hidden: int) -> Prepared:
+        """Step `step` of process `rank`.
+
+        Each process counts the labels and tokens of all: only lengths are read for it, and no process has to wait for
+        another one's number.
+        """
+        rows = self.global_batch(step)
+        labels = sum(label_count(source, row) for source, row in rows)
+        tokens = sum(sum(source.segment_lengths(row)) for source, row in rows)
+        skipped = self.is_skipped(step)
+        parts = [] if skipped else self.micro_batches(step, rank, processes, limit, hidden)
+        return Prepared(parts, labels, tokens)
 
     def micro_batches(self, step: int, rank: int, processes: int, limit: int | None, hidden: int) -> list[Batch]:
         """What process `rank` reads in step `step`.

@@ -26,6 +26,7 @@ class Speed:
         known = known_device(device)
         self._peak = known.flops_per_second if known else None
         self._tokens_before, self._flops, self._started = tokens_before, 0.0, time.monotonic()
+        self._last = (self._started, tokens_before, 0.0)  # time, tokens and operations
 
     def count(self, lengths: Iterable[list[list[int]]]) -> None:
         """Add a step: segment lengths of this process's rows.
@@ -44,3 +45,14 @@ class Speed:
         loss, rate = state.log[-1][2:4] if state.log else (float("nan"), float("nan"))
         text = f"loss {loss:.3f}, rate {rate:.2g}, {(state.tokens - self._tokens_before) / seconds:,.0f} tokens/s"
         return f"{text}, MFU {self._flops / seconds / self._peak:.1%}" if self._peak else text
+
+    def since_last(self, state: State) -> tuple[float, float | None]:
+        """Tokens a second of all processes, and MFU, since the last call.
+
+        MFU is None where the device is not known.
+        """
+        now = (time.monotonic(), state.tokens, self._flops)
+        seconds, tokens, flops = (after - before for after, before in zip(now, self._last, strict=True))
+        self._last = now
+        seconds = max(1e-9, seconds)
+        return tokens / seconds, flops / seconds / self._peak if self._peak else None

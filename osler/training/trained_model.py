@@ -31,16 +31,18 @@ from osler.model.folder import import_ahead, provenance_of, write_model
 from osler.model.numerics import Numerics
 from osler.model.router import router_coefficient
 from osler.model.seeds import made_folder
-from osler.tokens.mixture import seen
 from osler.tokens.shards import content_hash
+from osler.training.amendments import in_force
 from osler.training.checkpoint_folders import FINISHED, begin
 from osler.training.checkpoints import Checkpoint, Logged, State
 from osler.training.launch import Launch, die_with_parent, started_launch
+from osler.training.live import FOLDER as LIVE
 from osler.training.loop import Weights, train
 from osler.training.optimizer_state import FILE
 from osler.training.patience import leave, summed_patiently
 from osler.training.recipe import Recipe
 from osler.training.run import Run
+from osler.training.skipped_rows import token_ledger
 
 SCRATCH = ROOT / "scratch"
 TRAINED = "trained"  # finished models, below SCRATCH
@@ -141,7 +143,10 @@ class Trainer:
         key = run_key(settings, hashes)
         code = hashlib.sha256(fingerprint(self.module, ROOT, with_packages=False).encode()).hexdigest()[:16]
         numerics = settings["numerics"]
-        place = SCRATCH / TRAINED / run.title / content_key(key=key, code=code, title=run.title, numerics=numerics)[:16]
+        amended = in_force(run.amendments or (), run.steps())
+        own = {"amendments": amended} if amended else {}
+        parts = {"key": key, "code": code, "title": run.title, "numerics": numerics} | own
+        place = SCRATCH / TRAINED / run.title / content_key(**parts)[:16]
         is_first = os.environ.get("RANK", "0") == "0"
         if entry := whole_entry(place):
             if is_first:
@@ -152,8 +157,9 @@ class Trainer:
             begin(folder, run.seed)
         moments = folder / FILE if asked.keep_moments else None
         parameters = sum(parameter.numel() for parameter in model.parameters())  # an engine may divide them
+        live = SCRATCH / LIVE / f"{run.title}-{run.seed}.jsonl"
         checkpoint = Checkpoint(folder, code, launch.accept_code_change, numerics, launch.keep_every_steps)
-        state, weights = train(model, run, self.numerics, checkpoint, launch, moments)
+        state, weights = train(model, run, self.numerics, checkpoint, launch, moments, live)
         if is_last:
             leave()
         if is_first:
@@ -209,7 +215,7 @@ def _write(
     log = pl.DataFrame(state.log, schema=Logged._fields, orient="row").drop(without)
     parent = asked.inputs.get("model")
     before = provenance_of(parent) if parent and (parent / "provenance.json").is_file() else {}
-    ledger = [{"run": run.title} | fact for fact in seen(run, len(run.order_N2), run.rows_before())]
+    ledger = [{"run": run.title} | fact for fact in token_ledger(run, state)]
     changed = [fact | {"from_step": max(fact["from_step"], run.first_step())} for fact in state.numerics]
     provenance = facts | {
         "code": state.codes,
@@ -224,5 +230,11 @@ def _write(
     }
     if len(changed) > 1:
         provenance["numerics"] = changed
+    if amended := in_force(run.amendments or (), state.step):
+        provenance["amendments"] = amended
+    if state.skipped:
+        provenance["skipped_steps"] = state.skipped
+    if state.idle_steps:
+        provenance["idle_steps"] = state.idle_steps
     files = {CURVE: log.write_csv().encode()}
     write_model(asked.model, asked.tokenizer, entry, provenance, weights, moments, files)

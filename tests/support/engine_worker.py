@@ -21,6 +21,7 @@ from osler.training.loop import train
 from osler.training.packed_loss import PackedLoss
 from osler.training.recipe import Schedule
 from osler.training.run import Past, Run
+from tests.support.bad_rows import train_with_a_bad_row
 from tests.support.runs import VOCABULARY, Killed, a_run, recipe
 from tests.support.tiny import NUMERICS, launch, tiny_model
 
@@ -34,6 +35,7 @@ ENGINES: dict[str, dict[str, Any]] = {
 SEGMENTED = ("ddp", "fsdp", "zero3")  # starting a DeepSpeed takes seconds; 1 and 2 gather moments as 3 does
 RESUMED = ("ddp", "fsdp")  # by as many processes, to the same bytes
 FLOAT64 = ("ddp", "fsdp")  # DeepSpeed keeps float32 weights
+SKIPPING = ("ddp", "fsdp")
 STEPS, LAST_STEP = 50, 45
 
 
@@ -102,6 +104,8 @@ def main(folder: Path) -> None:
     for name, settings in ENGINES.items():
         if name in SEGMENTED:
             train_segments(folder, name, launch(processes=2, checkpoint_every_steps=100, **settings))
+        if name in SKIPPING:
+            train_with_a_bad_row(folder, name, processes=2, **settings)
         every = {"processes": 2, "checkpoint_every_steps": 20} | settings
         asked = launch(micro_batch_rows=1, activation_checkpointing=name == "fsdp", **every)
         state, weights = train(model_for(name), run(), NUMERICS, Checkpoint(folder / f"{name}-u", "x", False), asked)

@@ -22,12 +22,14 @@ from osler.training.checkpoints import Checkpoint, Logged, State
 from osler.training.engines import started_engine
 from osler.training.loop import Weights, train
 from osler.training.packed_loss import PackedLoss
+from tests.support.bad_rows import bad_run, spoiled, trained
 from tests.support.engine_worker import (
     ENGINES,
     FLOAT64,
     LAST_STEP,
     RESUMED,
     SEGMENTED,
+    SKIPPING,
     STEPS,
     KilledAt,
     model_for,
@@ -177,3 +179,16 @@ def test_what_a_cpu_cannot_train_is_refused(change: dict[str, object]) -> None:
     """The message names the key of `numerics`."""
     with pytest.raises(BuildError, match=f"numerics.{next(iter(change))}"):
         started_engine(PackedLoss(tiny_model(VOCABULARY)), recipe(), NUMERICS.model_copy(update=change), launch())
+
+
+@pytest.mark.parametrize("engine", SKIPPING)
+def test_a_bad_row_of_one_process_is_a_bad_step_of_all(engine: str, together: Path, tmp_path: Path) -> None:
+    """The row is the second process's: both leave step 4 out, and end with the weights of one process, to 1e-4."""
+    patch = spoiled(float("nan"))
+    state, expected = trained(tmp_path, bad_run(4))
+    patch.undo()
+    for rank in (0, 1):
+        skipped = json.loads((together / f"{engine}-bad-{rank}.json").read_text())
+        assert [entry["step"] for entry in skipped] == [entry["step"] for entry in state.skipped] == [4]
+    weights = load_file(together / f"{engine}-bad.safetensors")
+    assert all(torch.allclose(weights[name], value, rtol=0, atol=1e-4) for name, value in expected.items())
