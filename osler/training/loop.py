@@ -15,6 +15,7 @@ and the loss is the sum over the labels of all processes divided by their number
 Shape legend: B rows of a batch, T tokens in a row, N rows of the run, D embedding width.
 """
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,7 +24,6 @@ from typing import Any, TypeVar
 from torch import Tensor
 
 from osler.build.progress import progress
-from osler.build.section import BuildError
 from osler.model.numerics import Numerics
 from osler.model.router import router_coefficient
 from osler.model.throughput import weights_per_token
@@ -37,6 +37,7 @@ from osler.training.optimizer_state import restore_moments, write_moments
 from osler.training.packed_loss import PackedLoss
 from osler.training.run import Run
 from osler.training.speed import Speed
+from osler.training.stopping import Stopping
 
 T = TypeVar("T")
 Weights = dict[str, Tensor]
@@ -55,15 +56,12 @@ def train(
     Raises:
         BuildError: the loss is not finite, the batch does not fit, the checkpoint is another code's, or the engine cannot
             run here.
+        StoppedError: it was asked to stop; the checkpoint is of the step that it names.
     """
     model.train()
     weights_used = weights_per_token(model)  # an engine may divide them
     shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
     engine = started_engine(PackedLoss(model), run.recipe, numerics, launch)
-    if run.rows_per_step() % engine.processes:
-        raise BuildError(
-            f"params.yaml: launch.processes {engine.processes} does not divide the {run.rows_per_step()} rows of a step"
-        )
     state = begun_state(run, engine, checkpoint)
     optimization = Optimization(
         run, numerics, engine, checkpoint, launch.checkpoint_every_steps, state, router_coefficient(model.config)
@@ -75,8 +73,14 @@ def train(
 
     remaining = range(state.step, run.steps())
     batches = ahead(micro_batches, remaining) if engine.device.type == "cuda" else map(micro_batches, remaining)
+    stopping = Stopping(engine, launch.stop_minutes_before_end, os.environ)
     shown = progress(remaining, len(remaining), run.label(), "steps", lambda: speed.status(state))
     for step, parts in zip(shown if engine.rank == 0 else remaining, batches, strict=True):
+        if stopping.is_asked():
+            if step > remaining.start and step % launch.checkpoint_every_steps:
+                checkpoint.save(engine, state)
+            checkpoint.settle(engine)
+            raise stopping.error(run.label(), step, run.steps())
         optimization.step(step, parts)
         speed.count(part.lengths for part in parts)
     checkpoint.settle(engine)

@@ -38,6 +38,7 @@ from osler.training.loop import Weights, train
 from osler.training.optimizer_state import FILE
 from osler.training.recipe import Recipe
 from osler.training.run import Run
+from osler.training.stopping import listen
 
 SCRATCH = ROOT / "scratch"
 TRAINED = "trained"  # finished models, below SCRATCH
@@ -83,7 +84,7 @@ class Trainer:
     def write(self, seeds: tuple[int, ...], trained_model: Path, training: Path) -> None:
         """Train all seeds and write the results.
 
-        What a killed run left is resumed.
+        What a killed run left is resumed. One that is told to stop (stopping.py) ends with a StoppedError.
 
         Args:
             seeds: the first one's model is written to the out itself, the others' below it (seed_models.py).
@@ -92,6 +93,7 @@ class Trainer:
         launch = started_launch(os.environ)
         if launch.engine != "python":
             die_with_parent()
+        listen()
         entries = dict(zip(seeds, self._entries(seeds, launch), strict=True))
         if os.environ.get("RANK", "0") != "0":
             return
