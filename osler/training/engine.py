@@ -8,10 +8,12 @@ process and of DDP; others inherit from it (fsdp_engine.py, deepspeed_engine.py)
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from datetime import timedelta
 from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import InitProcessGroupKwargs
 from torch import Tensor, nn
 
 from osler.build.section import BuildError
@@ -19,6 +21,9 @@ from osler.model.numerics import Numerics
 from osler.training.launch import Launch
 from osler.training.recipe import Recipe
 
+TIMEOUT = timedelta(
+    hours=1
+)  # of a collective: slow disks take minutes, and machines that are gone are found by heartbeat.py
 WEIGHT, MOMENTS = "weight", ("exp_avg", "exp_avg_sq")
 
 
@@ -39,7 +44,9 @@ class Engine:
     def __init__(self, module: nn.Module, recipe: Recipe, numerics: Numerics, launch: Launch) -> None:
         self.bfloat16 = numerics.dtype == "bfloat16"
         self.accelerator = Accelerator(
-            cpu=not torch.cuda.is_available(), mixed_precision="bf16" if self.bfloat16 else "no"
+            cpu=not torch.cuda.is_available(),
+            mixed_precision="bf16" if self.bfloat16 else "no",
+            kwargs_handlers=[InitProcessGroupKwargs(timeout=TIMEOUT)],
         )
         self.device = self.accelerator.device
         self.rank, self.processes = self.accelerator.process_index, self.accelerator.num_processes

@@ -33,6 +33,7 @@ from osler.model.seeds import made_folder
 from osler.tokens.mixture import seen
 from osler.tokens.shards import content_hash
 from osler.training.checkpoints import Checkpoint, Logged, State
+from osler.training.heartbeat import heartbeat
 from osler.training.launch import Launch, die_with_parent, started_launch
 from osler.training.loop import Weights, train
 from osler.training.optimizer_state import FILE
@@ -94,7 +95,8 @@ class Trainer:
         if launch.engine != "python":
             die_with_parent()
         listen()
-        entries = dict(zip(seeds, self._entries(seeds, launch), strict=True))
+        with heartbeat(os.environ):
+            entries = dict(zip(seeds, self._entries(seeds, launch), strict=True))
         if os.environ.get("RANK", "0") != "0":
             return
         for seed, entry in entries.items():

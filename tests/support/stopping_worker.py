@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 
 from osler.build.section import StoppedError
 from osler.training.checkpoints import Checkpoint
+from osler.training.heartbeat import heartbeat
 from osler.training.loop import train
 from osler.training.run import Run
 from osler.training.stopping import listen
@@ -37,7 +38,7 @@ def slowly(folder: Path) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         return original(run, step)
 
-    Run.global_batch = global_batch  # type: ignore[method-assign]
+    Run.global_batch = global_batch  # type: ignore[method-assign, assignment]
 
 
 def main(folder: Path, engine: str, processes: int) -> None:
@@ -48,7 +49,8 @@ def main(folder: Path, engine: str, processes: int) -> None:
     asked = launch(engine=engine, processes=processes, **CHANGES)
     run = a_run(5.0, rows=2 * STEPS)
     try:
-        _, weights = train(tiny_model(VOCABULARY), run, NUMERICS, Checkpoint(folder / "run", "x", False), asked)
+        with heartbeat(os.environ, 0.5, 6.0):
+            _, weights = train(tiny_model(VOCABULARY), run, NUMERICS, Checkpoint(folder / "run", "x", False), asked)
     except StoppedError as error:
         if os.environ.get("RANK", "0") == "0":
             print(error, flush=True)
