@@ -68,4 +68,4 @@ def main(
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, may_be_job=True)

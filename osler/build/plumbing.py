@@ -12,7 +12,11 @@ EXEMPT = {
     "osler/build/dvc_state.py": "where DVC keeps what it knows of files",
     "osler/build/plumbing.py": "this list",
     "osler/build/shortages.py": "says what of the machine ran out, when nothing goes on",
+    "osler/build/slurm.py": "has a job do what a stage's command says, and waits for it",
     "osler/build/stage.py": "hands a stage what dvc.yaml and params.yaml say, or refuses it",
+    "osler/training/agent.py": "starts trainers as torchrun does",
+    "osler/training/heartbeat.py": "ends a process where others are gone",
+    "osler/training/stopping.py": "ends a run between two steps; a checkpoint holds all that the next one needs",
     "osler/model/throughput.py": "operations of a training step, for the MFU that is shown",
 }
 """Plumbing, which cannot change a result, and why: of these modules only the names that are imported count."""

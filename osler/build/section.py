@@ -50,3 +50,18 @@ class BuildError(Exception):
     def __init__(self, message: str) -> None:
         line = " ".join(message.splitlines())
         super().__init__(line if len(line) <= LONGEST_LINE else f"{line[:BEGINNING]} ... {line[-BEGINNING // 2 :]}")
+
+
+STOPPED = 75
+"""Exit code of what was stopped before its end and goes on when it is run again: EX_TEMPFAIL of sysexits.h."""
+
+
+class StoppedError(BuildError):
+    """Stopped before the end, as was asked; what was done is kept.
+
+    `code` is the exit code.
+    """
+
+    def __init__(self, message: str, code: int = STOPPED) -> None:
+        super().__init__(message)
+        self.code = code

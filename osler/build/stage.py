@@ -36,8 +36,9 @@ from osler.build.lock import HELD, HeldError, held_lock, locks
 from osler.build.pipeline import ROOT, Declaration, artifact_name, declarations, param_name, read_params
 from osler.build.provenance import check_provenance
 from osler.build.recorded import check_deps, check_unchanged, stamps
-from osler.build.section import BuildError
+from osler.build.section import BuildError, StoppedError
 from osler.build.shard_store import Store
+from osler.build.slurm import LEFT, as_job, of_stage
 from osler.build.validation import PARAMS, validated
 
 ALONE_BYTES = 1 << 24  # of a source: 16 MB are read in the time that other processes need to start
@@ -74,7 +75,7 @@ def bound(main: Callable[..., None], declared: Declaration, root: Path, params: 
     if "name" in hints and "name" not in values:
         values["name"] = declared.name.partition("@")[2]
     if "store" in hints or "jobs" in hints:
-        jobs = validated("launch.jobs", params.get("launch", {}).get("jobs"), Jobs)
+        jobs = validated("launch.jobs", of_stage(params.get("launch", {}), declared.name).get("jobs"), Jobs)
         values |= {"jobs": jobs} if "jobs" in hints else {}
         values |= (
             {"store": Store(root / "scratch" / "shards" / declared.name, jobs, ALONE_BYTES)} if "store" in hints else {}
@@ -194,8 +195,19 @@ def _built(main: Callable[..., None], address: str, is_first: bool) -> None:
         values["store"].prune()
 
 
-def run(main: Callable[..., None]) -> None:
+def _job_code(address: str) -> int | None:
+    """The exit code of the job that built the stage; None where this process is to build it."""
+    command = [sys.executable, "-m", f"stages.{address.partition('@')[0]}"]
+    code = as_job(ROOT, read_params(ROOT / PARAMS), address, 1, command)
+    if code not in (None, 0, LEFT):
+        _restore(address)
+    return code
+
+
+def run(main: Callable[..., None], may_be_job: bool = False) -> None:
     """Bind `main` to the running stage and call it.
+
+    One that `may_be_job` is a SLURM job of its own where `launch.submit` asks for it.
 
     The lock of the stage is held meanwhile. A BuildError becomes one line and exit code 1: of a stage that another process
     builds, of deps that are damaged, of raw files that changed meanwhile, of `main`.
@@ -208,6 +220,8 @@ def run(main: Callable[..., None]) -> None:
     first_process = os.environ.get("RANK", "0") == "0"  # of a training stage on several
     lock, descriptor = locks(ROOT, address), None
     try:
+        if may_be_job and (code := _job_code(address)) is not None:
+            sys.exit(code)
         if os.environ.get(HELD) != str(lock):
             descriptor = held_lock(lock, address)
         _built(main, address, first_process)
@@ -215,6 +229,10 @@ def run(main: Callable[..., None]) -> None:
         clear_frames(error.__traceback__)  # memory and file handles that are wanted now
         if first_process and not isinstance(error, HeldError):  # who holds it writes there
             _restore(address)
+        if isinstance(error, StoppedError):
+            if first_process:
+                print(f"osler: {address}: {error}", file=sys.stderr, flush=True)
+            sys.exit(error.code)
         if not isinstance(error, BuildError):
             raise
         sys.exit(f"osler: {address}: {error}")

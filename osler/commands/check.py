@@ -36,7 +36,7 @@ from osler.tokens.chat_templates import check_chat_template
 from osler.tokens.tokenizers import package_file
 from osler.training.arithmetic import ADVICE, is_as_committed
 from osler.training.continued_pretraining import Branch, Segment
-from osler.training.launch import Launch, command
+from osler.training.launch import Launch, check_stages
 from osler.training.tracker import check_tracker
 
 # used by dvc.yaml's templates or by osler.commands.launch, declared by no stage
@@ -158,7 +158,7 @@ def check_sections(params: Mapping[str, Any], root: Path) -> dict[str, Any]:
                     place = place[part]
                 place[last] = found.model_dump(mode="json", by_alias=True)
     launch = validated("launch", params.get("launch"), Launch)
-    command(launch, "stages.cpt", "localhost")
+    check_stages(launch)
     check_tracker(launch.tracker)
     return whole | {"launch": launch.model_dump(mode="json")}
 

@@ -36,7 +36,7 @@ from osler.corpus.withdrawn import listed_names
 from osler.model.architecture import Architecture
 from osler.model.cost_estimates import Memory, Placement, device_memory, parameters, planned_flops
 from osler.model.devices import DEVICES, Device
-from osler.training.launch import Launch, command
+from osler.training.launch import Launch, check_stages
 
 NO_ROOT = "/no/root/given"
 SHOWN_REASONS = 8  # of a stage
@@ -114,13 +114,13 @@ def instruction_tokens(params: Mapping[str, Any], folder: Path | None, conversat
     return params["instruct"]["conversations"] * longest, True
 
 
-def placement(launch: Mapping[str, Any], others: Sequence[str]) -> Placement:
+def placement(launch: Mapping[str, Any], others: Sequence[str], stage: str = "") -> Placement:
     """Section `launch` as far as it decides what a device holds.
 
-    `others` are `key=value` in place of what the section says.
+    `others` are `key=value` in place of what the section says; `stage` may have keys of its own in `launch.stages`.
 
     Raises:
-        BuildError: no such key, or no such value.
+        BuildError: no such key, or no such value; or engine and processes of a training stage do not fit together.
     """
     values = dict(launch)
     for pair in others:
@@ -132,10 +132,11 @@ def placement(launch: Mapping[str, Any], others: Sequence[str]) -> Placement:
     where = "--launch" if others else PARAMS
     given = cast(Launch, validated("launch", values, Launch, where))
     try:
-        command(given, "stages.cpt", "localhost")
+        check_stages(given)
     except BuildError as error:
         raise BuildError(str(error).replace(PARAMS, where, 1)) from None
-    return Placement.model_validate(given.model_dump(include=set(Placement.model_fields)))
+    asked = given.of(stage) if stage else given
+    return Placement.model_validate(asked.model_dump(include=set(Placement.model_fields)))
 
 
 def training(name: str, params: Mapping[str, Any], instructions: tuple[int, bool], placed: Placement) -> TrainingCost:
@@ -253,20 +254,40 @@ def cost_lines(
         yield "  ~ assumed, since the conversations have not been tokenized yet (--conversation-tokens)"
 
 
+def own_lines(placed: Placement, own: Mapping[str, Placement]) -> Iterator[str]:
+    """Which stages `launch.stages` places otherwise."""
+    for name, found in own.items():
+        if found != placed:
+            changed = {key: value for key, value in found.model_dump().items() if value != getattr(placed, key)}
+            shown = ", ".join(f"{key} {'null' if value is None else value}" for key, value in changed.items())
+            yield f"  {name}: {shown}, on {found.devices} devices"
+
+
 def hours_lines(
-    costs: Mapping[str, TrainingCost], placed: Placement, device: str, mfu: float, price: float | None, dtype: str
+    costs: Mapping[str, TrainingCost],
+    placed: Placement,
+    device: str,
+    mfu: float,
+    price: float | None,
+    dtype: str,
+    own: Mapping[str, Placement] | None = None,
 ) -> Iterator[str]:
-    """Device-hours, days and cost of `costs` together."""
+    """Device-hours, days and cost of `costs` together, one stage after the other; `own` are placed otherwise."""
     if dtype != "bfloat16":
         yield f"device-hours are told for numerics.dtype bfloat16 only; it is {dtype}"
         return
-    flops = sum(cost.flops * cost.seeds for cost in costs.values())
-    hours = flops / (DEVICES[device].flops_per_second * mfu) / 3600
+    each = {
+        name: cost.flops * cost.seeds / (DEVICES[device].flops_per_second * mfu) / 3600 for name, cost in costs.items()
+    }
+    hours = sum(each.values())
+    counts = {name: (own or {}).get(name, placed).devices for name in each}
+    days = sum(one / counts[name] for name, one in each.items()) / 24
+    devices = " to ".join(map(str, sorted({min(counts.values()), max(counts.values())}))) if counts else placed.devices
     money = f", {hours * price:,.0f} at {price:g} an hour" if price is not None else ""
     yield (
         f"{', '.join(costs) or 'no training'}: {hours:,.0f} device-hours of {device}"
-        f" ({DEVICES[device].flops_per_second / 1e12:g} TFLOP/s, MFU {mfu:g}), {hours / placed.devices / 24:,.1f} days on"
-        f" {placed.devices}{money}"
+        f" ({DEVICES[device].flops_per_second / 1e12:g} TFLOP/s, MFU {mfu:g}), {days:,.1f} days on"
+        f" {devices}{money}"
     )
 
 
@@ -296,11 +317,13 @@ def report(
     made = found is not None and "instruct" not in found
     instructions = instruction_tokens(params, root / out if made else None, asked.conversation_tokens)
     names = [name for name in stages if name.partition("@")[0] in TRAINING]
-    costs = {name: training(name, params, instructions, placed) for name in names}
+    own = {name: placement(params["launch"], asked.launch, name) for name in names}
+    costs = {name: training(name, params, instructions, own[name]) for name in names}
     yield from cost_lines(costs, params, placed, DEVICES.get(asked.device or ""))
+    yield from own_lines(placed, own)
     if asked.device:
         counted = {name: cost for name, cost in costs.items() if found is None or name in found}
-        yield from hours_lines(counted, placed, asked.device, asked.mfu, asked.price, params["numerics"]["dtype"])
+        yield from hours_lines(counted, placed, asked.device, asked.mfu, asked.price, params["numerics"]["dtype"], own)
     for change, models in drift(root, stages).items():
         yield f"package {change}, since it trained {', '.join(models)}"
 

@@ -8,7 +8,6 @@ from typing import Any
 
 from osler.build.section import BuildError
 from osler.build.validation import PARAMS, shown_key
-from osler.training.launch import Launch
 
 
 def check_references(params: Mapping[str, Any], root: Path) -> None:
@@ -102,7 +101,7 @@ def check_licenses(params: Mapping[str, Any]) -> None:
 
 
 def check_rows(params: Mapping[str, Any]) -> None:
-    """Rows must fit the model's positions, batches, and processes.
+    """Rows must fit the model's positions and batches.
 
     Raises:
         BuildError: names the keys.
@@ -117,18 +116,11 @@ def check_rows(params: Mapping[str, Any]) -> None:
             f"{PARAMS}: mix.clinical_documents: subset, but pack.subset is null; say there which documents"
         )
     recipes = {f"pretrain.{name}": section for name, section in params["pretrain"].items()}
-    processes = Launch.model_validate(params["launch"]).world()
     for key, section in (recipes | {"cpt": params["cpt"], "sft": params["sft"]}).items():
-        rows, rest = divmod(section["batch_tokens"], width)
-        if rest:
+        if section["batch_tokens"] % width:
             raise BuildError(
                 f"{PARAMS}: {key}.batch_tokens: {section['batch_tokens']} is no multiple of"
                 f" pack.sequence_length_tokens {width}"
-            )
-        if rows % processes:
-            raise BuildError(
-                f"{PARAMS}: launch: {processes} processes do not divide the {rows} rows of {key}.batch_tokens"
-                f" {section['batch_tokens']}"
             )
 
 

@@ -9,10 +9,12 @@ from it (fsdp_engine.py, deepspeed_engine.py), and engines.py starts what is ask
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from datetime import timedelta
 from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import InitProcessGroupKwargs
 from torch import Tensor, nn
 
 from osler.build.section import BuildError
@@ -21,6 +23,9 @@ from osler.training.checkpoint_files import Part
 from osler.training.launch import Launch
 from osler.training.recipe import Recipe
 
+TIMEOUT = timedelta(
+    hours=1
+)  # of a collective: slow disks take minutes, and machines that are gone are found by heartbeat.py
 WEIGHT, MOMENTS = "weight", ("exp_avg", "exp_avg_sq")
 
 
@@ -43,7 +48,7 @@ class Engine:
         self.accelerator = Accelerator(
             cpu=not torch.cuda.is_available(),
             mixed_precision="bf16" if self.bfloat16 else "no",
-            kwargs_handlers=_groups_of_both(launch),
+            kwargs_handlers=[process_group(launch)],
         )
         self.device = self.accelerator.device
         self.home = torch.device("cpu") if launch.offload else self.device  # of the optimizer's state
@@ -165,13 +170,10 @@ class Engine:
         return {f"{key}.{name}": value.detach() for key, value in {WEIGHT: parameter, **moments}.items()}
 
 
-def _groups_of_both(launch: Launch) -> list[Any] | None:
-    """Settings of accelerate under which processes also add up what lies in the host's memory."""
-    if not (launch.offload and torch.cuda.is_available()):
-        return None
-    from accelerate import InitProcessGroupKwargs
-
-    return [InitProcessGroupKwargs(backend="cuda:nccl,cpu:gloo")]
+def process_group(launch: Launch) -> InitProcessGroupKwargs:
+    """How processes find together: with offload they also add up what lies in the host's memory."""
+    both = launch.offload and torch.cuda.is_available()
+    return InitProcessGroupKwargs(timeout=TIMEOUT, backend="cuda:nccl,cpu:gloo" if both else None)
 
 
 def adamw(parameters: Any, recipe: Recipe) -> torch.optim.AdamW:

@@ -12,17 +12,20 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
-from typing import Literal, Self
+from typing import Any, Literal, Self, get_args
 
 from pydantic import Field, ValidationError, model_validator
 
 from osler.build.section import BuildError, Section
+from osler.build.slurm import Submit
 from osler.build.stage import Jobs
+from osler.build.validation import PARAMS, validated
 from osler.model.devices import EngineName
 from osler.training.tracker import TrackerName
 
 LAUNCH = "OSLER_LAUNCH"  # the section as JSON, for the trainer
 PORT = 29400
+StageName = Literal["pretrain", "cpt", "trunk", "anneal", "sft", "neftune", "evaluate"]
 
 
 class Launch(Section):
@@ -41,6 +44,24 @@ class Launch(Section):
         default=None,
         pattern=r"^[^\s:]+:(6[0-4]\d{3}|[1-5]\d{4}|[1-9]\d{0,3})$",
         description="host:port of one of several machines; null: this one's, port 29400",
+    )
+    max_restarts: int = Field(
+        default=0,
+        ge=0,
+        le=1000,
+        description="torchrun's: how often failed processes start again, from the last checkpoint",
+    )
+    stop_minutes_before_end: float | None = Field(
+        default=None,
+        gt=0,
+        description="of a SLURM job: then training stops with a checkpoint and exit code 75; null: its end is not looked at",
+    )
+    submit: Submit | None = Field(
+        default=None,
+        description="outside an allocation each training stage and evaluation is a SLURM job of its own; null: none is",
+    )
+    stages: dict[StageName, dict[str, Any]] | None = Field(
+        default=None, description="stage -> keys of this section that are others for it, as sft: {nodes: 2}"
     )
     micro_batch_rows: int | None = Field(
         default=None,
@@ -80,6 +101,61 @@ class Launch(Section):
         """Processes on all machines."""
         return self.processes * self.nodes
 
+    def of(self, stage: str) -> "Launch":
+        """The section of one stage, without `stages`.
+
+        Raises:
+            BuildError: its keys are not those of this section, or do not fit together.
+        """
+        name, where = stage.partition("@")[0], "launch"
+        own = (self.stages or {}).get(name) or {}  # type: ignore[call-overload]
+        if own:
+            where = f"launch.stages.{name}"
+        if "stages" in own:
+            raise BuildError(f"{PARAMS}: {where}.stages: a stage has none of its own; take it out")
+        values = self.model_dump(mode="json", exclude={"stages"}) | own
+        asked: Launch = validated(where, values, Launch)
+        if name != "evaluate":
+            fit(asked, where)
+        return asked
+
+
+def fit(launch: Launch, where: str) -> None:
+    """Engine, stage and number of processes must fit together.
+
+    Raises:
+        BuildError: names the keys, below `where`.
+    """
+    if launch.engine == "python" and launch.world() != 1:
+        raise BuildError(
+            f"{PARAMS}: {where}.processes: {launch.processes} on {launch.nodes} nodes, but engine python runs 1;"
+            " use ddp, fsdp or deepspeed"
+        )
+    if launch.engine == "ddp" and launch.world() == 1:
+        raise BuildError(f"{PARAMS}: {where}.processes: 1, but engine ddp is for several; use python")
+    if (launch.engine == "deepspeed") != (launch.zero_stage is not None):
+        raise BuildError(
+            f"{PARAMS}: {where}.zero_stage: {launch.zero_stage or 'null'} with engine {launch.engine};"
+            " 1, 2 or 3 for deepspeed and null for the others"
+        )
+    _check_parts(launch, where)
+    if launch.submit:
+        launch.submit.check()
+
+
+def check_stages(launch: Launch) -> None:
+    """The section of every stage must be whole, before the first of them starts.
+
+    Raises:
+        BuildError: names the keys.
+    """
+    if unknown := sorted({*(launch.stages or {}).get("evaluate", {})} - {"jobs", "submit"}):
+        raise BuildError(
+            f"{PARAMS}: launch.stages.evaluate.{unknown[0]}: of an evaluation only jobs and submit can be others; take it out"
+        )
+    for stage in get_args(StageName):
+        launch.of(stage)
+
 
 def started_launch(environment: Mapping[str, str]) -> Launch:
     """The section that this process was started with.
@@ -108,22 +184,11 @@ def command(launch: Launch, module: str, host: str) -> list[str]:
     Raises:
         BuildError: engine, stage and number of processes do not fit together.
     """
-    if launch.engine == "python" and launch.world() != 1:
-        raise BuildError(
-            f"params.yaml: launch.processes: {launch.processes} on {launch.nodes} nodes, but engine python runs 1;"
-            " use ddp, fsdp or deepspeed"
-        )
-    if launch.engine == "ddp" and launch.world() == 1:
-        raise BuildError("params.yaml: launch.processes: 1, but engine ddp is for several; use python")
-    if (launch.engine == "deepspeed") != (launch.zero_stage is not None):
-        raise BuildError(
-            f"params.yaml: launch.zero_stage: {launch.zero_stage or 'null'} with engine {launch.engine};"
-            " 1, 2 or 3 for deepspeed and null for the others"
-        )
-    _check_parts(launch)
+    fit(launch, "launch")
     if launch.engine == "python":
         return [sys.executable, "-m", module]
-    torchrun = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={launch.processes}"]
+    torchrun = [sys.executable, "-m", "osler.training.agent", f"--nproc-per-node={launch.processes}"]
+    torchrun += [f"--max-restarts={launch.max_restarts}"] * bool(launch.max_restarts)
     if launch.nodes == 1:
         return [*torchrun, "--standalone", "-m", module]
     return [
@@ -133,7 +198,7 @@ def command(launch: Launch, module: str, host: str) -> list[str]:
     ]
 
 
-def _check_parts(launch: Launch) -> None:
+def _check_parts(launch: Launch, where: str) -> None:
     """Refuse what an engine cannot keep in the machine's memory, or divide among so many.
 
     Raises:
@@ -146,12 +211,12 @@ def _check_parts(launch: Launch) -> None:
     if launch.offload and launch.offload not in able:
         stage = f" with zero_stage {launch.zero_stage}" if launch.zero_stage else ""
         raise BuildError(
-            f"params.yaml: launch.offload: {launch.offload} with engine {launch.engine}{stage};"
+            f"{PARAMS}: {where}.offload: {launch.offload} with engine {launch.engine}{stage};"
             f" use {' or '.join((*able, 'null'))}"
         )
     if launch.shard_processes and (launch.engine != "fsdp" or launch.world() % launch.shard_processes):
         raise BuildError(
-            f"params.yaml: launch.shard_processes: {launch.shard_processes} with engine {launch.engine} on"
+            f"{PARAMS}: {where}.shard_processes: {launch.shard_processes} with engine {launch.engine} on"
             f" {launch.world()} processes; it is for fsdp, and has to divide their number"
         )
 

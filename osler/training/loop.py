@@ -15,6 +15,7 @@ and the loss is the sum over the labels of all processes divided by their number
 Shape legend: B rows of a batch, T tokens in a row, N rows of the run, D embedding width.
 """
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,7 +24,6 @@ from typing import Any, TypeVar
 from torch import Tensor
 
 from osler.build.progress import progress
-from osler.build.section import BuildError
 from osler.model.numerics import Numerics
 from osler.model.router import router_coefficient
 from osler.model.throughput import weights_per_token
@@ -38,6 +38,7 @@ from osler.training.optimizer_state import restore_moments, write_moments
 from osler.training.packed_loss import PackedLoss
 from osler.training.run import Prepared, Run
 from osler.training.speed import Speed
+from osler.training.stopping import Stopping
 from osler.training.tracker import started_tracker
 
 T = TypeVar("T")
@@ -64,15 +65,12 @@ def train(
     Raises:
         BuildError: too many steps are not finite, the batch does not fit, the checkpoint is another code's, or the engine cannot
             run here.
+        StoppedError: it was asked to stop; the checkpoint is of the step that it names.
     """
     model.train()
     weights_used = weights_per_token(model)  # an engine may divide them
     shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
     engine = started_engine(PackedLoss(model), run.recipe, numerics, launch)
-    if run.rows_per_step() % engine.processes:
-        raise BuildError(
-            f"params.yaml: launch.processes {engine.processes} does not divide the {run.rows_per_step()} rows of a step"
-        )
     state = begun_state(run, engine, checkpoint)
     coefficient = router_coefficient(model.config)
     speed = Speed(model.config, weights_used, engine, state.tokens)
@@ -86,9 +84,15 @@ def train(
 
     remaining = range(state.step, run.steps())
     batches = ahead(prepared, remaining) if engine.device.type == "cuda" else map(prepared, remaining)
+    stopping = Stopping(engine, launch.stop_minutes_before_end, os.environ)
     bar = progress(remaining, len(remaining), run.label(), "steps", lambda: speed.status(state))
     try:
         for step, one in zip(bar if engine.rank == 0 else remaining, batches, strict=True):
+            if stopping.is_asked():
+                if step > remaining.start and step % launch.checkpoint_every_steps:
+                    optimization.save()
+                checkpoint.settle(engine)
+                raise stopping.error(run.label(), step, run.steps())
             speed.count(part.lengths for part in one.parts)
             optimization.step(step, one)
     finally:

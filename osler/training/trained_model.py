@@ -35,6 +35,7 @@ from osler.tokens.shards import content_hash
 from osler.training.amendments import in_force
 from osler.training.checkpoint_folders import FINISHED, begin
 from osler.training.checkpoints import Checkpoint, Logged, State
+from osler.training.heartbeat import heartbeat
 from osler.training.launch import Launch, die_with_parent, started_launch
 from osler.training.live import FOLDER as LIVE
 from osler.training.loop import Weights, train
@@ -43,6 +44,7 @@ from osler.training.patience import leave, summed_patiently
 from osler.training.recipe import Recipe
 from osler.training.run import Run
 from osler.training.skipped_rows import token_ledger
+from osler.training.stopping import listen
 
 SCRATCH = ROOT / "scratch"
 TRAINED = "trained"  # finished models, below SCRATCH
@@ -89,7 +91,7 @@ class Trainer:
     def write(self, seeds: tuple[int, ...], trained_model: Path, training: Path) -> None:
         """Train all seeds and write the results.
 
-        What a killed run left is resumed.
+        What a killed run left is resumed. One that is told to stop (stopping.py) ends with a StoppedError.
 
         Args:
             seeds: the first one's model is written to the out itself, the others' below it (seed_models.py).
@@ -98,7 +100,9 @@ class Trainer:
         launch = started_launch(os.environ)
         if launch.engine != "python":
             die_with_parent()
-        entries = dict(zip(seeds, self._entries(seeds, launch), strict=True))
+        listen()
+        with heartbeat(os.environ):
+            entries = dict(zip(seeds, self._entries(seeds, launch), strict=True))
         if os.environ.get("RANK", "0") != "0":
             return
         for seed, entry in entries.items():

@@ -41,7 +41,6 @@ from tests.support.params import PARAMS, changed
         (("sft", "batch_tokens"), 100, "sft.batch_tokens: 100 is no multiple"),
         (("architecture", "maximum_positions"), 64, "architecture.maximum_positions: 64, below"),
         (("mix", "clinical_documents"), "subset", "mix.clinical_documents: subset, but pack.subset is null"),
-        (("launch", "processes"), 3, "launch: 3 processes do not divide the 2 rows of pretrain.base.batch_tokens 256"),
         (("anneal",), {"a": {"from": "base", "tokens": 5}}, "anneal.a.tokens: 5, less than a step of cpt.batch_tokens"),
         (("strategies", "zero_shot"), None, "evaluate.compared: zero_shot answers in these"),
         (
