@@ -16,6 +16,7 @@ from typing import Literal
 
 from pydantic import Field, ValidationError
 
+from osler.build.cluster import Cluster
 from osler.build.section import BuildError, Section
 from osler.build.stage import Jobs
 from osler.model.devices import EngineName
@@ -48,6 +49,9 @@ class Launch(Section):
     )
     activation_checkpointing: bool = Field(description="compute a layer's activations again instead of keeping them")
     jobs: Jobs
+    cluster: Cluster | None = Field(
+        default=None, description="machines of a Ray cluster, for stages that treat files one by one; null: this one"
+    )
     checkpoint_every_steps: int = Field(ge=1, description="what a crash costs at most")
     accept_code_change: bool = Field(description="resume a checkpoint that other code wrote")
 
