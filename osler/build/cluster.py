@@ -14,6 +14,7 @@ Source:
 """
 
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -144,7 +145,7 @@ def connected(cluster: Cluster) -> Iterator[Any]:
             address=cluster.address,
             runtime_env={
                 "env_vars": worker_environment(cluster.cpus, os.environ),
-                "py_executable": sys.executable,
+                "py_executable": shlex.quote(sys.executable),
             },
             logging_level="ERROR",
         )
@@ -212,6 +213,7 @@ def made_on(cluster: Cluster, shards: Sequence[Making], program: Program, logs: 
         finally:
             for reference in running:
                 ray.cancel(reference)
+    shutil.rmtree(logs)
 
 
 def asked(cluster: Cluster) -> str:

@@ -11,12 +11,15 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from importlib.metadata import requires, version
 from importlib.util import find_spec
 from pathlib import Path
 from socket import gethostname
 from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from osler.build import cluster
 from osler.build.cluster import HANDED, Cluster, Failed, Making, Program, check_ray, outcome, room, worker_environment
@@ -28,11 +31,13 @@ from osler.build.shard_store import ROOT, Store, made_entry
 from osler.build.stage import bound
 from osler.build.validation import validated
 from osler.commands.check import check_files
+from osler.commands.doctor import pinned
 from tests.build import test_parts
 from tests.build.test_parts import folder as folder
 from tests.support import shards
 
 NEEDS_RAY = pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed: `make ray`")
+STARTED_SECONDS = 300  # at most, where the machine has much else to do
 SMALL = {"object_store_memory": 80 << 20, "include_dashboard": False}
 
 
@@ -50,7 +55,9 @@ class Nodes:
     def _add(self) -> Any:
         ended_by = signal.getsignal(signal.SIGTERM)
         try:
-            return self._cluster.add_node(num_cpus=1, **SMALL)
+            node = self._cluster.add_node(wait=False, num_cpus=1, **SMALL)
+            self._cluster.wait_for_nodes(timeout=STARTED_SECONDS)
+            return node
         finally:
             signal.signal(signal.SIGTERM, ended_by)  # Ray sets its own
 
@@ -175,6 +182,7 @@ def test_a_failed_shard_stops_the_stage_and_leaves_the_finished(tmp_path: Path, 
         work.made(nodes.section(tasks=1))
     bad.write_text("good")
     assert len(work.made(nodes.section(tasks=1))) == 2
+    assert not logs.exists()
     assert [name for name, *_ in work.marked()] == ["00", "01", "01"]
 
 
@@ -247,6 +255,17 @@ def test_no_cluster_is_one_line(tmp_path: Path) -> None:
         BuildError, match="params.yaml: launch.cluster.address: localhost:9: nothing answers .*docs/scale.md"
     ):
         work.made(Cluster(address="localhost:9", cpus=1, retries=0))
+
+
+@NEEDS_RAY
+def test_the_lock_has_what_ray_needs() -> None:
+    """`make ray` installs it without dependencies: requirements.lock has them, in versions that it takes."""
+    pins = {canonicalize_name(name): pin for name, pin in pinned((ROOT / "requirements.lock").read_text()).items()}
+    assert pinned((ROOT / "requirements-ray.lock").read_text()) == {"ray": version("ray")}
+    wanted = [Requirement(line) for line in requires("ray") or ()]
+    needed = [one for one in wanted if one.marker is None or one.marker.evaluate({"extra": ""})]
+    assert {"protobuf", "msgpack"} <= {one.name for one in needed}
+    assert [str(one) for one in needed if pins[canonicalize_name(one.name)] not in one.specifier] == []
 
 
 def test_without_ray_the_check_says_how_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
