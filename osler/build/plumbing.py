@@ -2,6 +2,7 @@
 
 EXEMPT = {
     "osler/build/bounded.py": "runs what it is given under limits, and hands on what that returns or raises",
+    "osler/build/cluster.py": "runs what it is given on other machines, and hands on the path that it returns",
     "osler/model/devices.py": "what accelerators can do at most, for the MFU that is shown",
     "osler/build/fingerprint.py": "names the code that runs, for keys and for the record; a new list here reruns nothing",
     "osler/training/launch.py": "on which processes a training runs; no stage declares `launch`, so that it triggers no rebuild",

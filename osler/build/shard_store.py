@@ -9,14 +9,15 @@ hard-linked into the outs where the file system can, and those of runs that fail
 nobody's, so that going back from a mistake costs nothing. Until then old and new entries need the disk together; deleting
 the store is always safe.
 
-Reading an input or an entry to hash it costs 1 GB/s. joblib starts the processes, so that another of its backends (Ray, Dask) can
-take over without a change to the functions; with one job all runs in the calling process.
+Reading an input or an entry to hash it costs 1 GB/s. joblib starts the processes, or the machines of a Ray cluster run the same
+function (osler/build/cluster.py); with one job all runs in the calling process.
 """
 
 import hashlib
 import json
 import os
 import shutil
+import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +26,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from osler.build.cluster import Cluster, Making, Program, made_on
 from osler.build.files import file_hash, folder_hash, sync, sync_folder
 from osler.build.fingerprint import fingerprint
 from osler.build.progress import progress
@@ -65,7 +67,7 @@ def made_entry(place: Path, fill: Callable[[Path], None]) -> Path:
     `fill` gets an empty folder, which is made read-only, synced and then named. An equal one that another process has made in
     the meantime is as good.
     """
-    temporary = place.with_name(f".{place.name}.{os.getpid()}")
+    temporary = place.with_name(f".{place.name}.{socket.gethostname()}.{os.getpid()}")  # several machines may make one
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
@@ -100,6 +102,12 @@ class Shard:
     fill: Callable[[Path], None]
     reads: dict[Path, str] = field(default_factory=dict)
 
+    @property
+    def name(self) -> str:
+        """The file that it reads, or the first of several."""
+        first, *others = self.reads or ("a shard of no file",)
+        return f"{first} and {len(others)} more" if others else str(first)
+
     def filled(self, folder: Path) -> None:
         """Fill the folder.
 
@@ -116,13 +124,14 @@ class Shard:
 class Store:
     """The finished shards of one stage, in `folder`.
 
-    Missing ones are made by `jobs` processes. Of inputs below `alone_bytes` in all they are made by this one, since
-    starting others takes longer.
+    Missing ones are made by `jobs` processes, or by those of a `cluster`. Of inputs below `alone_bytes` in all they are made by
+    this one, since starting others takes longer.
     """
 
     folder: Path
     jobs: int
     alone_bytes: int = 0
+    cluster: Cluster | None = None
     _used: set[Path] = field(default_factory=set, init=False, compare=False)
 
     def entries(self, module: str, shards: Sequence[Shard]) -> list[Path]:
@@ -141,8 +150,8 @@ class Store:
             found = dict(zip(by_place, threads.map(whole_entry, by_place), strict=True))
         missing = {place: by_place[place] for place, entry in found.items() if not entry}
         size = sum(path.stat().st_size for shard in shards for path in shard.reads)
-        jobs = self.jobs if size >= self.alone_bytes else 1
-        for made in progress(self._making(missing, jobs), len(missing), self.folder.name, "shards"):
+        program = Program(module, code) if size >= self.alone_bytes else None
+        for made in progress(self._making(missing, program), len(missing), self.folder.name, "shards"):
             found[made.parent] = made
         if len(shards) > 1 and len(missing) < len(shards):
             print(f"{self.folder.name}: made {len(missing)} shards, reused {len(shards) - len(missing)}")
@@ -171,7 +180,12 @@ class Store:
             if place not in self._used:
                 shutil.rmtree(place)
 
-    def _making(self, missing: dict[Path, Shard], jobs: int) -> Iterator[Path]:
+    def _making(self, missing: dict[Path, Shard], program: Program | None) -> Iterator[Path]:
+        """Make entries, as they get ready; without a program in this process."""
+        jobs = self.jobs if program else 1
+        if program and self.cluster and missing:
+            shards = [Making(shard.name, partial(made_entry, place, shard.filled)) for place, shard in missing.items()]
+            return made_on(self.cluster, shards, program, self.folder.parents[1] / "cluster" / self.folder.name)
         if jobs == 1 or len(missing) < 2:
             return (made_entry(place, shard.filled) for place, shard in missing.items())
         from joblib import Parallel, delayed

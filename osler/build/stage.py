@@ -32,6 +32,7 @@ from typing import Annotated, Any, get_type_hints
 
 from pydantic import Field
 
+from osler.build.cluster import Cluster
 from osler.build.lock import HELD, HeldError, held_lock, locks
 from osler.build.pipeline import ROOT, Declaration, artifact_name, declarations, param_name, read_params
 from osler.build.provenance import check_provenance
@@ -50,7 +51,7 @@ Jobs = Annotated[
 def bound(main: Callable[..., None], declared: Declaration, root: Path, params: Mapping[str, Any]) -> dict[str, Any]:
     """The keyword arguments for `main`.
 
-    `params` is whole, but only `launch.jobs` is read from it, for `jobs` and a `store`.
+    `params` is whole, but only `launch.jobs` and `launch.cluster` are read from it, for `jobs` and a `store`.
 
     Raises:
         BuildError: a declared path or param is no argument of `main`, an argument is not declared, or a value is invalid.
@@ -77,9 +78,9 @@ def bound(main: Callable[..., None], declared: Declaration, root: Path, params: 
     if "store" in hints or "jobs" in hints:
         jobs = validated("launch.jobs", of_stage(params.get("launch", {}), declared.name).get("jobs"), Jobs)
         values |= {"jobs": jobs} if "jobs" in hints else {}
-        values |= (
-            {"store": Store(root / "scratch" / "shards" / declared.name, jobs, ALONE_BYTES)} if "store" in hints else {}
-        )
+    if "store" in hints:
+        cluster = validated("launch.cluster", params["launch"].get("cluster"), Cluster | None)
+        values["store"] = Store(root / "scratch" / "shards" / declared.name, jobs, ALONE_BYTES, cluster)
     undeclared = sorted(set(hints) - set(values))
     unused = sorted(set(values) - set(hints))
     if undeclared or unused:

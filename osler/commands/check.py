@@ -14,6 +14,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, get_type_hints
 
+from osler.build.cluster import check_ray
 from osler.build.lock import check_dvc_lock
 from osler.build.pipeline import ROOT, Declaration, declarations, read_params
 from osler.build.profiles import NAMED
@@ -212,6 +213,8 @@ def check_files(params: Mapping[str, Any], root: Path) -> None:
             secret(source.phi, name)
             check_detector(source.phi, name)
     validated("numerics", params["numerics"], Numerics).check_machine(params["launch"]["nodes"])
+    if params["launch"]["cluster"]:
+        check_ray()
     if vllm := params["evaluate"]["vllm"]:
         check_vllm(vllm["version"], params["architecture"]["hidden_size"] // params["architecture"]["heads"])
     for kind, name, path in raw_paths(params, root):

@@ -25,7 +25,7 @@ from osler.training.checkpoint_folders import LEFT, run_folders
 OPTIONAL = {  # distribution -> what it is for
     "flash-attn": "numerics.attention flash_attention_2, on NVIDIA GPUs",
     "liger-kernel": "numerics.liger: fused kernels on GPUs",
-    "ray": "data stages over several machines, through joblib",
+    "ray": "launch.cluster: data stages on several machines; `make ray`",
     "peft": "adapters; Osler trains all weights and needs none",
 }
 LOW_DISK = 20e9  # bytes; the default build takes about 1 GB, an environment 5

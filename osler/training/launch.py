@@ -16,6 +16,7 @@ from typing import Any, Literal, Self, get_args
 
 from pydantic import Field, ValidationError, model_validator
 
+from osler.build.cluster import Cluster
 from osler.build.section import BuildError, Section
 from osler.build.slurm import Submit
 from osler.build.stage import Jobs
@@ -80,6 +81,9 @@ class Launch(Section):
         description="of fsdp: how many processes divide one copy of the model, as those of a machine; null: all",
     )
     jobs: Jobs
+    cluster: Cluster | None = Field(
+        default=None, description="machines of a Ray cluster, for stages that treat files one by one; null: this one"
+    )
     checkpoint_every_steps: int = Field(ge=1, description="what a crash costs at most")
     keep_every_steps: int | None = Field(
         default=None,

@@ -317,6 +317,7 @@ def test_what_python_imports_is_what_the_closure_lists() -> None:
 
 TAKEN = {
     "bounded": {"LimitReached", "bounded"},
+    "cluster": {"Cluster", "Making", "Program", "made_on"},
     "devices": {"known_device"},
     "dvc_state": {"keep_private"},
     "fingerprint": {"closure", "fingerprint"},
@@ -331,7 +332,7 @@ TAKEN = {
     "throughput": {"packed_flops", "weights_per_token"},
 }
 """What computing modules take from plumbing. For a new name, see that its value cannot end up in an artifact: `bounded`,
-`run` and `progress` hand on what they get, ROOT is where the build lies, fingerprints are keys and a record of what ran,
+`made_on`, `run` and `progress` hand on what they get, ROOT is where the build lies, fingerprints are keys and a record of what ran,
 `launch` says on which processes, the others what is shown."""
 BELOW = {
     "circles",
@@ -339,6 +340,7 @@ BELOW = {
     "dvc_cache",
     "packages",
     "pieces",
+    "portability",
     "provenance",
     "section",
     "shard_store",

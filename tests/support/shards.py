@@ -1,0 +1,29 @@
+"""A shard's work for tests of other processes and machines: imports little, since every worker imports it."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+from osler.build.section import BuildError
+
+
+def worked(path: Path, folder: Path, marks: Path, slow: float = 0.0) -> None:
+    """Do what the input's text says, and leave a mark that has the node's name; needs Ray in a worker of it."""
+    node = "here"
+    if "RAY_RAYLET_PID" in os.environ:
+        import ray
+
+        node = ray.get_runtime_context().get_node_id()
+    text = path.read_text()
+    (marks / f"{path.name}.{os.getpid()}.{node}").touch()
+    if text == "bad":
+        raise BuildError(f"{path}: bad; mend it")
+    if text == "wrong":
+        raise ZeroDivisionError("nothing to divide by")
+    if text == "full":
+        raise OSError(28, "No space left on device", str(folder / "out.txt"))
+    if text == "lost" or (text == "lost once" and len(list(marks.glob(f"{path.name}.*"))) == 1):
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(slow)
+    (folder / "out.txt").write_text(f"{text} {os.environ.get('MKL_CBWR')} {os.environ.get('POLARS_MAX_THREADS')}")
