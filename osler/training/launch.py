@@ -18,7 +18,7 @@ from pydantic import Field, ValidationError
 
 from osler.build.section import BuildError, Section
 from osler.build.stage import Jobs
-from osler.model.devices import EngineName
+from osler.model.devices import EngineName, Recomputed
 
 LAUNCH = "OSLER_LAUNCH"  # the section as JSON, for the trainer
 PORT = 29400
@@ -46,7 +46,9 @@ class Launch(Section):
         ge=1,
         description="rows that a process holds at once, the others of its batch after them; null: all",
     )
-    activation_checkpointing: bool = Field(description="compute a layer's activations again instead of keeping them")
+    activation_checkpointing: Recomputed = Field(
+        description="compute a layer's activations again instead of keeping them; selective: some of them"
+    )
     jobs: Jobs
     checkpoint_every_steps: int = Field(ge=1, description="what a crash costs at most")
     accept_code_change: bool = Field(description="resume a checkpoint that other code wrote")
