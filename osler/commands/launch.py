@@ -16,6 +16,7 @@ from osler.build.pipeline import ROOT, read_params
 from osler.build.section import BuildError
 from osler.build.stage import _restore
 from osler.build.validation import PARAMS, validated
+from osler.model.numerics import allocate_in_segments
 from osler.training.launch import LAUNCH, Launch, command
 
 
@@ -37,5 +38,6 @@ def become_trainer(name: str) -> None:
     except BuildError as error:
         _restore(stage)  # dvc has removed the model of the last run before it came here
         sys.exit(f"osler: {stage}: {error}")
+    allocate_in_segments()
     os.environ |= {LAUNCH: launch.model_dump_json(), HELD: str(lock)}
     os.execv(program, arguments)

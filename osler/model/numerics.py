@@ -119,6 +119,8 @@ class Numerics(Section):
         if self.float8:
             multiply_in_float8(model)
         if self.compile:
+            if self.by_bounds():
+                forget_a_warning()
             for layer in model.base_model.layers:
                 layer.compile()
 
@@ -130,6 +132,18 @@ def allocate_in_segments() -> None:
     """
     if not {"PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"} & os.environ.keys():
         os.environ["PYTORCH_ALLOC_CONF"] = "expandable_segments:True"
+
+
+def forget_a_warning() -> None:
+    """Have torch.compile pass over what transformers says once when FlashAttention's inputs are cast.
+
+    Under autocast rotated queries are float32 and cast back, in each layer, with a warning that breaks its graph in two.
+    """
+    import logging
+
+    import torch
+
+    torch._dynamo.config.ignore_logging_functions.add(logging.Logger.warning_once)  # type: ignore[attr-defined]
 
 
 def multiply_in_float8(model: Any, emulate: bool = False) -> list[str]:
