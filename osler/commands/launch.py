@@ -23,6 +23,7 @@ from osler.build.section import STOPPED, BuildError
 from osler.build.slurm import LEFT, as_job, job_of, set_end
 from osler.build.stage import _restore
 from osler.build.validation import PARAMS, validated
+from osler.model.numerics import allocate_in_segments
 from osler.training.launch import LAUNCH, Launch, check_stages, command
 from osler.training.stopping import SIGNALS, WHY
 
@@ -58,6 +59,7 @@ def become_trainer(name: str) -> None:
     stopped.parent.mkdir(parents=True, exist_ok=True)
     stopped.unlink(missing_ok=True)
     set_end(os.environ)
+    allocate_in_segments()
     os.environ |= {LAUNCH: launch.model_dump_json(), HELD: str(lock), WHY: str(stopped)}
     if launch.engine == "python":
         os.execv(program, arguments)

@@ -19,7 +19,7 @@ from pydantic import Field
 
 from osler.build.section import Section
 from osler.model.architecture import Architecture
-from osler.model.devices import EngineName
+from osler.model.devices import EngineName, Recomputed
 
 LOGITS_AT_ONCE_BYTES = 1 << 24  # of osler.training.cross_entropy, which never holds all logits
 Dtype = Literal["float32", "bfloat16"]
@@ -87,7 +87,7 @@ class Placement(Section):
     micro_batch_rows: int | None = Field(
         default=None, ge=1, description="rows that a process holds at once; null: its share of a batch"
     )
-    activation_checkpointing: bool
+    activation_checkpointing: Recomputed
 
     @property
     def devices(self) -> int:
@@ -157,17 +157,34 @@ def layer_bytes(architecture: Architecture, dtype: Dtype) -> int:
     return 2 * elements + 2 * 4 * h if dtype == "bfloat16" else 4 * elements
 
 
+def kept_bytes(architecture: Architecture, dtype: Dtype, checkpointing: Recomputed) -> int:
+    """Bytes a token that a layer keeps until the backward pass reaches it.
+
+    With checkpointing that is its input, h in float32; with `selective` also keys, attention and the projection after it, and
+    one half of what feeds the activation: gd + 2h + f, in a mixture gd + 2h + 2Kf (recomputation.py).
+    """
+    if not checkpointing:
+        return layer_bytes(architecture, dtype)
+    h, f = architecture.hidden_size, architecture.intermediate_size
+    if checkpointing is True:
+        return 4 * h
+    key_value = architecture.key_value_heads * architecture.head_size
+    wide = 2 * architecture.experts.per_token * f if architecture.experts else f
+    return 4 * h + (2 if dtype == "bfloat16" else 4) * (key_value + 2 * h + wide)
+
+
 def activation_bytes(
-    architecture: Architecture, vocabulary: int, dtype: Dtype, tokens: int, checkpointing: bool
+    architecture: Architecture, vocabulary: int, dtype: Dtype, tokens: int, checkpointing: Recomputed
 ) -> float:
     """Bytes that a process keeps for the backward pass of `tokens`.
 
-    They are those at the peak. With checkpointing each layer keeps its input (h a token), and one at a time all that
+    They are those at the peak. With checkpointing each layer keeps `kept_bytes`, and one at a time all that
     `layer_bytes` counts. Beside the layers: the last norm, the gradients of the head's input and weight, and a slice of
     the logits.
     """
-    hidden, layer = architecture.hidden_size, layer_bytes(architecture, dtype)
-    layers = architecture.layers * hidden * 4 + layer if checkpointing else architecture.layers * layer
+    hidden = architecture.hidden_size
+    again = layer_bytes(architecture, dtype) if checkpointing else 0
+    layers = architecture.layers * kept_bytes(architecture, dtype, checkpointing) + again
     head = 3 * 4 * hidden * tokens + 4 * vocabulary * hidden + LOGITS_AT_ONCE_BYTES
     return layers * tokens + head
 

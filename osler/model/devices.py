@@ -8,6 +8,8 @@ from typing import Literal
 
 EngineName = Literal["python", "ddp", "fsdp", "deepspeed"]
 """What spreads a training over devices: nothing, or one of three."""
+Recomputed = bool | Literal["selective"]
+"""Whether activations are computed again: all but a layer's input, none, or some (recomputation.py)."""
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +15,30 @@ from osler.tokens.shards import PackedRows
 from osler.training.neftune_noise import neftune_noise
 
 IGNORED = -100
+
+
+@dataclass(frozen=True)
+class Segments:
+    """Where the segments of one long row lie, for kernels that keep them apart by bounds.
+
+    `longest` stays on the host: a kernel needs it there, and a device would have to be waited for. No tuple, into which
+    engines would look.
+    """
+
+    bounds_S1: Tensor  # int32, 0 and each segment's end, padding's too
+    longest: int  # tokens
+
+    def to(self, *place: Any, **how: Any) -> "Segments":
+        """The same with the bounds where `Tensor.to` puts them."""
+        return Segments(self.bounds_S1.to(*place, **how), self.longest)
+
+    def arguments(self) -> dict[str, Any]:
+        """What transformers hands to FlashAttention.
+
+        From position ids alone it would find them anew in each layer: a wait for the device, and a graph that breaks.
+        """
+        bounds, longest = self.bounds_S1, self.longest
+        return {"cu_seq_lens_q": bounds, "cu_seq_lens_k": bounds, "max_length_q": longest, "max_length_k": longest}
 
 
 @dataclass
@@ -27,16 +52,31 @@ class Batch:
     lengths: list[list[int]]
     noise_BTD: Tensor | None = None
 
-    def tensors(self) -> tuple[Tensor | None, ...]:
-        """What the model is called with."""
-        return self.tokens_BT, self.positions_BT, self.labels_BT, self.kept_BT, self.noise_BTD
+    def tensors(self) -> tuple[Tensor | Segments | None, ...]:
+        """What the model is called with (packed_loss.py).
 
-    def flat(self) -> tuple[Tensor | None, ...]:
-        """The same as one long row.
-
-        FlashAttention keeps documents apart by their positions in a batch of one row only.
+        The last but one are the places of the labels: found here, where looking costs no wait for a device.
         """
-        return tuple(None if value is None else value.flatten(0, 1)[None] for value in self.tensors())
+        places_L = (self.labels_BT != IGNORED).flatten().nonzero()[:, 0]
+        return self.tokens_BT, self.positions_BT, self.labels_BT, self.kept_BT, self.noise_BTD, places_L, None
+
+    def flat(self) -> tuple[Tensor | Segments | None, ...]:
+        """The same as one long row, with its segments.
+
+        FlashAttention keeps documents apart by bounds in a batch of one row only.
+        """
+        *rows, places_L, _ = self.tensors()
+        flattened = (None if value is None else value.flatten(0, 1)[None] for value in rows)
+        return *flattened, places_L, self.segments()
+
+    def segments(self) -> Segments:
+        """Those of all rows, one after another; padding is a segment of its own.
+
+        Read from the positions, which begin anew with each, since a process without a row has positions and no lengths.
+        """
+        starts = (self.positions_BT.flatten() == 0).nonzero()[:, 0]
+        bounds = torch.cat([starts, torch.tensor([self.positions_BT.numel()])]).to(torch.int32)
+        return Segments(bounds, int(bounds.diff().max()))
 
 
 def batch_of(rows: Sequence[tuple[PackedRows, int]]) -> Batch:

@@ -15,6 +15,7 @@ from torch import nn
 
 from osler.build.section import BuildError
 from osler.model.numerics import Numerics
+from osler.model.recomputation import recompute
 from osler.training.deepspeed_engine import DeepSpeed
 from osler.training.engine import Engine
 from osler.training.fsdp_engine import Fsdp
@@ -31,8 +32,7 @@ def started_engine(module: nn.Module, recipe: Recipe, numerics: Numerics, launch
     language_model: Any = module.model
     refuse_dropout(language_model)
     numerics.fit(language_model)
-    if launch.activation_checkpointing:
-        language_model.gradient_checkpointing_enable({"use_reentrant": False})
+    recompute(language_model, launch.activation_checkpointing)
     kinds: dict[str, type[Engine]] = {"python": Engine, "ddp": Engine, "fsdp": Fsdp, "deepspeed": DeepSpeed}
     return kinds[launch.engine](module, recipe, numerics, launch)
 

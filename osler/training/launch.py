@@ -21,7 +21,7 @@ from osler.build.section import BuildError, Section
 from osler.build.slurm import Submit
 from osler.build.stage import Jobs
 from osler.build.validation import PARAMS, validated
-from osler.model.devices import EngineName
+from osler.model.devices import EngineName, Recomputed
 from osler.training.tracker import TrackerName
 
 LAUNCH = "OSLER_LAUNCH"  # the section as JSON, for the trainer
@@ -69,7 +69,9 @@ class Launch(Section):
         ge=1,
         description="rows that a process holds at once, the others of its batch after them; null: all",
     )
-    activation_checkpointing: bool = Field(description="compute a layer's activations again instead of keeping them")
+    activation_checkpointing: Recomputed = Field(
+        description="compute a layer's activations again instead of keeping them; selective: some of them"
+    )
     offload: Literal["optimizer", "all"] | None = Field(
         default=None,
         description="kept in the machine's memory, which is slow and fits one GPU: the optimizer (deepspeed), or the"

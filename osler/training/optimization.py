@@ -108,7 +108,7 @@ class Optimization:
 
     def _sums(self, part: Batch) -> Tensor:
         """The two sums of PackedLoss, (2,)."""
-        tensors = part.flat() if self.numerics.attention == "flash_attention_2" else part.tensors()
+        tensors = part.flat() if self.numerics.by_bounds() else part.tensors()
         return self.engine.loss(*(None if value is None else value.to(self.engine.device) for value in tensors))
 
     def _noise_free_loss(self, step: int, prepared: Prepared) -> float | None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from osler.build.section import BuildError
 from osler.model.router import router_coefficient, router_loss
-from osler.training.batches import IGNORED
+from osler.training.batches import IGNORED, Segments
 from osler.training.cross_entropy import linear_cross_entropy
 
 
@@ -26,27 +26,38 @@ class PackedLoss(nn.Module):
         self.router_coefficient = router_coefficient(model.config)
 
     def hidden(
-        self, tokens_BT: Tensor, positions_BT: Tensor, noise_BTD: Tensor | None
+        self, tokens_BT: Tensor, positions_BT: Tensor, noise_BTD: Tensor | None, segments: Segments | None = None
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Last hidden states (B, T, D), and each router's logits (BT, E).
 
-        The segments of a row do not see each other.
+        The segments of a row do not see each other: by `segments`, which FlashAttention needs for its one row, or by a mask
+        that transformers makes from the positions.
         """
         embeddings_BTD = self.model.get_input_embeddings()(tokens_BT)
         if noise_BTD is not None:
             embeddings_BTD = embeddings_BTD + noise_BTD.to(embeddings_BTD)
-        asked = {"output_router_logits": True} if self.router_coefficient else {}
+        asked: dict[str, Any] = {"output_router_logits": True} if self.router_coefficient else {}
+        if segments is not None:
+            asked |= segments.arguments()
         output = self.model.base_model(
             inputs_embeds=embeddings_BTD, position_ids=positions_BT, use_cache=False, **asked
         )
         return output.last_hidden_state, getattr(output, "router_logits", None) or ()
 
     def forward(
-        self, tokens_BT: Tensor, positions_BT: Tensor, labels_BT: Tensor, kept_BT: Tensor, noise_BTD: Tensor | None
+        self,
+        tokens_BT: Tensor,
+        positions_BT: Tensor,
+        labels_BT: Tensor,
+        kept_BT: Tensor,
+        noise_BTD: Tensor | None,
+        places_L: Tensor | None = None,
+        segments: Segments | None = None,
     ) -> Tensor:
         """Two sums (2,), which several processes and parts add up.
 
-        The parts are those of a batch. The first sum is nats over the labels that are not IGNORED. The second is the
+        The arguments are a batch's (`Batch.tensors`, `Batch.flat`); without `places_L` the labels' places are looked for here,
+        which on a GPU waits for it. The first sum is nats over the labels that are not IGNORED. The second is the
         auxiliary loss of the routers times the tokens that are no padding (0 for a dense model).
 
         Over all tokens of a step the second is the mean of each part's own auxiliary loss, weighted by its tokens: every
@@ -55,10 +66,12 @@ class PackedLoss(nn.Module):
         Raises:
             BuildError: the auxiliary loss has a coefficient, and the model gives no router logits to learn from.
         """
-        learned_BT = labels_BT != IGNORED
-        hidden_BTD, logits = self.hidden(tokens_BT, positions_BT, noise_BTD)
+        if places_L is None:
+            places_L = (labels_BT != IGNORED).flatten().nonzero()[:, 0]
+        hidden_BTD, logits = self.hidden(tokens_BT, positions_BT, noise_BTD, segments)
         head = self.model.get_output_embeddings()
-        loss = linear_cross_entropy(hidden_BTD[learned_BT], head.weight, labels_BT[learned_BT])
+        hidden_LD, labels_L = hidden_BTD.flatten(0, 1)[places_L], labels_BT.flatten()[places_L]
+        loss = linear_cross_entropy(hidden_LD, head.weight, labels_L)
         if not self.router_coefficient:
             return torch.stack([loss, loss.new_zeros(())])
         if not logits or (torch.is_grad_enabled() and not all(layer_NE.requires_grad for layer_NE in logits)):
