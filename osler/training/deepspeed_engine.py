@@ -33,8 +33,10 @@ class DeepSpeed(Engine):
         self.language_model = language_model = module.model
         self._bring_buffers(language_model)
         if self.launch.zero_stage == 3:
+            one_by_one = nn.Module()  # `Init` divides each of a module's parameters before it asks for the next
+            one_by_one.parameters = lambda recurse: self.arriving()  # noqa: ARG005 - torch's signature
             deepspeed.zero.Init(
-                module=_Arriving(self),
+                module=one_by_one,
                 dtype=torch.bfloat16 if self.bfloat16 else torch.float32,
                 remote_device="cpu" if self.launch.offload == "all" else None,
                 pin_memory=self.device.type != "cpu",
@@ -186,14 +188,3 @@ class DeepSpeed(Engine):
             parameter.data.copy_(weight)  # the copy that the next forward pass uses
         for state in self.optimizer.state.values():
             state["step"] = torch.tensor(float(steps), device=self.home)
-
-
-class _Arriving(nn.Module):
-    """The parameters of an engine, as `deepspeed.zero.Init` takes those of a module: it divides each before the next."""
-
-    def __init__(self, engine: DeepSpeed) -> None:
-        super().__init__()
-        self.given = engine
-
-    def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]:  # noqa: ARG002 - torch's signature
-        return self.given.arriving()

@@ -31,7 +31,7 @@ class Fsdp(Engine):
         given = {name: value.detach() for name, value in [*self.parameters.items(), *language_model.named_buffers()]}
         language_model.to("meta")
         language_model.tie_weights()
-        divide(module, self._mesh(), **policies)
+        divide(module, mesh(self.device.type, self.processes, self.launch.shard_processes), **policies)
         module.to_empty(device=self.home)
         language_model.tie_weights()
         self.parameters = dict(language_model.named_parameters())
@@ -49,13 +49,6 @@ class Fsdp(Engine):
                 else:
                     place.set_(whole)  # buffers are on the device that computes
         return module
-
-    def _mesh(self) -> Any:
-        parts = self.launch.shard_processes or self.processes
-        sizes = (self.processes,) if parts == self.processes else (self.processes // parts, parts)
-        return torch.distributed.device_mesh.init_device_mesh(
-            self.device.type, sizes, mesh_dim_names=("copies", "parts")[-len(sizes) :]
-        )
 
     def _name(self) -> str:
         from torch.distributed.tensor import DTensor
@@ -90,6 +83,13 @@ class Fsdp(Engine):
         # no process sends: all have the value and keep their part of it
         part = distribute_tensor(value.to(self.device), parameter.device_mesh, parameter.placements, src_data_rank=None)
         return part.to(self.home)
+
+
+def mesh(device: str, processes: int, parts: int | None) -> Any:
+    """A DeviceMesh of all processes, of which `parts` divide a copy of the model; None: all."""
+    sizes = (processes // parts, parts) if parts and parts < processes else (processes,)
+    names = ("copies", "parts")[-len(sizes) :]
+    return torch.distributed.device_mesh.init_device_mesh(device, sizes, mesh_dim_names=names)
 
 
 def divide(module: Any, mesh: Any, **policies: Any) -> None:
