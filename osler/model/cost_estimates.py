@@ -157,7 +157,10 @@ def state_bytes(architecture: Architecture, vocabulary: int, dtype: Dtype, place
 
 
 def largest_state(architecture: Architecture, vocabulary: int, parts: int) -> int:
-    """Parameters of the largest of `parts` parts, which are cut by the rule of osler/model/sharding.py."""
+    """Parameters of the largest of `parts` parts.
+
+    They are cut by the rule of osler/model/sharding.py.
+    """
     layer = sum(largest_part(shape, parts) for shape in layer_shapes(architecture).values())
     rest = sum(largest_part(shape, parts) for shape in other_shapes(architecture, vocabulary).values())
     return architecture.layers * layer + rest

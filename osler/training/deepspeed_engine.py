@@ -61,9 +61,9 @@ class DeepSpeed(Engine):
                 setattr(owner, name, whole)
 
     def arriving(self) -> Iterator[nn.Parameter]:
-        """Each parameter with room on the device, and on the first process its value, one after another.
+        """The parameters, one after another, with room on the device.
 
-        A caller that divides one before it takes the next never has two of them whole.
+        On the first process each has its value. A caller that divides one before it takes the next never has two of them whole.
         """
         dtype = torch.bfloat16 if self.bfloat16 else torch.float32
         for name in list(self.parameters):

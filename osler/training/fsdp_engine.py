@@ -46,8 +46,9 @@ class Fsdp(Engine):
                 torch.distributed.broadcast(whole, 0)
                 if name in self.parameters:
                     place.copy_(self._part(whole, place))
-                else:
-                    place.set_(whole)  # buffers are on the device that computes
+                else:  # on the device that computes, wherever weights are
+                    owner, _, own = name.rpartition(".")
+                    setattr(language_model.get_submodule(owner), own, whole)
         return module
 
     def _name(self) -> str:
@@ -65,9 +66,9 @@ class Fsdp(Engine):
         return result
 
     def backward(self, loss: Tensor, last: bool) -> None:
-        """Add the gradient of `loss`, summed over the processes, to this process's part of it.
+        """Add the gradient of `loss`, summed over the processes.
 
-        Each micro-batch is summed by itself: to wait for the `last` one would keep the whole gradient of the model on each
+        Each process adds to its part of it. Each micro-batch is summed by itself: to wait for the `last` one would keep the whole gradient of the model on each
         process. What copies of the model have is summed with the last.
         """
         self.module.set_requires_all_reduce(last)
@@ -86,14 +87,19 @@ class Fsdp(Engine):
 
 
 def mesh(device: str, processes: int, parts: int | None) -> Any:
-    """A DeviceMesh of all processes, of which `parts` divide a copy of the model; None: all."""
+    """A DeviceMesh of all processes.
+
+    Of these `parts` divide a copy of the model; None: all.
+    """
     sizes = (processes // parts, parts) if parts and parts < processes else (processes,)
     names = ("copies", "parts")[-len(sizes) :]
     return torch.distributed.device_mesh.init_device_mesh(device, sizes, mesh_dim_names=names)
 
 
 def divide(module: Any, mesh: Any, **policies: Any) -> None:
-    """Cut the parameters of `module` among the processes of `mesh`, by the rule of osler/model/sharding.py.
+    """Cut the parameters of `module` among the processes of `mesh`.
+
+    The rule is that of osler/model/sharding.py.
 
     Args:
         module: a PackedLoss; each layer of its model is a unit, and all else another.
