@@ -68,8 +68,8 @@ class Fsdp(Engine):
     def backward(self, loss: Tensor, last: bool) -> None:
         """Add the gradient of `loss`, summed over the processes.
 
-        Each process adds to its part of it. Each micro-batch is summed by itself: to wait for the `last` one would keep the whole gradient of the model on each
-        process. What copies of the model have is summed with the last.
+        Each process adds to its part of it, each micro-batch: to wait for the `last` one would keep the whole gradient of the
+        model on each process. What copies of the model have is summed with the last.
         """
         self.module.set_requires_all_reduce(last)
         (loss * self.processes).backward()
