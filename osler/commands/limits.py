@@ -1,6 +1,7 @@
 """What a model, a split or a folder has, where a section asks for more."""
 
 import csv
+import os
 import zlib
 from collections.abc import Mapping
 from itertools import islice
@@ -11,9 +12,12 @@ from typing import Any
 from osler.build.section import BuildError
 from osler.build.validation import PARAMS, shown_value
 from osler.evaluation.benchmarks import Benchmark, read_items
+from osler.model.architecture import Architecture
+from osler.model.cost_estimates import Placement, state_bytes
 from osler.synthetic.settings import BENCHMARK, MADE
 
 MOST_ITEMS = 10_000  # that are read of a benchmark, to count its solved questions
+FITS_ANYWHERE_BYTES = 4e9  # of a GPU that trains; torch is not asked about less, which takes a second to import
 HEADS_OF_FLASH_ATTENTION = 8, 256  # a multiple of, at most
 
 
@@ -69,6 +73,39 @@ def check_model(params: Mapping[str, Any]) -> None:
             f"{PARAMS}: numerics.attention: flash_attention_2 wants heads of a multiple of {multiple} numbers, at most"
             f" {most}, and architecture.hidden_size / heads is {head}; use sdpa"
         )
+
+
+def check_memory(params: Mapping[str, Any]) -> None:
+    """What training must hold must fit where it is held.
+
+    That is known of this machine alone, if it is the only one and has a GPU. Counted are weights, gradients and optimizer,
+    which are exact; what comes on top is told by `osler plan --device`.
+
+    Raises:
+        BuildError: they do not fit.
+    """
+    launch = {key: value for key, value in params["launch"].items() if key in Placement.model_fields}
+    placed = Placement.model_validate(launch)
+    architecture, vocabulary = (
+        Architecture.model_validate(params["architecture"]),
+        params["tokenizer"]["vocabulary_size"],
+    )
+    state = state_bytes(architecture, vocabulary, params["numerics"]["dtype"], placed)
+    device, host = state.weights + state.gradients + state.optimizer, state.host * placed.processes
+    if placed.nodes > 1 or device + host < FITS_ANYWHERE_BYTES:
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        return
+    there = torch.cuda.get_device_properties(0).total_memory
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    for bytes_, most, where in ((device, there, "on each GPU"), (host, memory, "in this machine's memory")):
+        if bytes_ > most:
+            raise BuildError(
+                f"{PARAMS}: launch: weights, gradients and optimizer take {bytes_ / 1e9:,.0f} GB {where}, which has"
+                f" {most / 1e9:,.0f}; divide them among more processes (fsdp), or see launch.offload and `osler plan`"
+            )
 
 
 def solved_items(params: Mapping[str, Any], root: Path, name: str, enough: int) -> int | None:

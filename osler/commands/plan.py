@@ -233,21 +233,23 @@ def cost_lines(
     kind = "Mixtral" if architecture.experts else "Mistral"
     active = f", {counted.active:,} active" if counted.active != counted.total else ""
     engine = placed.engine + (f" with ZeRO {placed.zero_stage}" if placed.zero_stage else "")
+    engine += f" of {placed.shard_processes}" if placed.shard_processes else ""
     again = ", activation checkpointing" if placed.activation_checkpointing else ""
     rows = f", micro-batches of {placed.micro_batch_rows} rows" if placed.micro_batch_rows else ""
     devices = f"{placed.devices} devices" if placed.devices > 1 else "one device"
     yield f"{kind} of {counted.total:,} parameters{active}; {engine} on {devices}{rows}{again}, {params['numerics']['dtype']}."
     yield "FLOPs are 6 x tokens x (active parameters + layers x hidden size x row length); memory in GB on each device."
     yield "Steps are those of full rows; metrics/packing.json says how full they are once `mix` has run."
-    heads = ("tokens", "steps", "FLOPs", "weights", "gradients", "optimizer", "activations", "sum")
+    heads = ("tokens", "steps", "FLOPs", "weights", "gradients", "optimizer", "whole", "activations", "sum")
     yield f"  {'':<16}" + "".join(f"{head:>13}" for head in heads)
     for name, cost in costs.items():
         memory = cost.memory
-        parts = (memory.weights, memory.gradients, memory.optimizer, memory.activations, memory.total)
+        parts = (memory.weights, memory.gradients, memory.optimizer, memory.whole, memory.activations, memory.total)
         sign = "~" if cost.about else ""
         cells = (f"{sign}{cost.tokens:,}", f"{sign}{cost.steps:,}", f"{sign}{cost.flops:.3g}", *map(gigabytes, parts))
         full = " does not fit" if device and memory.total > device.memory_bytes else ""
         yield f"  {name:<16}" + "".join(f"{cell:>13}" for cell in cells) + full
+    yield from host_lines(costs, placed, counted.total)
     if several := [name for name, cost in costs.items() if cost.seeds > 1]:
         yield f"  each of one seed; {', '.join(f'{name} trains {costs[name].seeds}' for name in several)}"
     if any(cost.about for cost in costs.values()):
@@ -261,6 +263,17 @@ def own_lines(placed: Placement, own: Mapping[str, Placement]) -> Iterator[str]:
             changed = {key: value for key, value in found.model_dump().items() if value != getattr(placed, key)}
             shown = ", ".join(f"{key} {'null' if value is None else value}" for key, value in changed.items())
             yield f"  {name}: {shown}, on {found.devices} devices"
+
+
+def host_lines(costs: Mapping[str, TrainingCost], placed: Placement, total: int) -> Iterator[str]:
+    """What of engines that divide lies in the machines' memory."""
+    if placed.engine not in ("fsdp", "deepspeed"):
+        return
+    yield "  whole: layers at work, their gradients and buffers, which are not divided"
+    if placed.offload and costs:
+        host = max(cost.memory.host for cost in costs.values()) * placed.processes
+        yield f"  launch.offload {placed.offload}: {gigabytes(host)} GB in the memory of each machine, besides"
+    yield f"  the first machine's memory holds the whole model in float32, {gigabytes(4 * total)} GB, as it starts and ends"
 
 
 def hours_lines(

@@ -6,13 +6,14 @@ Counts of parameters are exact. FLOPs follow the usual accounting (6 a parameter
 is less than 1 % of them. Weights, gradients and optimizer state are exact; activations count the tensors that the backward pass
 needs: of what torch 2.13 saved for tiny models 0.98 to 0.99 in float32 (its test), 0.96 to 1.17 in bfloat16 as
 FSDP and DeepSpeed have it, 0.81 to 0.85 under autocast (python, ddp), and 0.6 of a mixture under autocast, which leaves its
-experts in float32. What an allocator loses, communication buffers and kernels' work space come on top.
+experts in float32. What an allocator loses and kernels' work space come on top.
 
 Symbols: h hidden size, f intermediate size, L layers, V vocabulary, a heads, g key-value heads, d = h / a, E experts, K of them
 a token, N parameters, D tokens, T tokens a row, P processes.
 """
 
 from dataclasses import dataclass
+from math import prod
 from typing import Literal
 
 from pydantic import Field
@@ -20,6 +21,7 @@ from pydantic import Field
 from osler.build.section import Section
 from osler.model.architecture import Architecture
 from osler.model.devices import EngineName, Recomputed
+from osler.model.sharding import DEEPSPEED_BUCKET, elements, largest_part, layer_shapes, other_shapes
 
 LOGITS_AT_ONCE_BYTES = 1 << 24  # of osler.training.cross_entropy, which never holds all logits
 Dtype = Literal["float32", "bfloat16"]
@@ -40,25 +42,16 @@ class Parameters:
 def parameters(architecture: Architecture, vocabulary: int) -> Parameters:
     """Count the parameters of a Mistral or Mixtral.
 
-    A layer has h(h + 2gd) + h^2 in attention, 3hf in a feed-forward network (E of them and a router of hE in a mixture, of which a
-    token uses K), and 2h in norms; beside the layers stand embeddings of Vh, twice if not tied, and a norm of h.
+    They are those of `osler.model.sharding.layer_shapes` in each layer, and of `other_shapes`. Of E experts a token uses K.
     """
-    h, f = architecture.hidden_size, architecture.intermediate_size
-    key_value = architecture.key_value_heads * (h // architecture.heads)
-    attention = 2 * h * h + 2 * h * key_value
-    number, used, router = 1, 1, 0
+    shapes = layer_shapes(architecture)
+    layer = elements(shapes)
+    idle = 0
     if architecture.experts:
-        number, used, router = (
-            architecture.experts.number,
-            architecture.experts.per_token,
-            architecture.experts.number * h,
-        )
-    rest = vocabulary * h * (1 if architecture.tie_embeddings else 2) + h
-    shared = attention + router + 2 * h
-    layer = shared + number * 3 * h * f
-    return Parameters(
-        rest + architecture.layers * layer, rest + architecture.layers * (shared + used * 3 * h * f), layer
-    )
+        of_experts = sum(prod(shape) for name, shape in shapes.items() if ".experts." in name)
+        idle = of_experts - of_experts // architecture.experts.number * architecture.experts.per_token
+    rest = elements(other_shapes(architecture, vocabulary))
+    return Parameters(rest + architecture.layers * layer, rest + architecture.layers * (layer - idle), layer)
 
 
 def planned_flops(architecture: Architecture, vocabulary: int, tokens: int, row_tokens: int) -> float:
@@ -88,52 +81,109 @@ class Placement(Section):
         default=None, ge=1, description="rows that a process holds at once; null: its share of a batch"
     )
     activation_checkpointing: Recomputed
+    offload: Literal["optimizer", "all"] | None = None
+    shard_processes: int | None = Field(default=None, description="that divide one copy of the model; null: all")
 
     @property
     def devices(self) -> int:
         """On all machines."""
         return self.processes * self.nodes
 
+    @property
+    def parts(self) -> int:
+        """Processes that divide one copy of the model."""
+        return self.shard_processes or self.devices
+
 
 @dataclass(frozen=True)
-class Memory:
-    """Bytes on each device."""
+class State:
+    """Bytes of weights, gradients and optimizer state on each device.
+
+    `whole` are those that the layers at work take whole, where they are divided, with their gradients and what these are
+    summed in; `host` those in the machine's memory, for each device.
+    """
 
     weights: float
     gradients: float
     optimizer: float
-    activations: float
+    whole: float = 0
+    host: float = 0
+
+
+@dataclass(frozen=True)
+class Memory(State):
+    """Bytes on each device, with activations."""
+
+    activations: float = 0
 
     @property
     def total(self) -> float:
-        return self.weights + self.gradients + self.optimizer + self.activations
+        """Of the device."""
+        return self.weights + self.gradients + self.optimizer + self.whole + self.activations
 
 
-def state_bytes(counted: Parameters, dtype: Dtype, placement: Placement) -> tuple[float, float, float]:
-    """Bytes of weights, gradients and optimizer state on each device.
+def state_bytes(architecture: Architecture, vocabulary: int, dtype: Dtype, placement: Placement) -> State:
+    """Bytes of weights, gradients and optimizer state on the fullest device.
 
     The optimizer is AdamW, with two moments in float32.
 
     python: 4, 4 and 8 a parameter; in bfloat16 autocast keeps a copy of 2 beside the weights during a pass. ddp: the same, and
-    its buckets hold the gradients a second time. fsdp: 4, 4 and 8 divided by P, and whole the layer at work and the next one,
-    as they are computed with. deepspeed, in bfloat16: 2 (weights), 2 (gradients) and 12 (moments and a float32 copy); stage 1
-    divides the last by P, 2 the gradients too, 3 also the weights, whose layer at work is whole. In float32 its 2, 2, 12
-    are 4, 4, 12.
+    its buckets hold the gradients a second time. fsdp: 4, 4 and 8 for each parameter of the first process's part, which is
+    the largest (osler/model/sharding.py); with offload these lie in the machine's memory. deepspeed, in bfloat16: 2
+    (weights), 2 (gradients) and 12 (moments and a float32 copy); stage 1 divides the last by P, 2 the gradients too, 3 also
+    the weights. In float32 its 2, 2, 12 are 4, 4, 12. Its offload moves the 12 and the gradients, which it keeps there in
+    float32 besides, and of stage 3 the weights if all is asked for.
+
+    Whole at once, in the dtype that is computed with: under fsdp the layer at work, the next one and the former's gradients,
+    these a second time in float32, in which they are summed; and what stands beside the layers, with its gradients, from the
+    first forward to the last backward. Under deepspeed two layers (stage 3), and buckets of DEEPSPEED_BUCKET elements: two of
+    gradients, one of those in float32, and in stage 3 one of what is fetched.
 
     Source:
         Rajbhandari et al. 2019 (ZeRO), arXiv 1910.02054, section 3.1 and figure 1; Zhao et al. 2023 (FSDP), arXiv 2304.11277;
         torch's DistributedDataParallel (gradient_as_bucket_view off).
     """
-    total, processes = counted.total, placement.devices
-    width = 2 if dtype == "bfloat16" else 4
+    counted, width = parameters(architecture, vocabulary), 2 if dtype == "bfloat16" else 4
     if placement.engine == "fsdp":
-        return 4 * total / processes + 2 * counted.layer * width, 4 * total / processes, 8 * total / processes
+        part = largest_state(architecture, vocabulary, placement.parts)
+        rest = counted.total - architecture.layers * counted.layer
+        whole = counted.layer * (3 * width + 4) + rest * 2 * width
+        held = (4 * part, 4 * part, 8 * part)
+        return State(0, 0, 0, whole, sum(held)) if placement.offload else State(*held, whole)
     if placement.engine == "deepspeed":
-        stage = placement.zero_stage or 0
-        weights = width * total / processes + 2 * counted.layer * width if stage == 3 else width * total
-        return weights, width * total / (processes if stage >= 2 else 1), 12 * total / (processes if stage >= 1 else 1)
-    copy = 2 * total if dtype == "bfloat16" else 0
-    return 4 * total + copy, (8 if placement.engine == "ddp" else 4) * total, 8 * total
+        return _deepspeed_bytes(counted, width, placement)
+    copy = 2 * counted.total if dtype == "bfloat16" else 0
+    return State(4 * counted.total + copy, (8 if placement.engine == "ddp" else 4) * counted.total, 8 * counted.total)
+
+
+def largest_state(architecture: Architecture, vocabulary: int, parts: int) -> int:
+    """Parameters of the largest of `parts` parts.
+
+    They are cut by the rule of osler/model/sharding.py.
+    """
+    layer = sum(largest_part(shape, parts) for shape in layer_shapes(architecture).values())
+    rest = sum(largest_part(shape, parts) for shape in other_shapes(architecture, vocabulary).values())
+    return architecture.layers * layer + rest
+
+
+def _deepspeed_bytes(counted: Parameters, width: int, placement: Placement) -> State:
+    """Those of `state_bytes`, by stage and offload."""
+    total, devices, stage = counted.total, placement.devices, placement.zero_stage or 0
+    weights = width * total / (devices if stage == 3 else 1)
+    gradients = width * total / (devices if stage >= 2 else 1)
+    optimizer = 12 * total / devices
+    bucket = min(DEEPSPEED_BUCKET, total)
+    whole: float = bucket * (2 * width + 4)
+    if stage == 3:
+        whole += 2 * counted.layer * width + bucket * width
+    host: float = 0
+    if placement.offload:
+        host, optimizer = optimizer + 4 * total / devices, 0
+        if stage >= 2:
+            host, gradients = host + gradients, 0
+    if placement.offload == "all":
+        host, weights = host + weights, 0
+    return State(weights, gradients, optimizer, whole, host)
 
 
 def layer_bytes(architecture: Architecture, dtype: Dtype) -> int:
@@ -198,7 +248,8 @@ def device_memory(
     """
     share = -(-batch_rows // placement.devices)
     rows = min(share, placement.micro_batch_rows or share)
+    held = state_bytes(architecture, vocabulary, dtype, placement)
+    checkpointing = placement.activation_checkpointing
     return Memory(
-        *state_bytes(parameters(architecture, vocabulary), dtype, placement),
-        activation_bytes(architecture, vocabulary, dtype, rows * row_tokens, placement.activation_checkpointing),
+        **vars(held), activations=activation_bytes(architecture, vocabulary, dtype, rows * row_tokens, checkpointing)
     )

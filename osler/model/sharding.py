@@ -64,7 +64,10 @@ def layer_shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
 
 
 def other_shapes(architecture: Architecture, vocabulary: int) -> dict[str, tuple[int, ...]]:
-    """Shapes of the parameters beside the layers: embeddings of (vocabulary, h), twice if not tied, and a norm of (h)."""
+    """Shapes of the parameters beside the layers.
+
+    They are embeddings of (vocabulary, h), twice if not tied, and a norm of (h).
+    """
     h = architecture.hidden_size
     shapes: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (vocabulary, h), "model.norm.weight": (h,)}
     return shapes if architecture.tie_embeddings else shapes | {"lm_head.weight": (vocabulary, h)}

@@ -34,8 +34,10 @@ class DeepSpeed(Engine):
         self.language_model = language_model = module.model
         self._bring_buffers(language_model)
         if self.launch.zero_stage == 3:
+            one_by_one = nn.Module()  # `Init` divides each of a module's parameters before it asks for the next
+            one_by_one.parameters = lambda recurse: self.arriving()  # noqa: ARG005 - torch's signature
             deepspeed.zero.Init(
-                module=_Arriving(self),
+                module=one_by_one,
                 dtype=torch.bfloat16 if self.bfloat16 else torch.float32,
                 remote_device="cpu" if self.launch.offload == "all" else None,
                 pin_memory=self.device.type != "cpu",
@@ -60,9 +62,9 @@ class DeepSpeed(Engine):
                 setattr(owner, name, whole)
 
     def arriving(self) -> Iterator[nn.Parameter]:
-        """Each parameter with room on the device, and on the first process its value, one after another.
+        """The parameters, one after another, with room on the device.
 
-        A caller that divides one before it takes the next never has two of them whole.
+        On the first process each has its value. A caller that divides one before it takes the next never has two of them whole.
         """
         dtype = torch.bfloat16 if self.bfloat16 else torch.float32
         for name in list(self.parameters):
@@ -209,14 +211,3 @@ class DeepSpeed(Engine):
             whole = {key: torch.empty(shape, dtype=torch.float32) for key in (WEIGHT, *MOMENTS)}
             read({f"{key}.{name}": value for key, value in whole.items()})
             self.scatter(name, whole, steps)
-
-
-class _Arriving(nn.Module):
-    """The parameters of an engine, as `deepspeed.zero.Init` takes those of a module: it divides each before the next."""
-
-    def __init__(self, engine: DeepSpeed) -> None:
-        super().__init__()
-        self.given = engine
-
-    def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]:  # noqa: ARG002 - torch's signature
-        return self.given.arriving()

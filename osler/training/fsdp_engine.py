@@ -33,7 +33,7 @@ class Fsdp(Engine):
         given = {name: value.detach() for name, value in [*self.parameters.items(), *language_model.named_buffers()]}
         language_model.to("meta")
         language_model.tie_weights()
-        divide(module, self._mesh(), **policies)
+        divide(module, mesh(self.device.type, self.processes, self.launch.shard_processes), **policies)
         module.to_empty(device=self.home)
         language_model.tie_weights()
         self.parameters = dict(language_model.named_parameters())
@@ -48,16 +48,10 @@ class Fsdp(Engine):
                 torch.distributed.broadcast(whole, 0)
                 if name in self.parameters:
                     place.copy_(self._part(whole, place))
-                else:
-                    place.set_(whole)  # buffers are on the device that computes
+                else:  # on the device that computes, wherever weights are
+                    owner, _, own = name.rpartition(".")
+                    setattr(language_model.get_submodule(owner), own, whole)
         return module
-
-    def _mesh(self) -> Any:
-        parts = self.launch.shard_processes or self.processes
-        sizes = (self.processes,) if parts == self.processes else (self.processes // parts, parts)
-        return torch.distributed.device_mesh.init_device_mesh(
-            self.device.type, sizes, mesh_dim_names=("copies", "parts")[-len(sizes) :]
-        )
 
     def _name(self) -> str:
         from torch.distributed.tensor import DTensor
@@ -74,10 +68,10 @@ class Fsdp(Engine):
         return result
 
     def backward(self, loss: Tensor, last: bool) -> None:
-        """Add the gradient of `loss`, summed over the processes, to this process's part of it.
+        """Add the gradient of `loss`, summed over the processes.
 
-        Each micro-batch is summed by itself: to wait for the `last` one would keep the whole gradient of the model on each
-        process. What copies of the model have is summed with the last.
+        Each process adds to its part of it, each micro-batch: to wait for the `last` one would keep the whole gradient of the
+        model on each process. What copies of the model have is summed with the last.
         """
         self.module.set_requires_all_reduce(last)
         (loss * self.processes).backward()
@@ -110,8 +104,20 @@ class Fsdp(Engine):
                     yield Part(item.index.fqn, value.to_local(), tuple(offsets))
 
 
+def mesh(device: str, processes: int, parts: int | None) -> Any:
+    """A DeviceMesh of all processes.
+
+    Of these `parts` divide a copy of the model; None: all.
+    """
+    sizes = (processes // parts, parts) if parts and parts < processes else (processes,)
+    names = ("copies", "parts")[-len(sizes) :]
+    return torch.distributed.device_mesh.init_device_mesh(device, sizes, mesh_dim_names=names)
+
+
 def divide(module: Any, mesh: Any, **policies: Any) -> None:
-    """Cut the parameters of `module` among the processes of `mesh`, by the rule of osler/model/sharding.py.
+    """Cut the parameters of `module` among the processes of `mesh`.
+
+    The rule is that of osler/model/sharding.py.
 
     Args:
         module: a PackedLoss; each layer of its model is a unit, and all else another.

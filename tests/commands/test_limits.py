@@ -4,13 +4,15 @@ import copy
 import gzip
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from osler.build.section import BuildError
-from osler.commands.limits import check_model, check_paths, check_shots
-from tests.support.params import PARAMS, changed
+from osler.commands.limits import check_memory, check_model, check_paths, check_shots
+from tests.support.params import PARAMS, changed, profile_params
 
 
 def with_attention(head: int, attention: str) -> dict[str, Any]:
@@ -38,6 +40,44 @@ def test_more_than_the_model_has_is_refused(params: dict[str, Any], message: str
     params["evaluate"]["window_tokens"] = 512
     params["numerics"]["attention"] = "sdpa"
     check_model(params)
+
+
+@pytest.mark.parametrize(
+    ("launch", "gigabytes", "message"),
+    [
+        ({"processes": 1}, 80, "launch: .* take 116 GB on each GPU, which has 80;"),
+        ({"processes": 2}, 80, None),
+        ({"processes": 1, "offload": "all"}, 80, None),
+        ({"processes": 4, "nodes": 1, "engine": "ddp"}, 80, "launch: .* take 159 GB on each GPU, which has 80;"),
+        ({"processes": 1, "nodes": 2}, 40, None),
+    ],
+)
+def test_a_model_that_this_machine_cannot_hold_is_refused(
+    launch: dict[str, Any], gigabytes: int, message: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Mistral 7B has 116 GB of state: not on one GPU of 80, but on two or in the machine's memory; of others nothing is known."""
+    params = profile_params("mistral-7b")
+    params["launch"] |= {"nodes": 1, "engine": "fsdp"} | launch
+    check_memory(params)  # without a GPU
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(total_memory=gigabytes * 10**9))
+    monkeypatch.setattr("os.sysconf", lambda _: 1 << 20)  # 1.1 TB of memory
+    if message is None:
+        check_memory(params)
+        return
+    with pytest.raises(BuildError, match=f"^params.yaml: {message}"):
+        check_memory(params)
+
+
+def test_what_is_offloaded_has_to_fit_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """116 GB of state in 64."""
+    params = profile_params("mistral-7b")
+    params["launch"] |= {"nodes": 1, "processes": 1, "engine": "fsdp", "offload": "all"}
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(total_memory=80 * 10**9))
+    monkeypatch.setattr("os.sysconf", lambda name: 64 * 10**9 // 4096 if name == "SC_PHYS_PAGES" else 4096)
+    with pytest.raises(BuildError, match="take 116 GB in this machine's memory, which has 64;"):
+        check_memory(params)
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from osler.build.pipeline import ROOT
 from osler.model import cost_estimates
 from osler.model.architecture import Architecture
 from osler.model.cost_estimates import (
-    Parameters,
     Placement,
+    State,
     activation_bytes,
     device_memory,
     parameters,
@@ -87,22 +87,58 @@ def test_flops_by_hand() -> None:
         )
 
 
+def divided(state: State) -> tuple[float, float, float]:
+    return state.weights, state.gradients, state.optimizer
+
+
 @pytest.mark.parametrize(("stage", "gigabytes"), [(1, 31.4), (2, 16.6), (3, 1.88)])
 def test_zero_divides_as_its_paper_says(stage: int, gigabytes: float) -> None:
-    """7.5 billion parameters on 64 devices: 31.4, 16.6 and 1.88 GB in stages 1 to 3 (figure 1)."""
-    placement = placed("deepspeed", stage, 64, None, False)
-    counted = Parameters(7_500_000_000, 7_500_000_000, 0)
-    assert sum(state_bytes(counted, "bfloat16", placement)) / 1e9 == pytest.approx(gigabytes, rel=3e-3)
+    """7.5 billion parameters on 64 devices: 31.4, 16.6 and 1.88 GB in stages 1 to 3 (figure 1); of 7.24, as much less."""
+    architecture, vocabulary = profile("mistral-7b")
+    state = state_bytes(architecture, vocabulary, "bfloat16", placed("deepspeed", stage, 64, None, False))
+    share = parameters(architecture, vocabulary).total / 7.5e9
+    assert sum(divided(state)) / 1e9 == pytest.approx(gigabytes * share, rel=3e-3)
 
 
 def test_engines_differ_by_hand() -> None:
-    """A hundred parameters, ten in a layer, on two devices: what each engine keeps whole and what it divides."""
-    counted = Parameters(100, 100, 10)
-    assert state_bytes(counted, "float32", ALONE) == (400, 400, 800)
-    assert state_bytes(counted, "bfloat16", ALONE) == (600, 400, 800)
-    assert state_bytes(counted, "float32", placed("ddp", None, 2, None, False)) == (400, 800, 800)
-    assert state_bytes(counted, "bfloat16", placed("fsdp", None, 2, None, False)) == (240, 200, 400)
-    assert state_bytes(counted, "bfloat16", placed("deepspeed", 3, 2, None, False)) == (140, 100, 600)
+    """On two devices: what each engine keeps whole and what it divides, of N parameters, n of them in a layer."""
+    architecture = Architecture.model_validate(TINY)
+    counted = parameters(architecture, 256)
+    total, layer = counted.total, counted.layer
+    rest = total - 3 * layer
+
+    def state(dtype: Any, engine: str, stage: int | None, devices: int) -> State:
+        return state_bytes(architecture, 256, dtype, placed(engine, stage, devices, None, False))
+
+    assert divided(state("float32", "python", None, 1)) == (4 * total, 4 * total, 8 * total)
+    assert divided(state("bfloat16", "python", None, 1)) == (6 * total, 4 * total, 8 * total)
+    assert divided(state("float32", "ddp", None, 2)) == (4 * total, 8 * total, 8 * total)
+    fsdp, zero = state("bfloat16", "fsdp", None, 2), state("bfloat16", "deepspeed", 3, 2)
+    assert divided(fsdp) == (2 * total, 2 * total, 4 * total)
+    assert fsdp.whole == 2 * 2 * layer + 6 * layer + 2 * 2 * rest
+    assert divided(zero) == (total, total, 6 * total)
+    assert zero.whole == 2 * 2 * layer + 2 * total + (4 + 4) * total  # all fits one bucket
+    assert fsdp.host == zero.host == 0
+
+
+@pytest.mark.parametrize(
+    ("engine", "stage", "offload", "device", "host"),
+    [
+        ("fsdp", None, "all", 0, 16),
+        ("deepspeed", 1, "optimizer", 2 + 2, 12 / 2 + 4 / 2),
+        ("deepspeed", 2, "optimizer", 2, 12 / 2 + 4 / 2 + 2 / 2),
+        ("deepspeed", 3, "optimizer", 2 / 2, 12 / 2 + 4 / 2 + 2 / 2),
+        ("deepspeed", 3, "all", 0, 12 / 2 + 4 / 2 + 2 / 2 + 2 / 2),
+    ],
+)
+def test_offload_moves_bytes_to_the_machine(engine: Any, stage: Any, offload: Any, device: float, host: float) -> None:
+    """Bytes a parameter on each of two devices, and for each in the machine's memory (fsdp: on one)."""
+    architecture = Architecture.model_validate(TINY)
+    placement = placed(engine, stage, 1 if engine == "fsdp" else 2, None, False)
+    state = state_bytes(architecture, 256, "bfloat16", placement.model_copy(update={"offload": offload}))
+    total = parameters(architecture, 256).total
+    assert sum(divided(state)) == device * total
+    assert state.host == host * total
 
 
 @pytest.mark.parametrize("experts", [None, MIXTURE])

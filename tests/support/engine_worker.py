@@ -42,10 +42,10 @@ STEPS, LAST_STEP = 50, 45
 def model_for(engine: str) -> Any:
     """The same model for all; in float64 where the engine can, so that nothing but a fault makes a difference.
 
-    Under fsdp the second process has it without weights, as `trainable_model` gives it.
+    But under ddp the second process has it without weights, as `trainable_model` gives it.
     """
     model = tiny_model(VOCABULARY).double() if engine in FLOAT64 else tiny_model(VOCABULARY)
-    return model.to("meta") if engine == "fsdp" and os.environ.get("RANK") == "1" else model
+    return model.to("meta") if engine != "ddp" and os.environ.get("RANK") == "1" else model
 
 
 def run() -> Run:

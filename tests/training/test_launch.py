@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from osler.build.lock import held_lock
 from osler.build.pipeline import ROOT
 from osler.build.section import BuildError
-from osler.training.launch import LAUNCH, command, started_launch
+from osler.training.launch import LAUNCH, brings_weights, command, started_launch
 from tests.support.tiny import launch
 
 HOLDER = """
@@ -84,6 +84,7 @@ def alive(process: int) -> bool:
 
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
+ALONE = ["--standalone", "-m", "stages.cpt"]
 SRUN = ["srun", "--nodes=3", "--ntasks=3", "--ntasks-per-node=1", "--kill-on-bad-exit=1", *TORCHRUN, "--nnodes=3"]
 COMMANDS: dict[str, tuple[dict[str, Any], list[str]]] = {
     "one process": ({}, [sys.executable, "-m", "stages.cpt"]),
@@ -91,6 +92,11 @@ COMMANDS: dict[str, tuple[dict[str, Any], list[str]]] = {
     "ZeRO": (
         {"engine": "deepspeed", "zero_stage": 3, "processes": 2},
         [*TORCHRUN, "--standalone", "-m", "stages.cpt"],
+    ),
+    "one process that divides": ({"engine": "fsdp", "offload": "all"}, [*TORCHRUN[:-1], "--nproc-per-node=1", *ALONE]),
+    "ZeRO of one process": (
+        {"engine": "deepspeed", "zero_stage": 2, "offload": "optimizer"},
+        [*TORCHRUN[:-1], "--nproc-per-node=1", *ALONE],
     ),
     "three machines": (
         {"engine": "fsdp", "processes": 2, "nodes": 3},
@@ -117,6 +123,14 @@ def test_the_section_decides_the_command(case: str) -> None:
         ({"engine": "ddp"}, r"launch.processes: 1, but engine ddp is for several"),
         ({"engine": "deepspeed", "processes": 2}, r"launch.zero_stage: null with engine deepspeed"),
         ({"engine": "fsdp", "processes": 2, "zero_stage": 2}, r"launch.zero_stage: 2 with engine fsdp"),
+        ({"offload": "all"}, r"launch.offload: all with engine python; use null"),
+        ({"engine": "fsdp", "offload": "optimizer"}, r"launch.offload: optimizer with engine fsdp; use all or null"),
+        (
+            {"engine": "deepspeed", "zero_stage": 2, "offload": "all"},
+            r"launch.offload: all with engine deepspeed with zero_stage 2; use optimizer or null",
+        ),
+        ({"engine": "fsdp", "processes": 6, "shard_processes": 4}, r"launch.shard_processes: 4 .* on 6 processes"),
+        ({"engine": "ddp", "processes": 4, "shard_processes": 2}, r"launch.shard_processes: 2 with engine ddp"),
     ],
 )
 def test_what_does_not_fit_together_is_refused(changes: dict[str, Any], message: str) -> None:
@@ -143,3 +157,11 @@ def test_the_trainer_knows_what_it_was_started_as() -> None:
     assert started_launch({LAUNCH: asked.model_dump_json()}) == asked
     with pytest.raises(BuildError, match="osler launch"):
         started_launch({})
+
+
+@pytest.mark.parametrize(("engine", "second"), [("ddp", True), ("fsdp", False), ("deepspeed", False)])
+def test_the_first_process_alone_brings_weights_where_a_model_is_divided(engine: str, second: bool) -> None:
+    """The others' come from it; under ddp each reads the model."""
+    asked = launch(engine=engine, processes=2, zero_stage=3 if engine == "deepspeed" else None).model_dump_json()
+    assert brings_weights({LAUNCH: asked, "RANK": "0"})
+    assert brings_weights({LAUNCH: asked, "RANK": "1"}) == second
