@@ -143,3 +143,10 @@ def test_the_trainer_knows_what_it_was_started_as() -> None:
     assert started_launch({LAUNCH: asked.model_dump_json()}) == asked
     with pytest.raises(BuildError, match="osler launch"):
         started_launch({})
+
+
+def test_milestones_are_checkpoints() -> None:
+    """One at a step without a checkpoint would never be there."""
+    assert launch(checkpoint_every_steps=3, keep_every_steps=6).keep_every_steps == 6
+    with pytest.raises(ValidationError, match="keep_every_steps must be a multiple of checkpoint_every_steps"):
+        launch(checkpoint_every_steps=3, keep_every_steps=5)
