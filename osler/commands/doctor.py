@@ -129,7 +129,7 @@ def checkpoint_finding(root: Path) -> Finding:
     size, left_size = (sum(run.size for run in runs) / 1e9 for runs in (found, left))
     told = f"{len(found)} folders, {size:,.1f} GB" if found else "none of unfinished runs"
     if left:
-        told += f"; {len(left)} of other params or inputs, {left_size:,.1f} GB: `osler clean` lists and removes them"
+        told += f"; {len(left)} of other params or inputs, {left_size:,.1f} GB: `osler clean` lists them"
     return Finding("checkpoints", told, bool(left))
 
 

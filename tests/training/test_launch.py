@@ -165,3 +165,10 @@ def test_the_first_process_alone_brings_weights_where_a_model_is_divided(engine:
     asked = launch(engine=engine, processes=2, zero_stage=3 if engine == "deepspeed" else None).model_dump_json()
     assert brings_weights({LAUNCH: asked, "RANK": "0"})
     assert brings_weights({LAUNCH: asked, "RANK": "1"}) == second
+
+
+def test_milestones_are_checkpoints() -> None:
+    """One at a step without a checkpoint would never be there."""
+    assert launch(checkpoint_every_steps=3, keep_every_steps=6).keep_every_steps == 6
+    with pytest.raises(ValidationError, match="keep_every_steps must be a multiple of checkpoint_every_steps"):
+        launch(checkpoint_every_steps=3, keep_every_steps=5)
