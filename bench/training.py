@@ -92,11 +92,12 @@ def run_of(rows: PackedRows) -> Run:
 
 
 def ours(rows: PackedRows) -> float:
-    """CPU seconds of the loop of osler.training.loop, engine and all."""
+    """CPU seconds of the loop of osler.training.loop, engine, live files and all."""
     model = fresh_model()
     with tempfile.TemporaryDirectory() as folder:
         started = time.process_time()
-        train(model, run_of(rows), NUMERICS, Checkpoint(Path(folder), "bench", False), LAUNCH)
+        checkpoint = Checkpoint(Path(folder), "bench", False)
+        train(model, run_of(rows), NUMERICS, checkpoint, LAUNCH, live=Path(folder) / "live.jsonl")
         return time.process_time() - started
 
 

@@ -12,7 +12,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def say(root: Path = ROOT) -> None:
-    """Print the curves of all runs, the one that was written to last at the end, and write the page.
+    """Print the curves of all runs, and write the page.
+
+    The run that was written to last stands at the end.
 
     Raises:
         BuildError: nothing was trained here.

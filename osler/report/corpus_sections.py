@@ -14,6 +14,14 @@ from osler.statistics.intervals import Interval
 CORPUS_WIDE = "all"  # the row of a recall table that is about all classes together
 
 
+def learned(ledger: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """A token ledger without the rows that taught nothing.
+
+    These are of steps that were left out, or whose gradient was not finite.
+    """
+    return [row for row in ledger if not row.get("skipped")]
+
+
 def mixture_table(plan: Mapping[str, Any]) -> Table:
     """What continued pretraining read, from plan.json."""
     sources = plan["sources"]

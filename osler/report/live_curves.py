@@ -60,7 +60,10 @@ def marks(lines: Sequence[Line]) -> str:
 
 
 def terminal_lines(run: str, lines: Sequence[Line], width: int) -> list[str]:
-    """A run in three or four lines of a terminal that has `width` columns."""
+    """A run in three or four lines of a terminal.
+
+    The terminal has `width` columns.
+    """
     told = [f"{run}: {facts(lines[-1])}"]
     for name, key in (("loss", "loss"), ("norm", "gradient_norm")):
         values = [line[key] for line in lines]
@@ -71,7 +74,10 @@ def terminal_lines(run: str, lines: Sequence[Line], width: int) -> list[str]:
 
 
 def curve(lines: Sequence[Line], key: str, name: str, is_logarithmic: bool) -> str:
-    """One quantity over steps as SVG; a dot where the gradient stood out or a step was skipped."""
+    """One quantity over steps as SVG.
+
+    A dot stands where the gradient stood out or a step was skipped.
+    """
     points = [(line["step"], line[key], line["spikes"] or line["skipped"]) for line in lines if line[key] is not None]
     if not points:
         return ""
@@ -115,7 +121,10 @@ def curve(lines: Sequence[Line], key: str, name: str, is_logarithmic: bool) -> s
 
 
 def live_page(runs: Mapping[str, Sequence[Line]]) -> str:
-    """A page of all runs, which asks for itself again every ten seconds."""
+    """A page of all runs.
+
+    It asks for itself again every ten seconds.
+    """
     blocks = [
         f"<h2>{escape(run)}</h2><p>{escape(facts(lines[-1]))}</p>"
         + curve(lines, "loss", "loss, nats per token", False)

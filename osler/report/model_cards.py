@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from osler.report.cells import bits, percent
-from osler.report.corpus_sections import privacy_blocks
+from osler.report.corpus_sections import learned, privacy_blocks
 from osler.report.findings import Findings
 from osler.report.page import Block, Code, Heading, Items, Paragraph, Table, Text, markdown
 from osler.report.sections import Records
@@ -26,6 +26,30 @@ def lineage(ledger: Sequence[Mapping[str, Any]]) -> list[str]:
     They are read from its token ledger.
     """
     return list(dict.fromkeys(row["run"] for row in ledger))
+
+
+def decisions(provenance: Mapping[str, Any]) -> list[Text]:
+    """What was decided as the last run trained.
+
+    And which of its steps learned nothing. Most models have no such thing.
+    """
+    told: list[Text] = []
+    for one in provenance.get("amendments", ()):
+        if "skip_steps" in one:
+            told.append(
+                f"Decided as it trained: steps {one['skip_steps'][0]:,} to {one['skip_steps'][1]:,} were left out."
+            )
+        else:
+            rate = f"{one['learning_rate']:g} from step {one['from_step']:,} on"
+            told.append(f"Decided as it trained: a peak learning rate of {rate}.")
+    if skipped := provenance.get("skipped_steps"):
+        steps = ", ".join(f"{entry['step']:,}" for entry in skipped)
+        told.append(f"Steps whose loss or gradient was not finite changed nothing: {steps}.")
+    if tokens := sum(row["tokens"] for row in provenance.get("token_ledger", ()) if row.get("skipped")):
+        told.append(
+            f"{tokens:,} tokens of such steps, of all its runs, were read and not learned; they are not counted below."
+        )
+    return told
 
 
 def front_matter(name: str, records: Records) -> dict[str, Any]:
@@ -152,7 +176,7 @@ def model_facts(name: str, records: Records) -> list[Text]:
         facts.append(
             f"Seed {settings['seed']}; {provenance['steps']:,} steps in the last run, {provenance['tokens']:,} tokens."
         )
-    return facts
+    return facts + decisions(provenance)
 
 
 def card(name: str, found: Findings, records: Records) -> str:
@@ -165,7 +189,7 @@ def card(name: str, found: Findings, records: Records) -> str:
     """
     own = records.models[name]
     provenance = own["provenance"]
-    ledger = provenance.get("token_ledger", [])
+    ledger = learned(provenance.get("token_ledger", []))
     losses: list[Text] = [
         f"{domain}: {bits(ratio)} bits per byte of held-out documents"
         for (domain, model), ratio in found.losses.items()

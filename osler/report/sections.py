@@ -17,6 +17,7 @@ from osler.report.cells import MARK, at_chance, bits, counted, grid, p_value, pe
 from osler.report.corpus_sections import (
     contamination_blocks,
     corpus_table,
+    learned,
     license_table,
     mixture_table,
     privacy_blocks,
@@ -205,11 +206,11 @@ class Records:
 
     @property
     def ledgers(self) -> dict[str, list[Mapping[str, Any]]]:
-        """The token ledger of each model.
+        """The token ledger of each model, of what it learned from.
 
         It is empty where the model's provenance has none, as of a downloaded one.
         """
-        return {name: own["provenance"].get("token_ledger", []) for name, own in self.models.items()}
+        return {name: learned(own["provenance"].get("token_ledger", [])) for name, own in self.models.items()}
 
 
 def report_blocks(found: Findings, records: Records) -> list[Block]:

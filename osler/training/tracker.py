@@ -36,7 +36,7 @@ def started_tracker(name: TrackerName, run: str, folder: Path, settings: Mapping
         folder: where files go that the tracker's own variables send nowhere else.
         settings: key -> text or number.
     Raises:
-        BuildError: its package is absent.
+        BuildError: its package is absent, or it could not start.
     """
     check_tracker(name)
     from accelerate.tracking import LOGGER_TYPE_TO_CLASS
@@ -51,7 +51,10 @@ def started_tracker(name: TrackerName, run: str, folder: Path, settings: Mapping
         "mlflow": {"experiment_name": PROJECT, "run_name": run, "logging_dir": str(place)},
         "trackio": {"run_name": PROJECT, "name": run},
     }
-    tracker = LOGGER_TYPE_TO_CLASS[name](**own[name])
-    tracker.start()
-    tracker.store_init_configuration(dict(settings))
+    try:
+        tracker = LOGGER_TYPE_TO_CLASS[name](**own[name])
+        tracker.start()
+        tracker.store_init_configuration(dict(settings))
+    except Exception as error:  # noqa: BLE001 - of any kind: no log-in, no service, a package that lacks a part
+        raise BuildError(f"params.yaml: launch.tracker: {name} could not start: {error}") from None
     return tracker

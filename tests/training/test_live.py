@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -173,7 +174,9 @@ class Fake:
         Fake.made.append(self)
 
     def start(self) -> None:
-        """Begin."""
+        """Begin; without a log-in where it is asked for so."""
+        if self.more["name"] == "test-4":
+            raise PermissionError("log in first")
 
     def store_init_configuration(self, values: dict[str, Any]) -> None:
         """Take the run's parameters."""
@@ -210,6 +213,19 @@ def test_a_tracker_gets_what_the_lines_have(
     for line in lines(path)[:6]:
         assert fake.logged[line["step"]] == {k: v for k, v in line.items() if v is not None and k != "step"}
     assert capfd.readouterr().err.count("launch.tracker: the service is away") == 1
+
+
+def test_a_tracker_that_cannot_start_stops_the_run_before_it_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever asked for it sees what the service said, in a line."""
+    import accelerate.tracking
+
+    monkeypatch.setitem(accelerate.tracking.LOGGER_TYPE_TO_CLASS, "wandb", Fake)
+    monkeypatch.setattr(tracker, "find_spec", lambda name: name)
+    with pytest.raises(BuildError, match=r"launch.tracker: wandb could not start: log in first"):
+        trained(tmp_path / "a", replace(bad_run(), seed=4), tmp_path / "x.jsonl", tracker="wandb")
+    Fake.made.clear()
 
 
 def test_a_run_that_stops_ends_its_tracker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
