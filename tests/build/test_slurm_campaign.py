@@ -9,14 +9,21 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from osler.build.files import write_json
+from osler.tokens.mixture import row_order
+from tests.build.test_trunk import COLLECTIONS, RATES, ROWS, packed
 from tests.support.kills import outcome
 from tests.support.project import ENVIRONMENT, Project, copied
 from tests.support.slurm import cluster, free_ports, missing
+from tests.support.tiny import tiny_model, tiny_tokenizer
 
 pytestmark = [pytest.mark.campaign, pytest.mark.skipif(bool(missing()), reason=missing() or "it is there")]
 
+SUBMIT = "{partition: main, time: '60', poll_seconds: 0.5}"
+TOKENS = 2400  # 150 steps of two rows
 DRIVER = ["dvc", "repro", "--single-item", "--force", "cpt"]
 
 
@@ -31,27 +38,38 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
         }
 
 
-def prepared(project: Project) -> None:
-    """Long enough to be stopped, and submitted as two nodes' jobs."""
-    project.edit("params.yaml", "cpt:\n  batch_tokens: 512", "cpt:\n  batch_tokens: 128")
-    project.edit(
-        "params.yaml",
-        "\n  engine: python",
-        "\n  engine: ddp\n  submit: {partition: main, time: '60', poll_seconds: 0.5}",
-    )
-    project.edit("params.yaml", "\n  nodes: 1", "\n  nodes: 2")
-    project.edit("params.yaml", "\n  rendezvous: null", f"\n  rendezvous: localhost:{free_ports(1)[0]}")
+def inputs(folder: Path) -> None:
+    """What cpt reads, made here and not by the stages before it: a tiny base, rows of eight tokens, a plan of them."""
+    tokenizer = tiny_tokenizer()
+    tiny_model(len(tokenizer)).save_pretrained(folder / "models/base")
+    tokenizer.save_pretrained(folder / "models/base")
+    for source, collection in COLLECTIONS.items():
+        packed(folder / "data/packed" / collection / source, source, len(tokenizer))
+    counts = np.bincount(row_order(RATES, ROWS, 1, TOKENS)[:, 0]).tolist()
+    sources = {
+        source: {
+            "collection": COLLECTIONS[source],
+            "rows": rows,
+            "rows_per_token": RATES[source],
+            "rows_there": ROWS[source],
+        }
+        for source, rows in zip(ROWS, counts, strict=True)
+    }
+    write_json(folder / "data/plan/plan.json", {"budget_tokens": TOKENS, "sources": sources})
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory, slurm: dict[str, str]) -> Project:
-    """All that cpt reads, built here."""
+    """A project in which cpt can run: on two nodes, as a job."""
     folder = tmp_path_factory.mktemp("project")
-    if there := os.environ.get("OSLER_SLURM_PROJECT"):
-        return Project(Path(there), slurm)
     project = copied(folder, "micro", slurm)
-    project.run("dvc", "repro", "pretrain@base", "mix")
-    prepared(project)
+    inputs(folder)
+    project.edit("params.yaml", "\n- 1\n- 2\n", "\n- 1\n")
+    project.edit("params.yaml", "cpt:\n  batch_tokens: 512", "cpt:\n  batch_tokens: 16")
+    project.edit("params.yaml", "\n  engine: python", f"\n  engine: ddp\n  submit: {SUBMIT}")
+    project.edit("params.yaml", "\n  nodes: 1", "\n  nodes: 2")
+    project.edit("params.yaml", "\n  rendezvous: null", f"\n  rendezvous: localhost:{free_ports(1)[0]}")
+    project.run("dvc", "repro", "code")
     return project
 
 
