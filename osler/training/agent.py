@@ -22,6 +22,9 @@ def main(arguments: Sequence[str]) -> None:
         os.environ[ASKED] = str(asked)
         for one in SIGNALS:
             signal.signal(one, lambda *_: asked.touch())
+        if any(one.startswith("--max-restarts") for one in arguments):
+            # torch 2.13 keeps one store for all attempts, where workers find the addresses of those that have died
+            os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
         from torch.distributed import run
 
         run.main(["--signals-to-handle=SIGINT,SIGHUP,SIGQUIT", *arguments])

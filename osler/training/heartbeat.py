@@ -14,6 +14,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 
+from osler.build.section import StoppedError
+
 EVERY_SECONDS, PATIENCE_SECONDS = 5.0, 60.0
 DONE = "done"
 
@@ -30,9 +32,12 @@ def heartbeat(
     watch = Watch(environment, nodes, every, patience)
     for task in (watch.look, watch.look_at_store):
         threading.Thread(target=task, daemon=True).start()
-    yield  # where an exception passes, this process ends, and its count with it
-    watch.done.set()
-    watch.ended.wait(patience)
+    try:
+        yield
+    except StoppedError:
+        watch.leave()
+        raise  # at any other one this process ends, and its count with it
+    watch.leave()
 
 
 class Watch:
@@ -47,6 +52,11 @@ class Watch:
         self.done, self.ended = threading.Event(), threading.Event()
         self.last = time.monotonic()
         self.seen: dict[int, tuple[str, float]] = {}  # count of a machine, and when it was first seen
+
+    def leave(self) -> None:
+        """Tell the others that this machine is done."""
+        self.done.set()
+        self.ended.wait(self.patience)
 
     def look(self) -> None:
         """Count, and look at the others' counts, until this process is done."""

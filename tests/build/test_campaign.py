@@ -2,6 +2,7 @@
 
 import json
 import random
+import signal
 from pathlib import Path
 
 import polars as pl
@@ -47,10 +48,11 @@ def test_other_seeds_of_the_default(tmp_path: Path) -> None:
     assert max(everything["base-sft"]) <= 0.33
 
 
-def test_kill_9_at_twenty_moments(tmp_path: Path) -> None:
-    """cpt, sft and neftune, killed within the second after their first checkpoint, end with the bytes of whole runs.
+def test_kill_9_and_sigterm_at_twenty_moments(tmp_path: Path) -> None:
+    """cpt, sft and neftune, ended within the second after their first checkpoint, end with the bytes of whole runs.
 
-    Moments are seeded; at least 15 of 20 kills must have hit a living trainer, and 10 second runs gone on from a checkpoint.
+    By turns kill -9 and SIGTERM end them. Moments are seeded; at least 15 of 20 signals must have hit a living trainer, and 10
+    second runs gone on from a checkpoint.
     """
     project = copied(tmp_path, "micro")
     project.edit("params.yaml", "\n  epochs: 1.0", "\n  epochs: 12.0")  # of sft: four steps are too few to be killed in
@@ -59,9 +61,12 @@ def test_kill_9_at_twenty_moments(tmp_path: Path) -> None:
     rng, hits, resumed = random.Random(20), 0, 0
     for number in range(20):
         stage = KILLED[number % len(KILLED)]
-        hit, said = killed_and_run_again(project, stage, moment := rng.uniform(0, 1.0))
+        how = (signal.SIGKILL, signal.SIGTERM)[number // len(KILLED) % 2]
+        hit, said = killed_and_run_again(project, stage, moment := rng.uniform(0, 1.0), how)
         hits, resumed = hits + hit, resumed + ("resumed at step" in said)
-        print(f"{stage[0]} after {moment:.3f} s: {'killed' if hit else 'had ended'}, {said.splitlines()[0]}")
+        print(
+            f"{stage[0]}, {how.name} after {moment:.3f} s: {'killed' if hit else 'had ended'}, {said.splitlines()[0]}"
+        )
         assert outcome(project, stage[2]) == expected[stage[2]], said
     assert hits >= 15
     assert resumed >= 10

@@ -316,11 +316,13 @@ def test_what_python_imports_is_what_the_closure_lists() -> None:
 
 
 TAKEN = {
+    "agent": set(),
     "bounded": {"LimitReached", "bounded"},
     "cluster": {"Cluster", "Making", "Program", "made_on"},
     "devices": {"known_device"},
     "dvc_state": {"keep_private"},
     "fingerprint": {"closure", "fingerprint"},
+    "heartbeat": {"heartbeat"},
     "launch": {"Launch", "brings_weights", "die_with_parent", "started_launch"},
     "lock": set(),
     "progress": {"progress"},
@@ -328,7 +330,9 @@ TAKEN = {
     "shortages": {"is_damage", "say_in_one_line", "shortage"},
     "pipeline": {"ROOT"},
     "plumbing": set(),
+    "slurm": set(),
     "stage": {"Jobs", "run"},
+    "stopping": {"Stopping", "listen"},
     "throughput": {"packed_flops", "weights_per_token"},
 }
 """What computing modules take from plumbing. For a new name, see that its value cannot end up in an artifact: `bounded`,

@@ -1,4 +1,4 @@
-"""Kill a training stage at some moment and run it again, without DVC around it."""
+"""Kill or stop a training stage at some moment and run it again, without DVC around it."""
 
 import os
 import shutil
@@ -8,6 +8,7 @@ import sys
 import time
 
 from osler.build.files import folder_hash
+from osler.build.section import STOPPED
 from tests.support.project import ENVIRONMENT, Project
 
 # a stage's address, its module and the name of its model
@@ -22,11 +23,15 @@ def outcome(project: Project, model: str) -> tuple[str, bytes]:
     )
 
 
-def killed_and_run_again(project: Project, stage: tuple[str, str, str], seconds: float) -> tuple[bool, str]:
-    """Start the stage from nothing, kill -9 all of it so many seconds after its first checkpoint, and run it again.
+def killed_and_run_again(
+    project: Project, stage: tuple[str, str, str], seconds: float, number: int = signal.SIGKILL
+) -> tuple[bool, str]:
+    """Start the stage from nothing, send all of it a signal so many seconds after its first checkpoint, and run it again.
+
+    At SIGTERM it must have ended with exit code 75, or be through with its steps.
 
     Returns:
-        Whether it was still running when it was killed, and what the second run said.
+        Whether it was still running when it got the signal, and what the second run said.
     """
     address, module, model = stage
     scratch = project.folder / "scratch" / model
@@ -44,7 +49,9 @@ def killed_and_run_again(project: Project, stage: tuple[str, str, str], seconds:
         time.sleep(seconds)
         hit = running.poll() is None
         if hit:
-            os.killpg(running.pid, signal.SIGKILL)
+            os.killpg(running.pid, number)
+        code = running.wait(300)
+    assert number == signal.SIGKILL or code in (0, STOPPED), code
     done = subprocess.run(
         command, cwd=project.folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )

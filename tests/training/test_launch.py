@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from osler.build.lock import held_lock
 from osler.build.pipeline import ROOT
 from osler.build.section import BuildError
-from osler.training.launch import LAUNCH, brings_weights, command, started_launch
+from osler.training.launch import LAUNCH, brings_weights, check_stages, command, started_launch
 from tests.support.tiny import launch
 
 HOLDER = """
@@ -83,7 +83,7 @@ def alive(process: int) -> bool:
         return False
 
 
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
+TORCHRUN = [sys.executable, "-m", "osler.training.agent", "--nproc-per-node=2"]
 ALONE = ["--standalone", "-m", "stages.cpt"]
 SRUN = ["srun", "--nodes=3", "--ntasks=3", "--ntasks-per-node=1", "--kill-on-bad-exit=1", *TORCHRUN, "--nnodes=3"]
 COMMANDS: dict[str, tuple[dict[str, Any], list[str]]] = {
@@ -107,6 +107,45 @@ COMMANDS: dict[str, tuple[dict[str, Any], list[str]]] = {
         [*SRUN, "--rdzv-id=stages.cpt", "--rdzv-backend=c10d", "--rdzv-endpoint=node1:4000", "-m", "stages.cpt"],
     ),
 }
+
+
+def test_a_stage_has_keys_of_its_own() -> None:
+    """Those of launch.stages come before the others; instances of a stage have its own."""
+    asked = launch(engine="fsdp", processes=8, nodes=4, stages={"sft": {"nodes": 2, "max_restarts": 3}})
+    assert (asked.of("cpt").nodes, asked.of("sft@base").nodes, asked.of("sft").max_restarts) == (4, 2, 3)
+    assert asked.of("cpt") == launch(engine="fsdp", processes=8, nodes=4)
+    assert "--max-restarts=3" in command(asked.of("sft"), "stages.sft", "node7")
+
+
+@pytest.mark.parametrize(
+    ("stages", "message"),
+    [
+        ({"sft": {"nodez": 2}}, r"params.yaml: launch.stages.sft.nodez: unknown key"),
+        ({"sft": {"nodes": "two"}}, r"params.yaml: launch.stages.sft.nodes: .*'two'"),
+        ({"sft": {"engine": "ddp"}}, r"params.yaml: launch.stages.sft.processes: 1, but engine ddp is for several"),
+        ({"neftune": {"processes": 2}}, r"launch.stages.neftune.processes: 2 on 1 nodes, but engine python runs 1"),
+        ({"cpt": {"stages": {}}}, r"launch.stages.cpt.stages: a stage has none of its own"),
+        (
+            {"evaluate": {"nodes": 2}},
+            r"launch.stages.evaluate.nodes: of an evaluation only jobs and submit can be others",
+        ),
+        ({"evaluate": {"submit": {"time": "x"}}}, r"launch.stages.evaluate.submit.time: "),
+        (
+            {"cpt": {"submit": {"arguments": ["--nodes=9"]}}},
+            r"launch.submit.arguments: --nodes=9: osler sets --nodes itself",
+        ),
+    ],
+)
+def test_a_fault_of_any_stage_is_found_before_the_first_starts(stages: dict[str, Any], message: str) -> None:
+    """It is one line that names the key."""
+    with pytest.raises(BuildError, match=message):
+        check_stages(launch(stages=stages))
+
+
+def test_a_stage_that_there_is_not_is_refused() -> None:
+    """Of launch.stages."""
+    with pytest.raises(ValidationError, match=r"stages.train\b"):
+        launch(stages={"train": {}})
 
 
 @pytest.mark.parametrize("case", COMMANDS)

@@ -16,6 +16,8 @@ from safetensors.torch import load_file
 from osler.build.pipeline import ROOT
 from osler.training.checkpoints import faults
 from osler.training.stopping import END, WHY, Stopping
+from tests.support.slurm import free_ports
+from tests.training.test_launch import alive
 
 WORKER = "tests/support/stopping_worker.py"
 KEPT = """
@@ -89,6 +91,8 @@ WAYS: dict[str, tuple[int, Callable[["subprocess.Popen[str]"], None]]] = {
     "SIGUSR1 to the launcher": (2, to_all(signal.SIGUSR1)),
 }
 
+QUICK = ("SIGTERM", "SIGTERM to torchrun")  # starting two processes takes seconds
+
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[int, dict[str, torch.Tensor]]:
@@ -104,7 +108,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[int, dict[str, torch
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds the torchrun below /proc")
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    "way", [pytest.param(way, marks=[] if way in QUICK else [pytest.mark.campaign]) for way in WAYS]
+)
 def test_a_signal_stops_all_processes_at_a_step(
     way: str, whole: dict[int, dict[str, torch.Tensor]], tmp_path: Path
 ) -> None:
@@ -130,6 +136,7 @@ def test_a_signal_stops_all_processes_at_a_step(
     assert all(torch.equal(weights[name], value) for name, value in whole[processes].items())
 
 
+@pytest.mark.campaign
 def test_a_worker_that_dies_starts_again(whole: dict[int, dict[str, torch.Tensor]], tmp_path: Path) -> None:
     """With --max-restarts=1 torchrun starts both again, from the checkpoint of step 5, and the run ends with the same bytes."""
     (tmp_path / "fail").touch()
@@ -139,6 +146,50 @@ def test_a_worker_that_dies_starts_again(whole: dict[int, dict[str, torch.Tensor
     assert "resumed at step 5 of 100" in said
     weights = load_file(tmp_path / "weights.safetensors")
     assert all(torch.equal(weights[name], value) for name, value in whole[2].items())
+
+
+@pytest.mark.campaign
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds processes below /proc")
+@pytest.mark.parametrize(
+    ("gone", "number"), [(0, signal.SIGKILL), (1, signal.SIGKILL), (0, signal.SIGSTOP), (1, signal.SIGSTOP)]
+)
+def test_the_others_end_when_a_machine_is_gone(gone: int, number: int, tmp_path: Path) -> None:
+    """Of two torchruns one is killed or stands still with its worker: the other one ends by itself within two minutes.
+
+    A killed one closes its connections. One that stands still does not, as one without power: it is missed by its count.
+    """
+    rendezvous = ["--rdzv-backend=c10d", f"--rdzv-endpoint=localhost:{free_ports(1)[0]}", "--rdzv-id=x", "--nnodes=2"]
+    command = [sys.executable, "-m", "osler.training.agent", "--nproc-per-node=1", *rendezvous]
+    command += [WORKER, str(tmp_path), "ddp", "2"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    machines: list[subprocess.Popen[str]] = []
+    workers: list[str] = []
+    for _ in range(2):
+        machines.append(
+            subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env=environment,
+                text=True,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+            )
+        )
+        time.sleep(3 if len(machines) == 1 else 0)  # the first one has the store
+    try:
+        to_step(machines[1 - gone], tmp_path, 20)
+        workers = Path(f"/proc/{machines[gone].pid}/task/{machines[gone].pid}/children").read_text().split()
+        for process in (machines[gone].pid, *map(int, workers)):
+            os.kill(process, number)
+        started_at = time.monotonic()
+        said = machines[1 - gone].communicate(timeout=120)[0]
+        print(f"machine {gone}, signal {number}: the other one ended after {time.monotonic() - started_at:.1f} s")
+        assert machines[1 - gone].returncode != 0, said
+    finally:
+        for one in machines:
+            one.kill()
+        for worker in filter(alive, map(int, workers)):
+            os.kill(worker, signal.SIGKILL)
 
 
 class One:
