@@ -7,7 +7,7 @@ is held at a time: 5 s and 0.3 GB for 31,000 documents of 100 MB; bench/select.p
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,17 @@ import polars as pl
 from osler.build.files import read_json, write_json, write_parquet
 from osler.build.section import BuildError
 from osler.build.stage import run
-from osler.corpus.documents import COLLECTIONS, document_files
-from osler.corpus.leaks import leaks, shared_items, touched_items
-from osler.corpus.ledger import ledger as ledger_frame
-from osler.corpus.quality import INSTRUCTION_RULES, RULES, Quality, reasons
-from osler.corpus.screening import Screen, band_column
-from osler.corpus.selection import HELDOUT_DOMAINS, KEYS, Licenses, Select, counted, decisions
-from osler.corpus.withdrawn import listed_names, named
-from osler.corpus.word_hashes import U64
+from osler.corpus.deciding import Settings, decide, sources_of
+from osler.corpus.documents import COLLECTIONS
+from osler.corpus.dropped import ledger_rows
+from osler.corpus.leaks import Shares
+from osler.corpus.ledger import SCHEMA
+from osler.corpus.long_parquet import write_long_parquet
+from osler.corpus.quality import Quality
+from osler.corpus.screened_parts import Batch, batches, numbers_of, read_documents, read_overlaps, screened_parts
+from osler.corpus.screening import Screen
+from osler.corpus.selection import HELDOUT_DOMAINS, KEPT, KEYS, REASONS, Decisions, Licenses, Select, counted
+from osler.corpus.withdrawn import Named, listed_names
 
 SHOWN_NAMES = 5
 
@@ -44,70 +47,6 @@ def sources(documents: Path, priority: tuple[str, ...]) -> dict[str, str]:
     if unknown := sorted(set(priority) - found.keys()):
         raise BuildError(f"params.yaml: select.priority: {', '.join(unknown)}: no such source; remove it there")
     return {name: found[name] for name in priority}
-
-
-def read_screened(documents: Path, screens: Path, collections: dict[str, str], quality: Quality) -> pl.DataFrame:
-    """All documents in order of preference, with what was measured of them.
-
-    source, collection, doc_id, origin, license, bytes, words, text_hash, and the `reason` and `detail` of the first rule
-    of quality that a document breaks; its signals are left behind.
-
-    Raises:
-        BuildError: a part's screen is not of its documents.
-    """
-    frames = []
-    for name, collection in collections.items():
-        for part in document_files(documents / collection / name):
-            frame = pl.read_parquet(part, columns=["doc_id", "origin", "license"])
-            screen_part = screens / name / part.name
-            columns = [column for column in pl.read_parquet_schema(screen_part) if not column.startswith("band_")]
-            screen = pl.read_parquet(screen_part, columns=columns)
-            if not frame["doc_id"].equals(screen["doc_id"]):
-                raise BuildError(f"{screen_part}: does not fit the documents; run `dvc repro -f screen`")
-            here = [pl.lit(name).alias("source"), pl.lit(collection).alias("collection")]
-            broken = reasons(screen, quality, INSTRUCTION_RULES if collection == "instructions" else RULES)
-            sizes = screen.select("bytes", "words", "text_hash")
-            frames.append(pl.concat([frame.select(*here, pl.all()), sizes, broken], how="horizontal"))
-    return pl.concat(frames)
-
-
-def refuse_licenses(documents: pl.DataFrame, licenses: Licenses) -> None:
-    """Stop where a license outside the list is to stop the build.
-
-    Raises:
-        BuildError: names the licenses and how many documents of which source have each.
-    """
-    foreign = documents.filter(~pl.col("license").is_in(licenses.allow)).group_by("source", "license").len()
-    if licenses.outside == "stop" and len(foreign):
-        listed = "; ".join(f"{n} of {name}: {text}" for name, text, n in foreign.sort("source", "license").rows())
-        raise BuildError(
-            f"params.yaml: licenses.allow: lacks the license of {listed}; add it, drop the source, or set"
-            " licenses.outside: ledger"
-        )
-
-
-def band_of(screens: Path, collections: dict[str, str], band: int) -> U64:
-    """One band of every document, in the order of `read_screened`.
-
-    It is all that is held of the bands at a time.
-    """
-    column = band_column(band)
-    parts = [part for name in collections for part in document_files(screens / name)]
-    return np.concatenate([pl.read_parquet(part, columns=[column])[column].to_numpy() for part in parts])
-
-
-def texts_of(documents: Path, collections: dict[str, str], wanted: pl.DataFrame) -> list[str]:
-    """The texts of `wanted` (source, doc_id), in its order.
-
-    Sources must be contiguous there.
-    """
-    texts: list[str] = []
-    for (name,), rows in wanted.group_by("source", maintain_order=True):
-        files = document_files(documents / collections[str(name)] / str(name))
-        scan = pl.scan_parquet(files).select("doc_id", "text").filter(pl.col("doc_id").is_in(rows["doc_id"].implode()))
-        joined = rows.select("doc_id").join(scan.collect(), on="doc_id", how="left", maintain_order="left")
-        texts += joined["text"].to_list()
-    return texts
 
 
 def refuse_emptied(counts: Mapping[str, Any]) -> None:
@@ -143,37 +82,47 @@ def write_phi(file: Path, audited: Mapping[str, Any], ingested: Mapping[str, Any
     write_json(file, {"identifiers_found": replaced, "sources": screened_sources})
 
 
-def left_out(
-    doc_ids: pl.Series, documents: Path, collections: Mapping[str, str], file: Path | None, select: Select
-) -> pl.DataFrame:
-    """The withdrawn and retracted documents.
-
-    What the list in `file` names and no document has is told.
-    """
-    listed = listed_names(file) if file else {}
-    folders = {name: documents / collection / name for name, collection in collections.items()}
-    found, unknown = named(doc_ids, folders, listed, select.retracted == "drop")
-    if unknown:
+def say_unknown(named: Named, listed: int, list_name: str) -> None:
+    """Tell what a list of `listed` names has that no document has."""
+    if unknown := named.unknown():
         shown = ", ".join(unknown[:SHOWN_NAMES]) + ", ..." * (len(unknown) > SHOWN_NAMES)
-        print(f"{select.withdrawn}: {len(unknown)} of {len(listed)} names fit no document: {shown}")
-    return found
+        print(f"{list_name}: {len(unknown)} of {listed} names fit no document: {shown}")
 
 
-def write_kept(
-    decided: pl.DataFrame,
-    collections: Mapping[str, str],
-    texts: Callable[[pl.DataFrame], list[str]],
-    keep: Path,
-    heldout: Path,
-) -> None:
+def kept_ids(decided: Decisions, runs: Sequence[Batch]) -> Iterator[pl.DataFrame]:
+    """doc_id of the kept documents of each batch."""
+    for batch in runs:
+        ids = read_documents(batch, ["doc_id"])
+        yield ids.filter(pl.Series(decided.kept[numbers_of(batch)]))
+
+
+def write_kept(decided: Decisions, parts: Batch, runs: Sequence[Batch], keep: Path, heldout: Path) -> None:
     """Write the keep-list of each source and the held-out documents."""
-    for name, collection in collections.items():
-        kept = decided.filter((pl.col("source") == name) & pl.col("reason").is_null())
-        write_parquet(keep / collection / f"{name}.parquet", kept.select("doc_id"))
+    for name, numbers in sources_of(parts).items():
+        here = [batch for batch in runs if batch[0].source == name]
+        file = keep / here[0][0].collection / f"{name}.parquet"
+        count = int(np.count_nonzero(decided.kept[numbers]))
+        write_long_parquet(file, kept_ids(decided, here), count, pl.Schema({"doc_id": pl.String}))
+    chosen = np.flatnonzero(decided.reasons == REASONS.index("heldout"))
     for domain in HELDOUT_DOMAINS:
-        chosen = decided.filter((pl.col("collection") == domain) & (pl.col("reason") == "heldout"))
-        with_text = chosen.select("doc_id", "source").with_columns(pl.Series("text", texts(chosen), pl.String))
-        write_parquet(heldout / f"{domain}.parquet", with_text)
+        rows = [pl.DataFrame(schema={"doc_id": pl.String, "source": pl.String, "text": pl.String})]
+        for part in parts:
+            first, last = np.searchsorted(chosen, [part.first, part.first + part.rows])
+            if part.collection == domain and first < last:
+                found = read_documents([part], ["doc_id", "text"])[chosen[first:last] - part.first]
+                rows.append(found.select("doc_id", pl.lit(part.source).alias("source"), "text"))
+        write_parquet(heldout / f"{domain}.parquet", pl.concat(rows))
+
+
+def shares(decided: Decisions, runs: Sequence[Batch], select: Select) -> Shares:
+    """What documents share with items, with which of them were kept."""
+    found = Shares(select)
+    for batch in runs:
+        overlaps = read_overlaps(batch)
+        if len(overlaps):
+            kept = read_documents(batch, ["doc_id"]).with_columns(kept=decided.kept[numbers_of(batch)])
+            found.add(batch[0].source, overlaps, kept)
+    return found
 
 
 def say(metrics: Mapping[str, Any]) -> None:
@@ -207,36 +156,27 @@ def main(
     `raw` is the list of withdrawn documents.
     """
     collections = sources(documents, select.priority)
-    screened = read_screened(documents, screens, collections, quality)
-    refuse_licenses(screened, licenses)
-    parts = [part for name in collections for part in document_files(overlaps / name)]
-    overlap = pl.concat([pl.read_parquet(part) for part in parts])
-
-    left = left_out(screened["doc_id"], documents, collections, raw, select)
-
-    def texts(wanted: pl.DataFrame) -> list[str]:
-        return texts_of(documents, collections, wanted)
-
-    found = decisions(
-        screened,
-        leaks(overlap, select),
-        (band_of(screens, collections, band) for band in range(screen.bands)),
-        texts,
-        screen.shingle_words,
-        select,
-        licenses,
-        left,
-    )
-    decided = pl.concat([screened.drop("reason", "detail"), found], how="horizontal")
-    metrics = counted(decided)
+    listed = listed_names(raw) if raw else {}
+    folders = {name: documents / collection / name for name, collection in collections.items()}
+    named = Named(folders, listed, select.retracted == "drop")
+    parts = screened_parts(documents, screens, overlaps, collections)
+    runs, settings = batches(parts), Settings(licenses, quality, select, screen)
+    decided = decide(parts, runs, named, settings, documents.parent)
+    say_unknown(named, len(listed), select.withdrawn)
+    decisions = decided.decisions
+    metrics = counted(decisions, decided.sizes, sources_of(parts))
     refuse_emptied(metrics)
-    write_kept(decided, collections, texts, keep, heldout)
-    dropped = decided.filter(pl.col("reason").is_not_null()).with_columns(pl.lit("select").alias("stage"))
-    write_parquet(ledger, dropped.select(ledger_frame([]).columns))
-    write_parquet(touched, touched_items(overlap, decided.filter(pl.col("reason").is_null()).select("doc_id")))
-    shared = shared_items(overlap, decided, select)
-    leaked = decided.filter(pl.col("reason").is_in(["contaminated", "near_copy", "contaminated_twin"]))
-    write_json(contamination, {"documents_dropped": len(leaked), "shared": shared})
+    write_kept(decisions, parts, runs, keep, heldout)
+    dropped = int(np.count_nonzero(decisions.reasons != KEPT))
+    write_long_parquet(ledger, ledger_rows(decided, parts, runs, settings), dropped, SCHEMA)
+    found = shares(decisions, runs, select)
+    write_parquet(touched, found.touched())
+    leaked = sum(
+        metrics[name]["dropped"].get(reason, 0)
+        for name in metrics
+        for reason in ("contaminated", "near_copy", "contaminated_twin")
+    )
+    write_json(contamination, {"documents_dropped": leaked, "shared": found.shared()})
     ingested = {name: read_json(counts / f"{name}.json") for name in collections}
     write_corpus(corpus, metrics, ingested)
     write_phi(phi, {name: read_json(audits / f"{name}.json") for name in collections}, ingested)

@@ -9,6 +9,9 @@ import polars as pl
 
 from osler.corpus.selection import Select
 
+KINDS = ("contaminated", "near_copy")
+HELD = 64  # batches, until they are added up
+
 
 def leak_kind(select: Select) -> pl.Expr:
     """`contaminated`, `near_copy` or null, of rows of overlaps."""
@@ -45,55 +48,72 @@ def leaks(overlaps: pl.DataFrame, select: Select) -> pl.DataFrame:
     )
 
 
-def shared_items(overlaps: pl.DataFrame, decided: pl.DataFrame, select: Select) -> list[dict[str, Any]]:
+class Shares:
     """What each source shares with each benchmark, before and after.
 
-    The two words are kept apart.
-
-    Args:
-        overlaps: as the stage `overlap` writes them; every row is a run of words, or a question with its answer, that an
-            item and a document share.
-        decided: doc_id, source, reason.
-        select: the section.
-    Returns:
-        For each benchmark and source with a hit: documents and items that share anything, documents and items that are
-        contaminated, the same of near copies, items contaminated by each rule, and items that documents which were kept
-        still touch.
+    It is counted some documents at a time, and holds what they share with items, not the documents.
     """
-    kinds = {kind: pl.col("kind") == kind for kind in ("contaminated", "near_copy")}
-    rules = ("ngram", "question_and_answer", "target_and_source")
-    kept = pl.col("reason").is_null()
-    return (
-        overlaps.join(decided.select("doc_id", "source", "reason"), on="doc_id", maintain_order="left")
-        .with_columns(leak_kind(select).alias("kind"))
-        .group_by("benchmark", "source")
-        .agg(
-            pl.col("doc_id").n_unique().alias("documents_shared"),
-            pl.col("item_id").n_unique().alias("items_shared"),
-            *(pl.col("doc_id").filter(rows).n_unique().alias(f"documents_{kind}") for kind, rows in kinds.items()),
-            *(pl.col("item_id").filter(rows).n_unique().alias(f"items_{kind}") for kind, rows in kinds.items()),
-            *(
-                pl.col("item_id")
-                .filter(kinds["contaminated"], pl.col("rule") == rule)
-                .n_unique()
-                .alias(f"items_{rule}")
-                for rule in rules
-            ),
-            pl.col("item_id").filter(kept).n_unique().alias("items_touched"),
+
+    def __init__(self, select: Select) -> None:
+        """Nothing is shared yet."""
+        self._select = select
+        self._documents: list[pl.DataFrame] = []
+        self._items: list[pl.DataFrame] = []
+        self._touched: list[pl.DataFrame] = []
+
+    def add(self, source: str, overlaps: pl.DataFrame, kept: pl.DataFrame) -> None:
+        """Count some documents of a source, all that these share at once.
+
+        Args:
+            source: of all of them.
+            overlaps: as the stage `screen` writes them; every row is a run of words, or a question with its answer, that an
+                item and a document share.
+            kept: doc_id and whether it was kept, of all documents in `overlaps`.
+        """
+        if overlaps.is_empty():
+            return
+        kind = leak_kind(self._select).alias("kind")
+        rows = overlaps.join(kept, on="doc_id", maintain_order="left").with_columns(
+            pl.lit(source).alias("source"), kind
         )
-        .sort("benchmark", "source")
-        .to_dicts()
-    )
+        ids = pl.col("doc_id")
+        columns = [ids.n_unique().alias("documents_shared")]
+        columns += [ids.filter(pl.col("kind") == name).n_unique().alias(f"documents_{name}") for name in KINDS]
+        self._documents.append(rows.group_by("benchmark", "source").agg(columns))
+        self._items.append(rows.select("benchmark", "source", "item_id", "kind", "rule", "kept").unique())
+        touched = rows.filter("kept").group_by("benchmark", "item_id")
+        self._touched.append(touched.agg(ids.n_unique().cast(pl.UInt32).alias("documents")))
+        if len(self._items) == HELD:
+            self._documents = [self._summed(self._documents, "source")]
+            self._items = [pl.concat(self._items).unique()]
+            self._touched = [self._summed(self._touched, "item_id")]
 
+    @staticmethod
+    def _summed(frames: list[pl.DataFrame], column: str) -> pl.DataFrame:
+        return pl.concat(frames).group_by("benchmark", column).sum()
 
-def touched_items(overlaps: pl.DataFrame, kept: pl.DataFrame) -> pl.DataFrame:
-    """The items that kept documents share words with.
+    def shared(self) -> list[dict[str, Any]]:
+        """For each benchmark and source with a hit, what they share.
 
-    benchmark, item_id, documents: how many share a run of words.
-    """
-    return (
-        overlaps.join(kept, on="doc_id", how="semi")
-        .group_by("benchmark", "item_id")
-        .agg(pl.col("doc_id").n_unique().cast(pl.UInt32).alias("documents"))
-        .sort("benchmark", "item_id")
-    )
+        Documents and items that share anything, documents and items that are contaminated, the same of near copies, items
+        contaminated by each rule, and items that documents which were kept still touch.
+        """
+        if not self._items:
+            return []
+        rules = ("ngram", "question_and_answer", "target_and_source")
+        item, kind = pl.col("item_id"), pl.col("kind")
+        columns = {"shared": item, "touched": item.filter("kept")}
+        columns |= {name: item.filter(kind == name) for name in KINDS}
+        columns |= {rule: item.filter(kind == "contaminated", pl.col("rule") == rule) for rule in rules}
+        items = pl.concat(self._items).group_by("benchmark", "source")
+        counted = items.agg(items_of.n_unique().alias(f"items_{name}") for name, items_of in columns.items())
+        documents = self._summed(self._documents, "source")
+        return documents.join(counted, on=["benchmark", "source"]).sort("benchmark", "source").to_dicts()
+
+    def touched(self) -> pl.DataFrame:
+        """The items that kept documents share words with.
+
+        benchmark, item_id, documents: how many share a run of words.
+        """
+        none = pl.DataFrame(schema={"benchmark": pl.String, "item_id": pl.String, "documents": pl.UInt32})
+        return self._summed([none, *self._touched], "item_id").sort("benchmark", "item_id")

@@ -6,18 +6,17 @@ Documents are numbered in order of preference (source priority, then document or
 one to keep and no result depends on the order in which bands or pairs are looked at.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from osler.corpus.compiled import compiled
 from osler.corpus.word_hashes import I64, U64, Runs
 
 NEIGHBORS = 64  # a document is compared with this many next ones of its band; more share a band only in boilerplate
+DIVISION_BITS = 4
 
 
 def candidate_pairs(bands: Iterable[U64], documents: int) -> I64:
@@ -34,17 +33,49 @@ def candidate_pairs(bands: Iterable[U64], documents: int) -> I64:
     """
     found = np.zeros(0, np.int64)
     for band in bands:
-        order = np.argsort(band, kind="stable")
-        sorted_band = band[order]
         new = [found]
-        for distance in range(1, min(NEIGHBORS, documents - 1) + 1):
-            equal = np.flatnonzero(sorted_band[distance:] == sorted_band[:-distance])
-            if not len(equal):
-                break
-            new.append(order[equal] * documents + order[equal + distance])
-        found = np.sort(np.concatenate(new))
+        for here in divided(band):
+            order = np.argsort(band[here], kind="stable")
+            sorted_band, numbers = band[here][order], here[order]
+            for distance in range(1, min(NEIGHBORS, len(here) - 1) + 1):
+                equal = np.flatnonzero(sorted_band[distance:] == sorted_band[:-distance])
+                if not len(equal):
+                    break
+                new.append(numbers[equal] * documents + numbers[equal + distance])
+        del band  # or it stays until the next one is read
+        found = np.concatenate(new)
+        del new
+        found.sort()
         found = found[np.diff(found, prepend=-1) != 0]
     return np.stack([found // documents, found % documents], axis=1) if documents else np.zeros((0, 2), np.int64)
+
+
+def divided(hashes: U64) -> Iterator[I64]:
+    """Where the hashes of each sixteenth of their range are, ascending.
+
+    Equal ones are together, so what is sorted to find them is a sixteenth at a time.
+    """
+    upper = (hashes >> np.uint64(64 - DIVISION_BITS)).astype(np.uint8)
+    for value in range(1 << DIVISION_BITS):
+        yield np.flatnonzero(upper == value)
+
+
+def copies(hashes: U64, numbers: I64) -> tuple[I64, I64]:
+    """Documents with the hash of an earlier one.
+
+    Args:
+        hashes: of each of `numbers`.
+        numbers: ascending.
+    Returns:
+        Numbers of the copies, and for each the first document with its hash.
+    """
+    found = [(numbers[:0], numbers[:0])]
+    for here in divided(hashes):
+        order = here[np.argsort(hashes[here], kind="stable")]
+        is_new = np.append(True, hashes[order][1:] != hashes[order][:-1])[: len(order)]
+        first = order[is_new][is_new.cumsum() - 1]
+        found.append((numbers[order[~is_new]], numbers[first[~is_new]]))
+    return np.concatenate([own for own, _ in found]), np.concatenate([original for _, original in found])
 
 
 def shingle_sets(shingles: Runs) -> Runs:
@@ -125,11 +156,18 @@ def components(pairs: I64, documents: int) -> I64:
         pairs: (pairs, 2).
         documents: their number.
     """
-    links = coo_array((np.ones(len(pairs), np.bool_), (pairs[:, 0], pairs[:, 1])), shape=(documents, documents))
-    _, labels = connected_components(links, directed=False)
-    _, first = np.unique(labels, return_index=True)  # labels are 0 to n - 1, so the n-th is of label n
-    smallest: I64 = first[labels].astype(np.int64)
-    return smallest
+    return _united(np.ascontiguousarray(pairs), documents)
+
+
+@compiled
+def _united(pairs: I64, documents: int) -> I64:
+    parent = np.arange(documents)
+    for number in range(len(pairs)):
+        first, second = _root(parent, pairs[number, 0]), _root(parent, pairs[number, 1])
+        parent[max(first, second)] = min(first, second)
+    for document in range(documents):
+        parent[document] = parent[parent[document]]  # a smaller number's, which leads to the root by now
+    return parent
 
 
 def nearest(pairs: I64, similarities: NDArray[np.float64], clusters: I64) -> pl.DataFrame:

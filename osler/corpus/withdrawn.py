@@ -78,12 +78,12 @@ def names_of(folders: Mapping[str, Path], listed: Mapping[str, str]) -> pl.DataF
 
 
 def withdrawn(doc_ids: pl.Series, names: pl.DataFrame, listed: Mapping[str, str]) -> pl.DataFrame:
-    """Which documents a list means, by which of its names: doc_id, name.
+    """Which of some documents a list means.
 
-    More than once where several of its names fit.
+    doc_id, and by which name of the list. More than once where several of its names fit.
 
     Args:
-        doc_ids: of all documents.
+        doc_ids: of the documents.
         names: result of `names_of`.
         listed: result of `listed_names`.
     """
@@ -91,12 +91,12 @@ def withdrawn(doc_ids: pl.Series, names: pl.DataFrame, listed: Mapping[str, str]
     ids = pl.DataFrame({"doc_id": doc_ids}, schema={"doc_id": pl.String})
     own = pl.col("doc_id").str.replace("^[^/]*/", "")  # the row's id, without the source
     found = [ids.select("doc_id", name=name).filter(pl.col("name").is_in(wanted)) for name in (pl.col("doc_id"), own)]
-    known, said = names.filter(pl.col("doc_id").is_in(doc_ids.implode())), pl.format("pmid:{}", "pmid")
+    known, said = names.join(ids, on="doc_id", how="semi", maintain_order="left"), pl.format("pmid:{}", "pmid")
     found += [known.select("doc_id", name=name).filter(pl.col("name").is_in(wanted)) for name in ("doi", "pmid", said)]
     return pl.concat(found).with_columns(pl.col("name").replace(dict(listed)))
 
 
-def retracted(doc_ids: pl.Series, names: pl.DataFrame) -> pl.DataFrame:
+def retracted(names: pl.DataFrame) -> pl.DataFrame:
     """Retracted documents, and what says so: doc_id, by.
 
     That is its own record, or one of another source with the same DOI or PMID, or a notice.
@@ -107,8 +107,40 @@ def retracted(doc_ids: pl.Series, names: pl.DataFrame) -> pl.DataFrame:
         said = pl.format(f"a record of {{}} with the {column.upper()} {{}}", "source", column)
         by = marks.select(column, by=said).drop_nulls().unique(column, keep="first", maintain_order=True)
         found.append(names.select("doc_id", column).drop_nulls().join(by, on=column).drop(column))
-    known = pl.concat(found).unique("doc_id", keep="first", maintain_order=True)
-    return known.filter(pl.col("doc_id").is_in(doc_ids.implode()))
+    return pl.concat(found).unique("doc_id", keep="first", maintain_order=True)
+
+
+class Named:
+    """Who has to go, asked for some documents at a time."""
+
+    def __init__(self, folders: Mapping[str, Path], listed: Mapping[str, str], drops_retracted: bool) -> None:
+        """Read the names that matter.
+
+        Args:
+            folders: source -> the folder of its documents.
+            listed: result of `listed_names`.
+            drops_retracted: whether the retracted ones go, too.
+        """
+        self._listed = listed
+        self._names = names_of(folders, listed)
+        self._retracted = retracted(self._names) if drops_retracted else None
+        self._found: set[str] = set()
+
+    def rows(self, doc_ids: pl.Series) -> pl.DataFrame:
+        """Those of some documents that have to go: doc_id, reason, detail."""
+        taken = withdrawn(doc_ids, self._names, self._listed)
+        self._found.update(taken["name"])
+        said = pl.format("listed as {}", "name").alias("detail")
+        rows = [taken.select("doc_id", pl.lit("withdrawn").alias("reason"), said)]
+        if self._retracted is not None:
+            marked = self._retracted.join(doc_ids.to_frame("doc_id"), on="doc_id", how="semi", maintain_order="left")
+            said = pl.format("by {}", "by").alias("detail")
+            rows.append(marked.select("doc_id", pl.lit("retracted").alias("reason"), said))
+        return pl.concat(rows).unique("doc_id", keep="first", maintain_order=True)
+
+    def unknown(self) -> list[str]:
+        """The names of the list that no document so far has."""
+        return [name for name in self._listed.values() if name not in self._found]
 
 
 def named(
@@ -120,20 +152,7 @@ def named(
 
     Args:
         doc_ids: of all documents.
-        folders: source -> the folder of its documents.
-        listed: result of `listed_names`.
-        drops_retracted: whether the retracted ones go, too.
+        folders, listed, drops_retracted: as for `Named`.
     """
-    names = names_of(folders, listed)
-    taken = withdrawn(doc_ids, names, listed)
-    unknown = set(listed.values()) - set(taken["name"])
-    rows = [
-        taken.select("doc_id", pl.lit("withdrawn").alias("reason"), pl.format("listed as {}", "name").alias("detail"))
-    ]
-    if drops_retracted:
-        marked = retracted(doc_ids, names)
-        rows.append(
-            marked.select("doc_id", pl.lit("retracted").alias("reason"), pl.format("by {}", "by").alias("detail"))
-        )
-    every = pl.concat(rows).unique("doc_id", keep="first", maintain_order=True)
-    return every, [name for name in listed.values() if name in unknown]
+    asked = Named(folders, listed, drops_retracted)
+    return asked.rows(doc_ids), asked.unknown()
