@@ -75,7 +75,7 @@ class Setting:
         rng = np.random.default_rng(1)
         rows = [self._lengths(rng) for _ in range(self.rows * self.steps)]
         tokens = rng.integers(3, self.vocabulary, (len(rows), self.width)).astype(np.uint16)
-        return PackedRows(tokens, np.cumsum([len(row) for row in rows]), np.array(sum(rows, []), np.int32), None)
+        return PackedRows(tokens, np.cumsum([len(row) for row in rows]), np.concatenate(rows).astype(np.int32), None)
 
     def _lengths(self, rng: np.random.Generator) -> list[int]:
         lengths: list[int] = []
@@ -260,7 +260,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if arguments is None else arguments)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tiny", action="store_true", help="a model of 0.1 million parameters, on any machine")
-    parser.add_argument("--attention", default=None, help="of numerics; unless given flash_attention_2, and sdpa if tiny")
+    parser.add_argument(
+        "--attention", default=None, help="of numerics; unless given flash_attention_2, and sdpa if tiny"
+    )
     parser.add_argument("--no-compile", action="store_true")
     parser.add_argument("--float8", action="store_true", help="of ours and the bare loop")
     parser.add_argument("--recomputed", choices=["false", "selective", "true"], default="selective")
@@ -286,7 +288,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if "failed" in sides["ours"]:
         sys.exit(f"bench.gpu_training: ours failed: {' '.join(sides['ours']['failed'])}")
     card = torch.cuda.get_device_name() if gpu else "no GPU"
-    found = {"device": card, "torch": torch.__version__, "numerics": numerics.model_dump(), "sides": sides, **summary(sides)}
+    found = {
+        "device": card,
+        "torch": torch.__version__,
+        "numerics": numerics.model_dump(),
+        "sides": sides,
+        **summary(sides),
+    }
     print(json.dumps(found, indent=2))
     write_json(options.out, found)
 

@@ -63,7 +63,9 @@ def write_export(model: Path, card: Path, folder: Path, dtype: Stored | None = N
 def cast_export(model: Path, folder: Path, dtype: Stored) -> None:
     """Write the weights of `model` to `folder` as `dtype`, and say so in its card and provenance."""
     write_cast(
-        [file for file in own_files(model) if file.suffix == ".safetensors" and file.name not in LEFT_OUT], folder, dtype
+        [file for file in own_files(model) if file.suffix == ".safetensors" and file.name not in LEFT_OUT],
+        folder,
+        dtype,
     )
     if (folder / "provenance.json").is_file():
         write_json(folder / "provenance.json", read_json(folder / "provenance.json") | {"exported_dtype": dtype})

@@ -94,7 +94,9 @@ class Numerics(Section):
         if self.liger and not (find_spec("liger_kernel") and torch.cuda.is_available()):
             raise BuildError("params.yaml: numerics.liger: needs a GPU and the package liger-kernel; or set false")
         if self.float8 and not (torch.cuda.is_available() and torch.cuda.get_device_capability() >= (8, 9)):
-            raise BuildError("params.yaml: numerics.float8: needs a GPU that multiplies it (from 8.9: L40S, H100); or set false")
+            raise BuildError(
+                "params.yaml: numerics.float8: needs a GPU that multiplies it (from 8.9: L40S, H100); or set false"
+            )
         if self.float8 and not find_spec("torchao"):
             raise BuildError("params.yaml: numerics.float8: needs the package torchao; or set false")
 
@@ -174,5 +176,7 @@ def multiply_in_float8(model: Any, emulate: bool = False) -> list[str]:
 
     convert_to_float8_training(model.base_model, module_filter_fn=fits, config=Float8LinearConfig(emulate=emulate))
     if not taken:
-        raise BuildError("params.yaml: numerics.float8: the model has no matrix with sides of multiples of 16; set false")
+        raise BuildError(
+            "params.yaml: numerics.float8: the model has no matrix with sides of multiples of 16; set false"
+        )
     return taken

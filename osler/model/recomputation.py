@@ -19,7 +19,10 @@ from typing import Any
 from osler.model.devices import Recomputed
 
 PRODUCTS = ("aten::mm", "aten::addmm", "aten::_grouped_mm", "aten::_scaled_mm")  # not bmm: scores of T x T are one
-ATTENTION = ("attention", "flash_attn")  # parts of the names of its kernels: torch's own, FlashAttention's, FlexAttention
+ATTENTION = (
+    "attention",
+    "flash_attn",
+)  # parts of the names of its kernels: torch's own, FlashAttention's, FlexAttention
 
 
 def recompute(model: Any, asked: Recomputed) -> None:

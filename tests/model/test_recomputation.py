@@ -78,7 +78,9 @@ def test_memory_lies_between_all_and_none(experts: int) -> None:
     )  # fmt: skip
     counted = [32 * 2 * kept_bytes(architecture, "float32", how) for how in HOW]  # of 32 tokens and 2 layers
     assert kept[1] - kept[2] == pytest.approx(counted[1] - counted[2], rel=0.1)
-    assert all(torch.equal(one, other) for again in gradients[1:] for one, other in zip(gradients[0], again, strict=True))
+    assert all(
+        torch.equal(one, other) for again in gradients[1:] for one, other in zip(gradients[0], again, strict=True)
+    )
     assert products[0] < products[1] < products[2]
     if not experts:  # q, v and gate of two layers; and all but `down`
         assert (products[1] - products[0], products[2] - products[0]) == (2 * 3, 2 * 6)

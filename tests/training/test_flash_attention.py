@@ -51,7 +51,9 @@ def test_loss_and_gradients_are_those_of_masks(monkeypatch: pytest.MonkeyPatch, 
         sums.sum().backward()
         found.append((sums, [parameter.grad for parameter in module.parameters()]))
     assert torch.allclose(found[0][0], found[1][0], rtol=1e-12)
-    assert all(torch.allclose(one, other, rtol=1e-9, atol=1e-11) for one, other in zip(found[0][1], found[1][1], strict=True))
+    assert all(
+        torch.allclose(one, other, rtol=1e-9, atol=1e-11) for one, other in zip(found[0][1], found[1][1], strict=True)
+    )
 
 
 def test_each_layer_gets_the_same_bounds_and_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
