@@ -2,6 +2,9 @@
 
 Its card becomes README.md. The files are copies, so that nothing done to them reaches DVC's cache. The optimizer of a trunk
 stays behind. They must be the files that were built, and the card about these very files, told by their hash: 0.7 GB/s.
+
+What is trained is kept in float32. Where the base came in bfloat16, and where it is asked for, the weights are handed on in
+bfloat16: half the bytes, and what the build measured was measured before they were rounded; card and provenance say so.
 """
 
 import os
@@ -9,19 +12,27 @@ import shutil
 from pathlib import Path
 
 from osler.build.artifacts import Artifacts
+from osler.build.files import read_json, write_json
 from osler.build.pipeline import ROOT, declarations, read_params
 from osler.build.recorded import check_deps
 from osler.build.section import BuildError
 from osler.build.validation import PARAMS, suggestion
+from osler.model.cast import Stored, stored_dtype, write_cast
 from osler.model.seeds import model_hash, own_files
 
 LEFT_OUT = ("optimizer.safetensors",)
+ROUNDED = """
+## Precision
+
+The weights in this folder are those of the build, cast to {dtype} (`osler export --dtype {dtype}`). All results above are of the
+build's own weights, whose hash is above.
+"""
 
 
-def write_export(model: Path, card: Path, folder: Path) -> list[str]:
+def write_export(model: Path, card: Path, folder: Path, dtype: Stored | None = None) -> list[str]:
     """Copy `model` with `card` to `folder`, whole or not at all.
 
-    It returns the names of the files.
+    With `dtype` the weights are cast; None leaves them as stored. It returns the names of the files.
 
     Raises:
         BuildError: `folder` is there and not empty, or the card is about other files.
@@ -36,18 +47,39 @@ def write_export(model: Path, card: Path, folder: Path) -> list[str]:
     temporary.mkdir(parents=True)
     try:
         for file in own_files(model):
-            if file.name not in LEFT_OUT:
+            if file.name not in LEFT_OUT and not (dtype and file.suffix == ".safetensors"):
                 target = temporary / file.relative_to(model)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(file, target)
         shutil.copyfile(card, temporary / "README.md")
+        if dtype:
+            cast_export(model, temporary, dtype)
         os.replace(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
-def say(name: str, folder: Path) -> None:
+def cast_export(model: Path, folder: Path, dtype: Stored) -> None:
+    """Write the weights of `model` to `folder` as `dtype`, and say so in its card and provenance."""
+    write_cast(
+        [file for file in own_files(model) if file.suffix == ".safetensors" and file.name not in LEFT_OUT],
+        folder,
+        dtype,
+    )
+    if (folder / "provenance.json").is_file():
+        write_json(folder / "provenance.json", read_json(folder / "provenance.json") | {"exported_dtype": dtype})
+    with (folder / "README.md").open("a", encoding="utf-8") as stream:
+        stream.write(ROUNDED.format(dtype=dtype))
+
+
+def dtype_to_export(model: Path, base: Path | None, asked: Stored | None) -> Stored | None:
+    """What the weights are cast to: what is asked for, else bfloat16 where the base came so; None where they are so stored."""
+    wanted = asked or ("bfloat16" if base and stored_dtype(base) == "bfloat16" else None)
+    return None if wanted == stored_dtype(model) else wanted
+
+
+def say(name: str, folder: Path, dtype: Stored | None = None) -> None:
     """Export the model `name`, and say what was written.
 
     Raises:
@@ -62,7 +94,9 @@ def say(name: str, folder: Path) -> None:
     model, _ = models[name]
     check_deps(ROOT, [artifacts.shown(model)], artifacts.stages.keys())
     try:
-        written = write_export(model, cards / f"{name}.md", folder)
+        base = models.get("base")
+        cast = dtype_to_export(model, base[0] if base else None, dtype)
+        written = write_export(model, cards / f"{name}.md", folder, cast)
     except OSError as error:
         raise BuildError(f"{folder}: cannot be written: {error.strerror}; name another folder") from None
-    print(f"{folder}: {', '.join(written)}")
+    print(f"{folder}: {', '.join(written)}" + (f"; weights in {cast}" if cast else ""))

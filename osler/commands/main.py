@@ -262,6 +262,12 @@ def ablate(
 def export(
     model: Annotated[str, typer.Argument(help="its name in models/, one of `evaluated`")],
     folder: Annotated[Path, typer.Argument(help="where to; a new or empty folder")],
+    dtype: Annotated[
+        Literal["bfloat16", "float32"] | None,
+        typer.Option(
+            help="of the weights; unless given, bfloat16 for a base that came so, else as stored", show_default=False
+        ),
+    ] = None,
 ) -> None:
     """A model and its card as a Hugging Face folder.
 
@@ -272,7 +278,7 @@ def export(
     from osler.commands import export as command
 
     with one_line_errors():
-        command.say(model, folder)
+        command.say(model, folder, dtype)
 
 
 @app.command()

@@ -4,13 +4,14 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from osler.build.files import folder_hash
 from osler.build.pipeline import ROOT
 from osler.build.section import BuildError
-from osler.commands.export import write_export
+from osler.commands.export import dtype_to_export, write_export
 from osler.model.folder import write_model
 from tests.support.tiny import TEMPLATE, tiny_model, tiny_tokenizer
 
@@ -98,3 +99,75 @@ def test_the_command_says_what_it_wants(arguments: list[str], code: int, said: s
     assert done.returncode == code
     assert said in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_weights_in_the_type_that_is_asked_for(model: Path, card: Path, tmp_path: Path) -> None:
+    """Loaded as they are, they give the logits of the cast model to the bit; config, card and provenance say so."""
+    import torch
+    from safetensors.torch import load_file
+    from transformers import AutoModelForCausalLM
+
+    folder = tmp_path / "half"
+    names = write_export(model, card, folder, "bfloat16")
+    assert names == write_export(model, card, tmp_path / "whole")
+    assert {one.dtype for one in load_file(folder / "model.safetensors").values()} == {torch.bfloat16}
+    tokens = torch.arange(20)[None]
+    theirs = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True)
+    ours = AutoModelForCausalLM.from_pretrained(model, local_files_only=True, dtype=torch.bfloat16)
+    assert theirs.dtype == torch.bfloat16
+    assert torch.equal(theirs(tokens).logits, ours(tokens).logits)
+    assert json.loads((folder / "provenance.json").read_text()) == {"steps": 7, "exported_dtype": "bfloat16"}
+    assert (folder / "README.md").read_text().startswith(card.read_text())
+    assert "cast to bfloat16 (`osler export --dtype bfloat16`)" in (folder / "README.md").read_text()
+
+
+def test_the_index_of_several_files_says_their_bytes(model: Path, card: Path, tmp_path: Path) -> None:
+    """Files keep their names; their size is halved in the index too."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    split = tmp_path / "split"
+    split.mkdir()
+    weights = load_file(model / "model.safetensors")
+    halves = [dict(list(weights.items())[part::2]) for part in (0, 1)]
+    files = [f"model-0000{part}-of-00002.safetensors" for part in (1, 2)]
+    for name, half in zip(files, halves, strict=True):
+        save_file(half, split / name, {"format": "pt"})
+    total = sum(one.nbytes for one in weights.values())
+    where = {name: file for file, half in zip(files, halves, strict=True) for name in half}
+    index = {"metadata": {"total_size": total}, "weight_map": where}
+    (split / "model.safetensors.index.json").write_text(json.dumps(index))
+    (split / "config.json").write_text(json.dumps({"torch_dtype": "float32", "vocab_size": 3}))
+    card.write_text(f"`{folder_hash(split)}`")
+    write_export(split, card, tmp_path / "folder", "bfloat16")
+    written = json.loads((tmp_path / "folder/model.safetensors.index.json").read_text())
+    assert written == {"metadata": {"total_size": total // 2}, "weight_map": where}
+    assert json.loads((tmp_path / "folder/config.json").read_text()) == {"dtype": "bfloat16", "vocab_size": 3}
+    for file, half in zip(files, halves, strict=True):
+        cast = load_file(tmp_path / "folder" / file)
+        assert all(torch.equal(cast[name], value.bfloat16()) for name, value in half.items())
+
+
+@pytest.mark.parametrize(
+    ("stored", "base", "asked", "expected"),
+    [
+        ("float32", "float32", None, None),
+        ("float32", "bfloat16", None, "bfloat16"),
+        ("float32", "bfloat16", "float32", None),
+        ("float32", "float32", "bfloat16", "bfloat16"),
+        ("bfloat16", "bfloat16", None, None),
+        ("bfloat16", "bfloat16", "float32", "float32"),
+        ("float32", None, None, None),
+    ],
+)
+def test_unless_asked_weights_go_as_the_base_came(
+    tmp_path: Path, stored: str, base: str | None, asked: Any, expected: str | None
+) -> None:
+    """By the base's config.json, under the key's new name or its old one; without one, as they are stored."""
+    for name, key, dtype in (("model", "dtype", stored), ("base", "torch_dtype", base)):
+        (tmp_path / name).mkdir()
+        if dtype:
+            (tmp_path / name / "config.json").write_text(json.dumps({key: dtype}))
+    assert dtype_to_export(tmp_path / "model", tmp_path / "base", asked) == expected
+    if base is None:
+        assert dtype_to_export(tmp_path / "model", None, asked) == expected

@@ -79,7 +79,6 @@ def test_graphs_do_not_break(monkeypatch: pytest.MonkeyPatch, told: bool, autoca
     flash.use(module.model, monkeypatch, flash.compiled_varlen_func)
     tokens, positions, *_, segments = batch().flat()
     torch._dynamo.reset()
-    monkeypatch.setattr(torch._dynamo.config, "ignore_logging_functions", set())
     forget_a_warning()
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=autocast):
         found = torch._dynamo.explain(module.hidden)(tokens, positions, None, segments if told else None)
