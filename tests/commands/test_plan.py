@@ -14,7 +14,7 @@ import yaml
 from osler.build.pipeline import MISSING, ROOT, Declaration, read_params
 from osler.build.reruns import Change, Rerun, StageCode, changes, code_change, overlapping, reruns
 from osler.build.section import BuildError
-from osler.commands import plan
+from osler.commands import plan, plan_costs
 from tests.support.command import osler
 from tests.support.project import ENVIRONMENT, copied
 
@@ -141,38 +141,38 @@ def test_changes_are_those_that_dvc_sees(tmp_path: Path) -> None:
 def test_costs_of_the_default_by_hand() -> None:
     """400,000 tokens in steps of 512 are 782; of 151,744 parameters 6 N D, and attention over rows of 128 in a layer of 64."""
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    placed = plan.placement(params["launch"], ())
-    cpt = plan.training("cpt", params, (0, True), placed)
+    placed = plan_costs.placement(params["launch"], ())
+    cpt = plan_costs.training("cpt", params, (0, True), placed)
     assert (cpt.tokens, cpt.steps, cpt.about) == (400_000, 782, False)
     assert cpt.flops == 6 * 400_000 * (151_744 + 64 * 128)
     assert cpt.memory.weights == 4 * 151_744
-    assert plan.training("sft@cpt", params, (46_807, False), placed).tokens == 46_807
-    assert plan.training("pretrain@base", params, (0, True), placed).steps == 547
-    assert (cpt.seeds, plan.trained_seeds("anneal@x", {"anneal": {"x": {}}})) == (3, 1)
+    assert plan_costs.training("sft@cpt", params, (46_807, False), placed).tokens == 46_807
+    assert plan_costs.training("pretrain@base", params, (0, True), placed).steps == 547
+    assert (cpt.seeds, plan_costs.trained_seeds("anneal@x", {"anneal": {"x": {}}})) == (3, 1)
 
 
 def test_conversations_are_counted_only_where_they_are_those_of_these_params(tmp_path: Path) -> None:
     """From the manifest of `instruct`; where it would run, an assumption, and none longer than a row."""
     params = {"instruct": {"conversations": 10}, "pack": {"sequence_length_tokens": 128}}
     (tmp_path / "manifest.json").write_text('{"tokens": 77}')
-    assert plan.instruction_tokens(params, tmp_path, 500) == (77, False)
-    assert plan.instruction_tokens(params, None, 100) == (1000, True)
-    assert plan.instruction_tokens(params, None, 500) == (1280, True)
+    assert plan_costs.instruction_tokens(params, tmp_path, 500) == (77, False)
+    assert plan_costs.instruction_tokens(params, None, 100) == (1000, True)
+    assert plan_costs.instruction_tokens(params, None, 500) == (1280, True)
 
 
 def test_hours_and_money_by_hand() -> None:
     """An H100 that reaches half of 989 TFLOP/s makes 1.78e18 FLOP an hour: 1,000 such hours on 8 are 5.2 days, and cost 2,500
     at 2.5."""
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    placed = plan.placement(params["launch"], ["engine=ddp", "processes=8"])
-    cost = plan.TrainingCost(
-        1, False, 1, 1000 * 3600 * 989e12 / 2, plan.training("cpt", params, (0, True), placed).memory
+    placed = plan_costs.placement(params["launch"], ["engine=ddp", "processes=8"])
+    cost = plan_costs.TrainingCost(
+        1, False, 1, 1000 * 3600 * 989e12 / 2, plan_costs.training("cpt", params, (0, True), placed).memory
     )
-    (line,) = plan.hours_lines({"cpt": cost}, placed, "h100", 0.5, 2.5, "bfloat16")
+    (line,) = plan_costs.hours_lines({"cpt": cost}, placed, "h100", 0.5, 2.5, "bfloat16")
     assert line == "cpt: 1,000 device-hours of h100 (989 TFLOP/s, MFU 0.5), 5.2 days on 8, 2,500 at 2.5 an hour"
     three = dataclasses.replace(cost, seeds=3)
-    assert "3,000 device-hours" in next(plan.hours_lines({"cpt": three}, placed, "h100", 0.5, None, "bfloat16"))
-    assert "bfloat16 only" in next(plan.hours_lines({"cpt": cost}, placed, "h100", 0.5, None, "float32"))
+    assert "3,000 device-hours" in next(plan_costs.hours_lines({"cpt": three}, placed, "h100", 0.5, None, "bfloat16"))
+    assert "bfloat16 only" in next(plan_costs.hours_lines({"cpt": cost}, placed, "h100", 0.5, None, "float32"))
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_hours_and_money_by_hand() -> None:
 def test_another_layout_is_checked(pair: str, message: str) -> None:
     """A key or value that `launch` does not have is named."""
     with pytest.raises(BuildError, match=message):
-        plan.placement(read_params(ROOT / "params.yaml")["launch"], [pair])
+        plan_costs.placement(read_params(ROOT / "params.yaml")["launch"], [pair])
 
 
 def test_packages_that_are_not_those_of_a_model_are_told(tmp_path: Path) -> None:
