@@ -193,10 +193,8 @@ def trl(setting: Setting, numerics: Numerics, recomputed: Any) -> float:
     model = setting.model()
     numerics.model_copy(update={"compile": False, "liger": False, "float8": False}).fit(model)
     packed = setting.packed()
-    documents = np.split(
-        np.concatenate([packed.tokens_RT[row] for row in range(len(packed.row_ends_R))]).astype(np.int64),
-        np.cumsum(packed.lengths_S)[:-1],
-    )
+    tokens = np.concatenate([packed.tokens_RT[row] for row in range(len(packed.row_ends_R))]).astype(np.int64)
+    documents = np.split(tokens, np.cumsum(packed.lengths_S)[:-1])
     with tempfile.TemporaryDirectory() as folder:
         settings = library.SFTConfig(
             output_dir=folder, max_length=setting.width, packing=True, packing_strategy="bfd", use_cpu=not gpu,

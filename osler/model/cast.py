@@ -25,7 +25,8 @@ def stored_dtype(model: Path) -> str | None:
 def write_cast(files: Iterable[Path], folder: Path, dtype: Stored) -> None:
     """Write safetensors files into `folder` with their numbers as `dtype`.
 
-    They are rounded to nearest. One file is in memory at a time. The config.json and the index that `folder` has already then say so.
+    They are rounded to nearest. One file is in memory at a time. The config.json and the index that
+    `folder` has already then say so.
     """
     import torch
     from safetensors.torch import load_file, save_file

@@ -155,7 +155,8 @@ def forget_a_warning() -> None:
 def multiply_in_float8(model: Any, emulate: bool = False) -> list[str]:
     """Have the linear maps of `model`'s layers multiply in float8.
 
-    They do forward and backward, with a scale a tensor. Weights stay as they are, under their names. Left out are the head, whose loss has products of its own
+    They do forward and backward, with a scale a tensor. Weights stay as they are, under their
+    names. Left out are the head, whose loss has products of its own
     (osler.training.cross_entropy), routers, experts (one tensor of all), and sides that are no multiple of 16.
 
     Args:

@@ -21,7 +21,8 @@ IGNORED = -100
 class Segments:
     """Where the segments of one long row lie.
 
-    Kernels keep them apart by these. `longest` stays on the host: a kernel needs it there, and a device would have to be waited for. No tuple, into which
+    Kernels keep them apart by these. `longest` stays on the host: a kernel needs it there, and a device
+    would have to be waited for. No tuple, into which
     engines would look.
     """
 
@@ -78,7 +79,8 @@ class Batch:
     def segments(self) -> Segments:
         """Those of all rows, one after another.
 
-        Padding is a segment of its own. Read from the positions, which begin anew with each, since a process without a row has positions and no lengths.
+        Padding is a segment of its own. Read from the positions, which begin anew with each, since a
+        process without a row has positions and no lengths.
         """
         starts = (self.positions_BT.flatten() == 0).nonzero()[:, 0]
         bounds = torch.cat([starts, torch.tensor([self.positions_BT.numel()])]).to(torch.int32)
