@@ -162,7 +162,8 @@ def bare(setting: Setting, numerics: Numerics, recomputed: Any) -> float:
         clock.at(step)
         for part in run.micro_batches(step, 0, 1, setting.at_once, setting.hidden):
             asked = part.flat() if numerics.by_bounds() else part.tensors()
-            tokens, positions, labels, *_, segments = (None if one is None else one.to(device) for one in asked)
+            sent: list[Any] = [None if one is None else one.to(device) for one in asked]
+            tokens, positions, labels, *_, segments = sent
             bounds = segments.arguments() if segments else {}
             with torch.autocast(device, torch.bfloat16, enabled=numerics.dtype == "bfloat16"):
                 logits = model(input_ids=tokens, position_ids=positions, use_cache=False, **bounds).logits
@@ -192,7 +193,8 @@ def trl(setting: Setting, numerics: Numerics, recomputed: Any) -> float:
     model = setting.model()
     numerics.model_copy(update={"compile": False, "liger": False, "float8": False}).fit(model)
     packed = setting.packed()
-    documents = np.split(packed.tokens_RT.flatten().astype(np.int64), np.cumsum(packed.lengths_S)[:-1])
+    tokens = np.concatenate([packed.tokens_RT[row] for row in range(len(packed.row_ends_R))]).astype(np.int64)
+    documents = np.split(tokens, np.cumsum(packed.lengths_S)[:-1])
     with tempfile.TemporaryDirectory() as folder:
         settings = library.SFTConfig(
             output_dir=folder, max_length=setting.width, packing=True, packing_strategy="bfd", use_cpu=not gpu,

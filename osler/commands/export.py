@@ -61,7 +61,10 @@ def write_export(model: Path, card: Path, folder: Path, dtype: Stored | None = N
 
 
 def cast_export(model: Path, folder: Path, dtype: Stored) -> None:
-    """Write the weights of `model` to `folder` as `dtype`, and say so in its card and provenance."""
+    """Write the weights of `model` to `folder` as `dtype`.
+
+    Card and provenance there say so.
+    """
     write_cast(
         [file for file in own_files(model) if file.suffix == ".safetensors" and file.name not in LEFT_OUT],
         folder,
@@ -74,7 +77,10 @@ def cast_export(model: Path, folder: Path, dtype: Stored) -> None:
 
 
 def dtype_to_export(model: Path, base: Path | None, asked: Stored | None) -> Stored | None:
-    """What the weights are cast to: what is asked for, else bfloat16 where the base came so; None where they are so stored."""
+    """What the weights are cast to.
+
+    It is what is asked for, else bfloat16 where the base came so. It is None where they are stored so already.
+    """
     wanted = asked or ("bfloat16" if base and stored_dtype(base) == "bfloat16" else None)
     return None if wanted == stored_dtype(model) else wanted
 

@@ -23,9 +23,10 @@ def stored_dtype(model: Path) -> str | None:
 
 
 def write_cast(files: Iterable[Path], folder: Path, dtype: Stored) -> None:
-    """Write each safetensors file of `files` into `folder` with its numbers as `dtype`, rounded to nearest.
+    """Write safetensors files into `folder` with their numbers as `dtype`.
 
-    One file is in memory at a time. The config.json and the index that `folder` has already then say so.
+    They are rounded to nearest. One file is in memory at a time. The config.json and the index that
+    `folder` has already then say so.
     """
     import torch
     from safetensors.torch import load_file, save_file

@@ -208,7 +208,7 @@ def layer_bytes(architecture: Architecture, dtype: Dtype) -> int:
 
 
 def kept_bytes(architecture: Architecture, dtype: Dtype, checkpointing: Recomputed) -> int:
-    """Bytes a token that a layer keeps until the backward pass reaches it.
+    """Bytes a token that a layer keeps for its backward pass.
 
     With checkpointing that is its input, h in float32; with `selective` also keys, attention and the projection after it, and
     one half of what feeds the activation: gd + 2h + f, in a mixture gd + 2h + 2Kf (recomputation.py).

@@ -52,7 +52,10 @@ class Numerics(Section):
         return values if self.float8 else {key: value for key, value in values.items() if key != "float8"}
 
     def by_bounds(self) -> bool:
-        """Whether attention is told its segments by their bounds, in one long row, as FlashAttention is."""
+        """Whether attention is told its segments by their bounds.
+
+        FlashAttention is, in one long row.
+        """
         return self.attention not in ("sdpa", "flex_attention")
 
     def apply(self) -> None:
@@ -128,18 +131,19 @@ class Numerics(Section):
 
 
 def allocate_in_segments() -> None:
-    """Have CUDA's allocator grow its segments instead of cutting blocks: rows of many lengths leave fewer holes.
+    """Have CUDA's allocator grow its segments instead of cutting blocks.
 
-    Read by torch when a GPU is first used, and nowhere else. What the user set stays.
+    Rows of many lengths then leave fewer holes. Read by torch when a GPU is first used, and nowhere else. What the user set stays.
     """
     if not {"PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"} & os.environ.keys():
         os.environ["PYTORCH_ALLOC_CONF"] = "expandable_segments:True"
 
 
 def forget_a_warning() -> None:
-    """Have torch.compile pass over what transformers says once when FlashAttention's inputs are cast.
+    """Have torch.compile pass over a warning of transformers.
 
-    Under autocast rotated queries are float32 and cast back, in each layer, with a warning that breaks its graph in two.
+    Under autocast rotated queries are float32 and cast back for FlashAttention, in each layer, with a warning once
+    that breaks its graph in two.
     """
     import logging
 
@@ -149,9 +153,10 @@ def forget_a_warning() -> None:
 
 
 def multiply_in_float8(model: Any, emulate: bool = False) -> list[str]:
-    """Have the linear maps of `model`'s layers multiply in float8, forward and backward, with a scale a tensor.
+    """Have the linear maps of `model`'s layers multiply in float8.
 
-    Weights stay as they are, under their names. Left out are the head, whose loss has products of its own
+    They do forward and backward, with a scale a tensor. Weights stay as they are, under their
+    names. Left out are the head, whose loss has products of its own
     (osler.training.cross_entropy), routers, experts (one tensor of all), and sides that are no multiple of 16.
 
     Args:

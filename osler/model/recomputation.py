@@ -26,7 +26,7 @@ ATTENTION = (
 
 
 def recompute(model: Any, asked: Recomputed) -> None:
-    """Have `model` keep what `asked` says, from the next forward pass in training on."""
+    """Have `model` keep for the backward pass what `asked` says."""
     if not asked:
         return
     selective = {"context_fn": selective_contexts} if asked == "selective" else {}

@@ -19,9 +19,10 @@ IGNORED = -100
 
 @dataclass(frozen=True)
 class Segments:
-    """Where the segments of one long row lie, for kernels that keep them apart by bounds.
+    """Where the segments of one long row lie.
 
-    `longest` stays on the host: a kernel needs it there, and a device would have to be waited for. No tuple, into which
+    Kernels keep them apart by these. `longest` stays on the host: a kernel needs it there, and a device
+    would have to be waited for. No tuple, into which
     engines would look.
     """
 
@@ -55,24 +56,31 @@ class Batch:
     def tensors(self) -> tuple[Tensor | Segments | None, ...]:
         """What the model is called with (packed_loss.py).
 
-        The last but one are the places of the labels: found here, where looking costs no wait for a device.
+        FlashAttention is not called with these: they have no segments.
         """
-        places_L = (self.labels_BT != IGNORED).flatten().nonzero()[:, 0]
-        return self.tokens_BT, self.positions_BT, self.labels_BT, self.kept_BT, self.noise_BTD, places_L, None
+        return self.tokens_BT, self.positions_BT, self.labels_BT, self.kept_BT, self.noise_BTD, self.places(), None
 
     def flat(self) -> tuple[Tensor | Segments | None, ...]:
         """The same as one long row, with its segments.
 
         FlashAttention keeps documents apart by bounds in a batch of one row only.
         """
-        *rows, places_L, _ = self.tensors()
+        rows = self.tokens_BT, self.positions_BT, self.labels_BT, self.kept_BT, self.noise_BTD
         flattened = (None if value is None else value.flatten(0, 1)[None] for value in rows)
-        return *flattened, places_L, self.segments()
+        return *flattened, self.places(), self.segments()
+
+    def places(self) -> Tensor:
+        """Where labels are, (L,), in the rows one after another.
+
+        Found here, where looking costs no wait for a device.
+        """
+        return (self.labels_BT != IGNORED).flatten().nonzero()[:, 0]
 
     def segments(self) -> Segments:
-        """Those of all rows, one after another; padding is a segment of its own.
+        """Those of all rows, one after another.
 
-        Read from the positions, which begin anew with each, since a process without a row has positions and no lengths.
+        Padding is a segment of its own. Read from the positions, which begin anew with each, since a
+        process without a row has positions and no lengths.
         """
         starts = (self.positions_BT.flatten() == 0).nonzero()[:, 0]
         bounds = torch.cat([starts, torch.tensor([self.positions_BT.numel()])]).to(torch.int32)

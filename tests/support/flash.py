@@ -20,20 +20,22 @@ def varlen(q: Tensor, k: Tensor, v: Tensor, bounds: Tensor, longest: int, scale:
     parts = []
     for start, end in pairwise(ends):
         assert end - start <= longest
-        heads = [one[start:end].transpose(0, 1)[None] for one in (q, k, v)]
+        heads: Any = [one[start:end].transpose(0, 1)[None] for one in (q, k, v)]
         parts.append(
-            scaled_dot_product_attention(*heads, is_causal=True, scale=scale, enable_gqa=True)[0].transpose(0, 1)
+            scaled_dot_product_attention(heads[0], heads[1], heads[2], is_causal=True, scale=scale, enable_gqa=True)[
+                0
+            ].transpose(0, 1)
         )
     return torch.cat(parts)
 
 
-@torch.library.custom_op("osler_tests::varlen", mutates_args=())
+@torch.library.custom_op("osler_tests::varlen", mutates_args=())  # type: ignore[untyped-decorator]
 def opaque(q: Tensor, k: Tensor, v: Tensor, bounds: Tensor, longest: int, scale: float) -> Tensor:
     """The same as an operation that a compiler does not look into, as FlashAttention's is; without gradient."""
     return varlen(q, k, v, bounds, longest, scale)
 
 
-@opaque.register_fake
+@opaque.register_fake  # type: ignore[untyped-decorator]
 def _(q: Tensor, k: Tensor, v: Tensor, bounds: Tensor, longest: int, scale: float) -> Tensor:  # noqa: ARG001
     return torch.empty_like(q)
 
