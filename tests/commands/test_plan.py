@@ -262,6 +262,31 @@ def test_a_full_scale_profile_has_a_plan_without_its_data(capsys: pytest.Capture
 
 
 @pytest.mark.parametrize(
+    ("pairs", "fits", "told"),
+    [
+        (("processes=1",), False, ()),
+        (("processes=1", "offload=all"), True, ("launch.offload all: 116 GB in the memory of each machine",)),
+        (
+            ("processes=8", "engine=deepspeed", "zero_stage=2", "offload=optimizer"),
+            True,
+            ("deepspeed with ZeRO 2 on 8 devices", "launch.offload optimizer: 130 GB in the memory of each machine"),
+        ),
+        (("processes=8", "nodes=4", "shard_processes=8"), True, ("fsdp of 8 on 32 devices",)),
+    ],
+)
+def test_one_gpu_of_80_gb_trains_mistral_7b_with_the_machines_memory(
+    pairs: tuple[str, ...], fits: bool, told: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """16 bytes a parameter are too many for it; of ZeRO 2 on eight, 18 a parameter lie in the machine's memory."""
+    osler("plan", "mistral-7b", "--device", "h100", *(f"--launch={pair}" for pair in ("nodes=1", *pairs)))
+    printed = capsys.readouterr().out
+    assert ("does not fit" not in printed) == fits
+    assert "the first machine's memory holds the whole model in float32, 29 GB" in printed
+    for line in told:
+        assert line in printed
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["no-such"], "profiles/no-such.yaml: no such profile; there are default, micro"),
