@@ -30,6 +30,7 @@ from osler.build.section import BuildError
 from osler.build.stages import TRAINING, stage_modules
 from osler.build.validation import PARAMS, suggestion, validated
 from osler.commands.check import check_sections
+from osler.commands.plan_hours import hours_lines, own_lines
 from osler.commands.profile import filled
 from osler.commands.withdrawals import lines
 from osler.corpus.withdrawn import listed_names
@@ -252,43 +253,6 @@ def cost_lines(
         yield f"  each of one seed; {', '.join(f'{name} trains {costs[name].seeds}' for name in several)}"
     if any(cost.about for cost in costs.values()):
         yield "  ~ assumed, since the conversations have not been tokenized yet (--conversation-tokens)"
-
-
-def own_lines(placed: Placement, own: Mapping[str, Placement]) -> Iterator[str]:
-    """Which stages `launch.stages` places otherwise."""
-    for name, found in own.items():
-        if found != placed:
-            changed = {key: value for key, value in found.model_dump().items() if value != getattr(placed, key)}
-            shown = ", ".join(f"{key} {'null' if value is None else value}" for key, value in changed.items())
-            yield f"  {name}: {shown}, on {found.devices} devices"
-
-
-def hours_lines(
-    costs: Mapping[str, TrainingCost],
-    placed: Placement,
-    device: str,
-    mfu: float,
-    price: float | None,
-    dtype: str,
-    own: Mapping[str, Placement] | None = None,
-) -> Iterator[str]:
-    """Device-hours, days and cost of `costs` together, one stage after the other; `own` are placed otherwise."""
-    if dtype != "bfloat16":
-        yield f"device-hours are told for numerics.dtype bfloat16 only; it is {dtype}"
-        return
-    each = {
-        name: cost.flops * cost.seeds / (DEVICES[device].flops_per_second * mfu) / 3600 for name, cost in costs.items()
-    }
-    hours = sum(each.values())
-    counts = {name: (own or {}).get(name, placed).devices for name in each}
-    days = sum(one / counts[name] for name, one in each.items()) / 24
-    devices = " to ".join(map(str, sorted({min(counts.values()), max(counts.values())}))) if counts else placed.devices
-    money = f", {hours * price:,.0f} at {price:g} an hour" if price is not None else ""
-    yield (
-        f"{', '.join(costs) or 'no training'}: {hours:,.0f} device-hours of {device}"
-        f" ({DEVICES[device].flops_per_second / 1e12:g} TFLOP/s, MFU {mfu:g}), {days:,.1f} days on"
-        f" {devices}{money}"
-    )
 
 
 def report(

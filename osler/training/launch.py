@@ -17,8 +17,8 @@ from typing import Any, Literal, get_args
 from pydantic import Field, ValidationError
 
 from osler.build.section import BuildError, Section
-from osler.build.slurm import Submit
 from osler.build.stage import Jobs
+from osler.build.submission import Submit
 from osler.build.validation import PARAMS, validated
 from osler.model.devices import EngineName
 
@@ -118,7 +118,9 @@ def fit(launch: Launch, where: str) -> None:
 
 
 def check_stages(launch: Launch) -> None:
-    """The section of every stage must be whole, before the first of them starts.
+    """The section of every stage must be whole.
+
+    That is looked at before the first of them starts.
 
     Raises:
         BuildError: names the keys.

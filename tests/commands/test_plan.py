@@ -15,6 +15,7 @@ from osler.build.pipeline import MISSING, ROOT, Declaration, read_params
 from osler.build.reruns import Change, Rerun, StageCode, changes, code_change, overlapping, reruns
 from osler.build.section import BuildError
 from osler.commands import plan
+from osler.commands.plan_hours import hours_lines
 from tests.support.command import osler
 from tests.support.project import ENVIRONMENT, copied
 
@@ -168,11 +169,11 @@ def test_hours_and_money_by_hand() -> None:
     cost = plan.TrainingCost(
         1, False, 1, 1000 * 3600 * 989e12 / 2, plan.training("cpt", params, (0, True), placed).memory
     )
-    (line,) = plan.hours_lines({"cpt": cost}, placed, "h100", 0.5, 2.5, "bfloat16")
+    (line,) = hours_lines({"cpt": cost}, placed, "h100", 0.5, 2.5, "bfloat16")
     assert line == "cpt: 1,000 device-hours of h100 (989 TFLOP/s, MFU 0.5), 5.2 days on 8, 2,500 at 2.5 an hour"
     three = dataclasses.replace(cost, seeds=3)
-    assert "3,000 device-hours" in next(plan.hours_lines({"cpt": three}, placed, "h100", 0.5, None, "bfloat16"))
-    assert "bfloat16 only" in next(plan.hours_lines({"cpt": cost}, placed, "h100", 0.5, None, "float32"))
+    assert "3,000 device-hours" in next(hours_lines({"cpt": three}, placed, "h100", 0.5, None, "bfloat16"))
+    assert "bfloat16 only" in next(hours_lines({"cpt": cost}, placed, "h100", 0.5, None, "float32"))
 
 
 @pytest.mark.parametrize(
