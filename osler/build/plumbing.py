@@ -14,6 +14,7 @@ EXEMPT = {
     "osler/build/plumbing.py": "this list",
     "osler/build/shortages.py": "says what of the machine ran out, when nothing goes on",
     "osler/build/slurm.py": "has a job do what a stage's command says, and waits for it",
+    "osler/build/submission.py": "how a job is submitted; no stage declares `launch`",
     "osler/build/stage.py": "hands a stage what dvc.yaml and params.yaml say, or refuses it",
     "osler/training/agent.py": "starts trainers as torchrun does",
     "osler/training/heartbeat.py": "ends a process where others are gone",

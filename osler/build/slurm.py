@@ -25,13 +25,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
-
-from pydantic import Field
+from typing import Any
 
 from osler.build.pipeline import Declaration, declarations
 from osler.build.recorded import locked_stages
-from osler.build.section import STOPPED, BuildError, Section
+from osler.build.section import STOPPED, BuildError
+from osler.build.submission import Submit
 from osler.build.validation import PARAMS, validated
 
 STOPPED_FILE = "stopped"
@@ -43,46 +42,6 @@ ALIVE = {
     *("PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "SUSPENDED", "RESIZING", "SIGNALING", "STAGE_OUT", "STOPPED"),
     *("REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "RESV_DEL_HOLD"),
 }
-OWN = (
-    "job-name",
-    "comment",
-    "output",
-    "error",
-    "open-mode",
-    "nodes",
-    "ntasks-per-node",
-    "chdir",
-    "parsable",
-    "array",
-    "wrap",
-)
-
-
-class Submit(Section):
-    """Section `launch.submit`."""
-
-    partition: str | None = Field(default=None, min_length=1, description="SLURM's; null: its default")
-    account: str | None = Field(default=None, min_length=1, description="who pays; null: your default")
-    time: str | None = Field(
-        default=None,
-        pattern=r"^(\d+-)?\d+(:\d+){0,2}$",
-        description="limit of a job, as 2-00:00:00; null: the partition's",
-    )
-    gpus_per_node: int | str | None = Field(default=None, description="a number, or kind and number as h100:8")
-    cpus_per_task: int | None = Field(default=None, ge=1, description="cores on each machine")
-    requeue: bool = Field(default=True, description="a job that is preempted, or whose machine fails, starts again")
-    arguments: tuple[Annotated[str, Field(pattern=r"^--[a-z][a-z-]*(=\S.*)?$")], ...] = Field(
-        default=(), description="more of sbatch's, as --qos=high"
-    )
-    poll_seconds: float = Field(default=10.0, gt=0, le=120, description="between two looks at the queue")
-
-    def check(self) -> None:
-        """Raises a BuildError for an argument that this module sets itself."""
-        for argument in self.arguments:
-            if (name := argument[2:].partition("=")[0]) in OWN:
-                raise BuildError(
-                    f"{PARAMS}: launch.submit.arguments: {argument}: osler sets --{name} itself; take it out"
-                )
 
 
 @dataclass(frozen=True)
@@ -130,7 +89,9 @@ def of_stage(launch: Any, stage: str) -> Any:
 
 
 def asked(launch: Any, stage: str) -> Submit | None:
-    """How the stage is to be submitted; None: not at all, or this process is inside an allocation.
+    """How the stage is to be submitted.
+
+    It is None where it is not at all, or where this process is inside an allocation.
 
     Raises:
         BuildError: the section is not whole.
@@ -160,7 +121,10 @@ def as_job(root: Path, params: Mapping[str, Any], stage: str, nodes: int, comman
 
 
 def job_of(root: Path, params: Mapping[str, Any], stage: str) -> Job:
-    """The job of a stage, as its params, code and deps are now."""
+    """The job of a stage.
+
+    Its key is of params, code and deps as they are now.
+    """
     declared = declarations(root, params)[stage]
     key = hashlib.sha256(json.dumps(_inputs(root, declared), sort_keys=True).encode()).hexdigest()[:16]
     project = f"osler-{hashlib.sha256(str(root).encode()).hexdigest()[:12]}"
@@ -182,7 +146,10 @@ def _inputs(root: Path, declared: Declaration) -> dict[str, Any]:
 
 
 def set_end(environment: dict[str, str] | os._Environ[str]) -> None:
-    """Say when this job ends, where SLURM has not: before 23.02 it does not."""
+    """Say when this job ends, where SLURM has not.
+
+    Before 23.02 it does not.
+    """
     if "SLURM_JOB_ID" not in environment or "SLURM_JOB_END_TIME" in environment or not shutil.which("squeue"):
         return
     done = _called(["squeue", "--noheader", f"--jobs={environment['SLURM_JOB_ID']}", "--format=%e"])
@@ -191,9 +158,10 @@ def set_end(environment: dict[str, str] | os._Environ[str]) -> None:
 
 
 def finished(job: Job, submit: Submit, nodes: int, command: Sequence[str]) -> int:
-    """Wait for the job of a stage, submitted if there is none yet.
+    """Wait for the job of a stage.
 
-    A job that stopped since its time was over is followed by another one, as long as they get on.
+    It is submitted if there is none yet. A job that stopped since its time was over is followed by another one, as long as
+    they get on.
 
     Args:
         command: what the job runs.
@@ -275,9 +243,9 @@ def submitted(job: Job, submit: Submit, nodes: int, command: Sequence[str]) -> s
 
 
 def waited(job: Job, number: str, poll_seconds: float) -> int:
-    """Wait until a job has ended, and show how far it is; its exit code.
+    """Wait until a job has ended; its exit code.
 
-    Ctrl-C and SIGTERM leave it running.
+    How far it is is shown. Ctrl-C and SIGTERM leave it running.
     """
 
     def leave(*_: Any) -> None:

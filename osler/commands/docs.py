@@ -206,7 +206,7 @@ def type_text(annotation: Any) -> str:
             return f"mapping of name to {type_text(arguments[1])}"
     if section_of(annotation):
         return "section"
-    known = {bool: "true or false", int: "whole number", float: "number", str: "text"}
+    known = {bool: "true or false", int: "whole number", float: "number", str: "text", Any: "value"}
     return known.get(annotation, str(annotation))
 
 

@@ -29,10 +29,10 @@ from osler.training.stopping import SIGNALS, WHY
 
 
 def become_trainer(name: str) -> None:
-    """Take the lock and become the trainer of the running stage, or its torchrun's keeper.
+    """Become the trainer of the running stage, or its torchrun's keeper.
 
-    The stage's module is stages/`name`.py. The section of all stages is looked at first: what the last one cannot do is
-    said before the first one runs for days.
+    The lock of the stage is taken before. The stage's module is stages/`name`.py. The section of all stages is looked at
+    first: what the last one cannot do is said before the first one runs for days.
     """
     stage = os.environ.get("DVC_STAGE")
     if not stage:
@@ -67,10 +67,11 @@ def become_trainer(name: str) -> None:
 
 
 def kept(arguments: Sequence[str], lock: int, stopped: Path) -> int:
-    """Run torchrun, or the srun that starts one on each machine, and hand it the signals that ask to stop.
+    """Run torchrun, and hand it the signals that ask to stop.
 
-    torchrun ends with 0 where its workers did, also where they were stopped; and an agent that ended with 75 would have
-    srun kill the others. srun itself hands on SIGUSR1, but at SIGTERM kills all.
+    On several machines it is the srun that starts one on each. torchrun ends with 0 where its workers did, also where they
+    were stopped; and an agent that ended with 75 would have srun kill the others. srun itself hands on SIGUSR1, but at
+    SIGTERM kills all.
 
     Args:
         arguments: the command.

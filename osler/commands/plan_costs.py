@@ -175,7 +175,10 @@ def hours_lines(
     dtype: str,
     own: Mapping[str, Placement] | None = None,
 ) -> Iterator[str]:
-    """Device-hours, days and cost of `costs` together, one stage after the other; `own` are placed otherwise."""
+    """Device-hours, days and cost of `costs` together.
+
+    Stages run one after the other; `own` are placed otherwise.
+    """
     if dtype != "bfloat16":
         yield f"device-hours are told for numerics.dtype bfloat16 only; it is {dtype}"
         return

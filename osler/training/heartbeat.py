@@ -94,7 +94,10 @@ class Watch:
                 _end(f"machine {node} of {self.nodes} is silent since {self.patience:.0f} s")
 
     def look_at_store(self) -> None:
-        """End this process if the store keeps `look` waiting: the machine that it lies on may be gone."""
+        """End this process if the store keeps `look` waiting.
+
+        The machine that it lies on may be gone.
+        """
         before = time.monotonic()
         while not self.done.wait(self.every):
             now = time.monotonic()

@@ -18,8 +18,8 @@ from pydantic import Field, ValidationError, model_validator
 
 from osler.build.cluster import Cluster
 from osler.build.section import BuildError, Section
-from osler.build.slurm import Submit
 from osler.build.stage import Jobs
+from osler.build.submission import Submit
 from osler.build.validation import PARAMS, validated
 from osler.model.devices import EngineName, Recomputed
 from osler.training.tracker import TrackerName
@@ -150,7 +150,9 @@ def fit(launch: Launch, where: str) -> None:
 
 
 def check_stages(launch: Launch) -> None:
-    """The section of every stage must be whole, before the first of them starts.
+    """The section of every stage must be whole.
+
+    That is looked at before the first of them starts.
 
     Raises:
         BuildError: names the keys.

@@ -38,9 +38,9 @@ class Summing(Protocol):
 
 
 def listen() -> None:
-    """Take SIGTERM and SIGUSR1 as the wish to stop, instead of ending at once.
+    """Take SIGTERM and SIGUSR1 as the wish to stop.
 
-    Processes that this one has started, which train other seeds, are told too.
+    They end this process no more. Processes that this one has started, which train other seeds, are told too.
     """
     for one in SIGNALS:
         signal.signal(one, _note)
@@ -72,7 +72,10 @@ class Stopping:
         self.every, self.steps, self.last, self.is_time = 1, 0, time.monotonic(), False
 
     def is_asked(self) -> bool:
-        """Whether to stop before the next step; all processes call it before each."""
+        """Whether to stop before the next step.
+
+        All processes call it before each.
+        """
         self.steps += 1
         if self.steps < self.every:
             return False
@@ -85,7 +88,10 @@ class Stopping:
         return bool(signaled or over)
 
     def error(self, label: str, step: int, steps: int) -> StoppedError:
-        """What ends the run `label`, which has done `step` of `steps`, with the exit code for who started it."""
+        """What ends the run `label`.
+
+        `step` of `steps` are done. It has the exit code for who started this process.
+        """
         if self.why and self.engine.rank == 0:
             self.why.write_text(f"{'time' if self.is_time else 'signal'} {step}\n", encoding="utf-8")
         reason = ", before the job's time is over" if self.is_time else ""

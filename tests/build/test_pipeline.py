@@ -332,6 +332,7 @@ TAKEN = {
     "plumbing": set(),
     "slurm": set(),
     "stage": {"Jobs", "run"},
+    "submission": set(),
     "stopping": {"Stopping", "listen"},
     "throughput": {"packed_flops", "weights_per_token"},
 }

@@ -15,7 +15,8 @@ import pytest
 from osler.build import slurm
 from osler.build.pipeline import ROOT
 from osler.build.section import BuildError
-from osler.build.slurm import Job, Submit, asked, finished, of_stage
+from osler.build.slurm import Job, asked, finished, of_stage
+from osler.build.submission import Submit
 from tests.support.fake_slurm import install
 
 RUNS = [["PENDING", "", 0], ["RUNNING", "n[1-2]", 0, "step 1 of 9"], ["COMPLETED", "n[1-2]", 0, "cpt: 9 steps"]]
@@ -133,7 +134,8 @@ def test_what_sbatch_refuses_is_one_line(fake: Path) -> None:
 WAIT = """
 import sys
 from pathlib import Path
-from osler.build.slurm import Job, Submit, finished
+from osler.build.slurm import Job, finished
+from osler.build.submission import Submit
 job = Job("cpt", "osler-cpt", "osler-here", "key", Path(sys.argv[1]))
 sys.exit(finished(job, Submit(poll_seconds=0.05), 1, ["x"]))
 """

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from osler.build import stage
 from osler.build.pipeline import ROOT, read_params
 from osler.build.slurm import LEFT, job_of
 from osler.commands import launch as command
@@ -114,3 +115,26 @@ def test_a_job_is_of_the_params_code_and_inputs_that_it_was_submitted_with(tmp_p
     (tmp_path / "dvc.lock").write_text("stages:\n  mix:\n    outs:\n    - {path: data/plan, md5: b2}\n")
     assert job_of(tmp_path, params, "cpt").key != changed
     assert os.sep not in job_of(tmp_path, params, "cpt").name
+
+
+@pytest.mark.parametrize(("code", "puts_back"), [(0, False), (3, True), (LEFT, False)])
+def test_an_evaluation_may_be_a_job_too(code: int, puts_back: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process that DVC started builds nothing itself; a stage that may be no job does not ask."""
+    monkeypatch.setenv("DVC_STAGE", "evaluate@base")
+    asked: list[Any] = []
+    restored: list[str] = []
+
+    def job(_root: Path, _params: Any, address: str, nodes: int, words: list[str]) -> int:
+        asked.extend((address, nodes, words))
+        return code
+
+    def main() -> None:
+        raise AssertionError("built")
+
+    monkeypatch.setattr(stage, "as_job", job)
+    monkeypatch.setattr(stage, "_restore", restored.append)
+    with pytest.raises(SystemExit) as ended:
+        stage.run(main, may_be_job=True)
+    assert ended.value.code == code
+    assert asked == ["evaluate@base", 1, [sys.executable, "-m", "stages.evaluate"]]
+    assert restored == ["evaluate@base"] * puts_back
