@@ -8,8 +8,8 @@ from pathlib import Path
 from osler.build.section import BuildError
 
 
-def worked(path: Path, folder: Path, marks: Path, slow: float = 0.0) -> None:
-    """Do what the input's text says, and leave a mark that has the node's name; needs Ray in a worker of it."""
+def worked(path: Path, folder: Path, marks: Path, until: Path | None = None) -> None:
+    """Do what the input's text says, after a mark that has the node's name, and one that says `text` waits for `until`."""
     node = "here"
     if "RAY_RAYLET_PID" in os.environ:
         import ray
@@ -25,5 +25,6 @@ def worked(path: Path, folder: Path, marks: Path, slow: float = 0.0) -> None:
         raise OSError(28, "No space left on device", str(folder / "out.txt"))
     if text == "lost" or (text == "lost once" and len(list(marks.glob(f"{path.name}.*"))) == 1):
         os.kill(os.getpid(), signal.SIGKILL)
-    time.sleep(slow)
+    while until and text.startswith("text") and not until.exists():
+        time.sleep(0.05)
     (folder / "out.txt").write_text(f"{text} {os.environ.get('MKL_CBWR')} {os.environ.get('POLARS_MAX_THREADS')}")
