@@ -2,8 +2,9 @@
 
 It also says which to hold out (osler/corpus/selection.py).
 
-Documents = kept + ledger rows, for every source. Only candidates and held-out texts are read, and one band of all documents
-is held at a time: 5 s and 0.3 GB for 31,000 documents of 100 MB; bench/select.py has the cost of millions.
+Documents = kept + ledger rows, for every source. Files are read in passes, a few parts at a time, and one band of all documents
+is held; texts are read of candidates and held-out documents only, once. About 350 MB and 75 bytes a document; bench/select.py
+has the cost of millions.
 """
 
 from collections import Counter

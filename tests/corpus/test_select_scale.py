@@ -48,7 +48,7 @@ def texts() -> dict[str, dict[str, str]]:
     plain = {f"{number}": prose(number) for number in range(40)}
     return {
         "guides": plain,
-        "notes": {f"n{key}": near(text, 9) if int(key) % 3 else text for key, text in plain.items()}
+        "notes": {f"n{key}": near(text, 9) if int(key) % 3 else text for key, text in plain.items() if key != "0"}
         | {"own": prose("own")},
         "towns": {f"t{number}": prose(f"t{number}") for number in range(40)},
     }
