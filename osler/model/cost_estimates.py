@@ -96,7 +96,7 @@ class Placement(Section):
 
 
 @dataclass(frozen=True)
-class State:
+class HeldBytes:
     """Bytes of weights, gradients and optimizer state on each device.
 
     `whole` are those that the layers at work take whole, where they are divided, with their gradients and what these are
@@ -111,7 +111,7 @@ class State:
 
 
 @dataclass(frozen=True)
-class Memory(State):
+class Memory(HeldBytes):
     """Bytes on each device, with activations."""
 
     activations: float = 0
@@ -122,7 +122,7 @@ class Memory(State):
         return self.weights + self.gradients + self.optimizer + self.whole + self.activations
 
 
-def state_bytes(architecture: Architecture, vocabulary: int, dtype: Dtype, placement: Placement) -> State:
+def state_bytes(architecture: Architecture, vocabulary: int, dtype: Dtype, placement: Placement) -> HeldBytes:
     """Bytes of weights, gradients and optimizer state on the fullest device.
 
     The optimizer is AdamW, with two moments in float32.
@@ -149,11 +149,13 @@ def state_bytes(architecture: Architecture, vocabulary: int, dtype: Dtype, place
         rest = counted.total - architecture.layers * counted.layer
         whole = counted.layer * (3 * width + 4) + rest * 2 * width
         held = (4 * part, 4 * part, 8 * part)
-        return State(0, 0, 0, whole, sum(held)) if placement.offload else State(*held, whole)
+        return HeldBytes(0, 0, 0, whole, sum(held)) if placement.offload else HeldBytes(*held, whole)
     if placement.engine == "deepspeed":
         return _deepspeed_bytes(counted, width, placement)
     copy = 2 * counted.total if dtype == "bfloat16" else 0
-    return State(4 * counted.total + copy, (8 if placement.engine == "ddp" else 4) * counted.total, 8 * counted.total)
+    return HeldBytes(
+        4 * counted.total + copy, (8 if placement.engine == "ddp" else 4) * counted.total, 8 * counted.total
+    )
 
 
 def largest_state(architecture: Architecture, vocabulary: int, parts: int) -> int:
@@ -166,7 +168,7 @@ def largest_state(architecture: Architecture, vocabulary: int, parts: int) -> in
     return architecture.layers * layer + rest
 
 
-def _deepspeed_bytes(counted: Parameters, width: int, placement: Placement) -> State:
+def _deepspeed_bytes(counted: Parameters, width: int, placement: Placement) -> HeldBytes:
     """Those of `state_bytes`, by stage and offload."""
     total, devices, stage = counted.total, placement.devices, placement.zero_stage or 0
     weights = width * total / (devices if stage == 3 else 1)
@@ -183,7 +185,7 @@ def _deepspeed_bytes(counted: Parameters, width: int, placement: Placement) -> S
             host, gradients = host + gradients, 0
     if placement.offload == "all":
         host, weights = host + weights, 0
-    return State(weights, gradients, optimizer, whole, host)
+    return HeldBytes(weights, gradients, optimizer, whole, host)
 
 
 def layer_bytes(architecture: Architecture, dtype: Dtype) -> int:

@@ -171,7 +171,10 @@ class Engine:
 
 
 def process_group(launch: Launch) -> InitProcessGroupKwargs:
-    """How processes find together: with offload they also add up what lies in the host's memory."""
+    """How processes find together.
+
+    With offload they also add up what lies in the host's memory.
+    """
     both = launch.offload and torch.cuda.is_available()
     return InitProcessGroupKwargs(timeout=TIMEOUT, backend="cuda:nccl,cpu:gloo" if both else None)
 

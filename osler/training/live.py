@@ -40,7 +40,7 @@ FIELDS = (
 )
 
 
-class Seen(NamedTuple):
+class StepSeen(NamedTuple):
     """A step that was done.
 
     Its losses are means, of labels and of tokens.
@@ -66,7 +66,7 @@ class Live:
 
     def __init__(self, path: Path, speed: "Speed", done: int, has_router: bool, tracker: Any = None) -> None:
         self.path, self.speed, self.has_router, self.tracker = path, speed, has_router, tracker
-        self._window: list[Seen] = []
+        self._window: list[StepSeen] = []
         self._spikes, self._last, self._stopped = 0, time.monotonic(), False
         kept = [line for line in lines(path) if line["step"] <= done] if done else []
         self._norms = deque((line["gradient_norm"] for line in kept if line["gradient_norm"] is not None), NORMS)
@@ -78,7 +78,7 @@ class Live:
         """The CSV."""
         return self.path.with_suffix(".csv")
 
-    def add(self, seen: Seen) -> None:
+    def add(self, seen: StepSeen) -> None:
         """Take a step into the next line."""
         self._window.append(seen)
         if seen.skipped:

@@ -21,7 +21,7 @@ from osler.training.amendments import in_force
 from osler.training.batches import Batch
 from osler.training.checkpoints import Checkpoint, Logged, State
 from osler.training.engine import Engine
-from osler.training.live import Live, Seen
+from osler.training.live import Live, StepSeen
 from osler.training.run import Prepared, Run
 
 LOG_POINTS = 200
@@ -143,7 +143,7 @@ class Optimization:
             loss, router = loss_sum / max(1, done.labels), router_sum / done.tokens
             skipped = not isfinite(norm)
             if self.live:
-                self.live.add(Seen(done.step, loss, router, norm, skipped))
+                self.live.add(StepSeen(done.step, loss, router, norm, skipped))
             if skipped:
                 self._skip(done.step, loss + self.router_coefficient * router, norm)
             else:

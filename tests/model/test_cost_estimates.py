@@ -10,8 +10,8 @@ from osler.build.pipeline import ROOT
 from osler.model import cost_estimates
 from osler.model.architecture import Architecture
 from osler.model.cost_estimates import (
+    HeldBytes,
     Placement,
-    State,
     activation_bytes,
     device_memory,
     parameters,
@@ -87,7 +87,7 @@ def test_flops_by_hand() -> None:
         )
 
 
-def divided(state: State) -> tuple[float, float, float]:
+def divided(state: HeldBytes) -> tuple[float, float, float]:
     return state.weights, state.gradients, state.optimizer
 
 
@@ -107,7 +107,7 @@ def test_engines_differ_by_hand() -> None:
     total, layer = counted.total, counted.layer
     rest = total - 3 * layer
 
-    def state(dtype: Any, engine: str, stage: int | None, devices: int) -> State:
+    def state(dtype: Any, engine: str, stage: int | None, devices: int) -> HeldBytes:
         return state_bytes(architecture, 256, dtype, placed(engine, stage, devices, None, False))
 
     assert divided(state("float32", "python", None, 1)) == (4 * total, 4 * total, 8 * total)

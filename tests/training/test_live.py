@@ -20,7 +20,7 @@ from osler.report.live_curves import curve, marks, sparkline
 from osler.training import live as live_module
 from osler.training import tracker
 from osler.training.checkpoints import Checkpoint, State
-from osler.training.live import FIELDS, Live, Seen, lines
+from osler.training.live import FIELDS, Live, StepSeen, lines
 from osler.training.loop import Weights, train
 from osler.training.optimization import Optimization
 from osler.training.run import Run
@@ -120,7 +120,7 @@ def test_a_norm_that_stands_out_is_marked(tmp_path: Path) -> None:
     live = Live(tmp_path / "x.jsonl", Clock(), 0, False)  # type: ignore[arg-type]
     norms = [1.0] * 12 + [4.9, 1.0, 60.0, 1.0, 1.0]
     for step, norm in enumerate(norms, 1):
-        live.add(Seen(step, 2.0, 0.0, norm, False))
+        live.add(StepSeen(step, 2.0, 0.0, norm, False))
         if step in (12, 14, 17):
             live.write(State(step, 10 * step, [], [], []), 1e-3, None)
     found = lines(live.path)
@@ -128,7 +128,7 @@ def test_a_norm_that_stands_out_is_marked(tmp_path: Path) -> None:
     assert found[-1]["mfu"] == 0.5
     again = Live(live.path, Clock(), 17, False)  # type: ignore[arg-type]
     for step in range(18, 30):
-        again.add(Seen(step, 2.0, 0.0, 1.0, False))
+        again.add(StepSeen(step, 2.0, 0.0, 1.0, False))
     again.write(State(29, 290, [], [], []), 1e-3, None)
     assert [line["step"] for line in lines(live.path)] == [12, 14, 17, 29]
 
@@ -159,7 +159,7 @@ def test_a_full_disk_ends_the_lines_and_not_the_run(tmp_path: Path, capfd: pytes
     live.path.unlink()
     live.path.mkdir()  # in the way of the file
     for step in (1, 2):
-        live.add(Seen(step, 2.0, 0.0, 1.0, False))
+        live.add(StepSeen(step, 2.0, 0.0, 1.0, False))
         live.write(State(step, 10, [], [], []), 1e-3, None)
     assert capfd.readouterr().err.count("x.jsonl: not written any more") == 1
 
