@@ -102,6 +102,9 @@ def dcp(engine: Engine, folder: Path) -> Save:
     """Plain torch.distributed.checkpoint."""
     import torch.distributed.checkpoint as library
 
+    # its thread's collectives would meet those of the loop in the default group
+    group = torch.distributed.new_group(backend="gloo") if engine.processes > 1 else None
+
     def save(step: int) -> Callable[[], bool]:
         shutil.rmtree(folder / f"dcp-{step - 2}", ignore_errors=True)
         state: dict[str, Any] = {}
@@ -109,7 +112,9 @@ def dcp(engine: Engine, folder: Path) -> Save:
             kept = {WEIGHT: parameter.detach()} | {key: engine.optimizer.state[parameter][key] for key in MOMENTS}
             state |= {f"{key}.{name}": value for key, value in kept.items()}
         writer = library.HuggingFaceStorageWriter(str(folder / f"dcp-{step}"), save_distributed=True)
-        response: Any = library.async_save(state, storage_writer=writer, no_dist=engine.processes == 1)
+        response: Any = library.async_save(
+            state, storage_writer=writer, process_group=group, no_dist=engine.processes == 1
+        )
         return lambda: engine.summed([response.done()])[0] == engine.processes
 
     return save
