@@ -23,7 +23,7 @@ from tests.support.tiny import tiny_model, tiny_tokenizer
 pytestmark = [pytest.mark.campaign, pytest.mark.skipif(bool(missing()), reason=missing() or "it is there")]
 
 SUBMIT = "{partition: main, time: '60', poll_seconds: 0.5}"
-TOKENS = 2400  # 150 steps of two rows
+TOKENS = 9600  # 600 steps of two rows
 DRIVER = ["dvc", "repro", "--single-item", "--force", "cpt"]
 
 

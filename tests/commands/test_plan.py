@@ -175,6 +175,19 @@ def test_hours_and_money_by_hand() -> None:
     assert "bfloat16 only" in next(plan_costs.hours_lines({"cpt": cost}, placed, "h100", 0.5, None, "float32"))
 
 
+def test_a_stage_is_planned_as_it_will_run() -> None:
+    """Keys of launch.stages place it, are shown, and count in the days: half the devices take twice as long."""
+    params = read_params(ROOT / "params.yaml")
+    launch = params["launch"] | {"engine": "fsdp", "processes": 8, "nodes": 2, "stages": {"sft": {"nodes": 1}}}
+    whole, sft = (plan_costs.placement(launch, (), stage) for stage in ("cpt", "sft@base"))
+    assert (whole.devices, sft.devices) == (16, 8)
+    assert list(plan_costs.own_lines(whole, {"cpt": whole, "sft@base": sft})) == ["  sft@base: nodes 1, on 8 devices"]
+    memory = plan_costs.training("cpt", params, (0, True), whole).memory
+    cost = plan_costs.TrainingCost(1, False, 1, 16 * 24 * 3600 * 989e12 / 2, memory)
+    (line,) = plan_costs.hours_lines({"cpt": cost, "sft@base": cost}, whole, "h100", 0.5, None, "bfloat16", {"sft@base": sft})
+    assert "3.0 days on 8 to 16" in line
+
+
 @pytest.mark.parametrize(
     ("pair", "message"),
     [

@@ -53,7 +53,7 @@ def started(folder: Path, *options: str, processes: int = 2) -> subprocess.Popen
 
 def to_step(process: "subprocess.Popen[str]", folder: Path, step: int) -> None:
     """Wait until the run is at `step`."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while process.poll() is None and time.monotonic() < deadline:
         try:
             if int((folder / "step").read_text() or 0) >= step:
