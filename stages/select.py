@@ -3,7 +3,7 @@
 It also says which to hold out (osler/corpus/selection.py).
 
 Documents = kept + ledger rows, for every source. Files are read in passes, a few parts at a time, and one band of all documents
-is held; texts are read of candidates and held-out documents only, once. About 350 MB and 75 bytes a document; bench/select.py
+is held; texts are read of candidates and held-out documents only, once. About 360 MB and 43 bytes a document; bench/select.py
 has the cost of millions.
 """
 
