@@ -184,7 +184,9 @@ def test_a_stage_is_planned_as_it_will_run() -> None:
     assert list(plan_costs.own_lines(whole, {"cpt": whole, "sft@base": sft})) == ["  sft@base: nodes 1, on 8 devices"]
     memory = plan_costs.training("cpt", params, (0, True), whole).memory
     cost = plan_costs.TrainingCost(1, False, 1, 16 * 24 * 3600 * 989e12 / 2, memory)
-    (line,) = plan_costs.hours_lines({"cpt": cost, "sft@base": cost}, whole, "h100", 0.5, None, "bfloat16", {"sft@base": sft})
+    (line,) = plan_costs.hours_lines(
+        {"cpt": cost, "sft@base": cost}, whole, "h100", 0.5, None, "bfloat16", {"sft@base": sft}
+    )
     assert "3.0 days on 8 to 16" in line
 
 
