@@ -23,7 +23,6 @@ ASKED = "OSLER_STOP"  # a file of this machine: once it is there, its processes 
 WHY = "OSLER_STOPPED"  # a file that the first process writes when it has stopped, for who started it
 END = "SLURM_JOB_END_TIME"  # of the job, in seconds since 1970
 INTERVAL_SECONDS = 1.0  # between two agreements
-MOST_STEPS = 100_000  # between them
 
 _received: list[int] = []
 
@@ -83,7 +82,8 @@ class Stopping:
         told = bool(_received) or bool(self.file and self.file.exists())
         elapsed = now - self.last if self.engine.rank == 0 else 0.0
         signaled, over, seconds = self.engine.summed([float(told), float(time.time() >= self.end), elapsed])
-        self.every = max(1, min(MOST_STEPS, int(self.steps * INTERVAL_SECONDS / max(seconds, 1e-6))))
+        steps = int(self.steps * INTERVAL_SECONDS / max(seconds, 1e-6))
+        self.every = max(1, min(2 * self.steps, steps))  # before the first step no time has passed
         self.steps, self.last, self.is_time = 0, now, not signaled
         return bool(signaled or over)
 
