@@ -7,6 +7,7 @@ stands still; its torchrun then ends the machine's others.
 """
 
 import os
+import signal
 import sys
 import threading
 import time
@@ -102,10 +103,16 @@ class Watch:
         while not self.done.wait(self.every):
             now = time.monotonic()
             if now - before < 2 * self.every + 1 and now - self.last > self.patience:
-                _end(f"the first machine's store is silent since {self.patience:.0f} s")
+                _end(f"the first machine's store is silent since {self.patience:.0f} s", with_agent=True)
             before = now
 
 
-def _end(reason: str) -> None:
+def _end(reason: str, with_agent: bool = False) -> None:
+    """End this process, and `with_agent` its torchrun.
+
+    That would wait minutes for a store that does not answer.
+    """
     print(f"osler: {reason}; this one ends, too: run again to go on", file=sys.stderr, flush=True)
+    if with_agent:
+        os.kill(os.getppid(), signal.SIGKILL)  # its other workers end with it (launch.die_with_parent)
     os._exit(1)  # the main thread waits for those that do not answer
