@@ -19,6 +19,7 @@ EXEMPT = {
     "osler/training/agent.py": "starts trainers as torchrun does",
     "osler/training/heartbeat.py": "ends a process where others are gone",
     "osler/training/stopping.py": "ends a run between two steps; a checkpoint holds all that the next one needs",
+    "osler/training/tracker.py": "shows a run elsewhere as it trains",
     "osler/model/throughput.py": "operations of a training step, for the MFU that is shown",
 }
 """Plumbing, which cannot change a result, and why: of these modules only the names that are imported count."""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 PARAMS = "params.yaml"
+KINDS = {"bool": "true or false", "int": "a whole number", "str": "a text", "constrained-int": "a whole number from 1"}
 SHOWN_CHARACTERS = 80  # of a wrong value
 SHOWN_PROBLEMS = 5  # in one line
 NO_LIST = {"list_type", "tuple_type", "too_long", "too_short"}  # pydantic's types of errors about a list as a whole
@@ -85,11 +86,34 @@ def validated(key: str, value: Any, annotation: Any, file: str = PARAMS) -> Any:
         deeper = {problem["loc"][:-1] for problem in problems if problem["loc"]}
         problems = [problem for problem in problems if problem["loc"] not in deeper]  # a list whose values are wrong
         missing = {problem["loc"] for problem in problems if problem["type"] == "missing"}
-        lines = [_problem(key, problem, missing, annotation) for problem in problems]
+        lines = list(
+            dict.fromkeys(_problem(key, problem, missing, annotation) for problem in problems if not _is_kind(problem))
+        )
+        lines += _kinds(key, [problem for problem in problems if _is_kind(problem)])
         more = f"; and {len(lines) - SHOWN_PROBLEMS} more" if len(lines) > SHOWN_PROBLEMS else ""
         raise BuildError(f"{file}: {'; '.join(lines[:SHOWN_PROBLEMS])}{more}") from None
     except (TypeError, ValueError) as error:
         raise BuildError(f"{file}: {key}: {error}") from None
+
+
+def _is_kind(problem: "ErrorDetails") -> bool:
+    """Whether a value is not of one of the kinds that it may have: pydantic names each."""
+    return len(problem["loc"]) > 0 and (
+        str(problem["loc"][-1]) in KINDS or str(problem["loc"][-1]).startswith("literal[")
+    )
+
+
+def _kinds(key: str, problems: Sequence["ErrorDetails"]) -> list[str]:
+    """A line for each value that is of none of its kinds."""
+    found: dict[str, tuple[list[str], Any]] = {}
+    for problem in problems:
+        *above, kind = map(str, problem["loc"])
+        names, _ = found.setdefault(".".join([key, *above]), ([], problem["input"]))
+        names.append(KINDS.get(kind) or kind.removeprefix("literal[").removesuffix("]").replace("'", ""))
+    lines = []
+    for where, (names, value) in found.items():
+        lines.append(f"{where}: must be {' or '.join(dict.fromkeys(names))} (it is {shown_value(value)})")
+    return lines
 
 
 def _problem(key: str, problem: "ErrorDetails", missing: set[tuple[int | str, ...]], annotation: Any) -> str:
@@ -103,6 +127,9 @@ def _problem(key: str, problem: "ErrorDetails", missing: set[tuple[int | str, ..
     """
     *above, last = problem["loc"] or ("",)
     where, message = ".".join([key, *map(str, problem["loc"])]), problem["msg"].removeprefix("Value error, ")
+    if last == "[key]":
+        known = re.findall(r"'([^']+)'", message)
+        return f"{where.removesuffix('.[key]')}: unknown{suggestion(str(problem['input']), known)}; there are {', '.join(known)}"
     if problem["type"] == "extra_forbidden":
         meant = suggestion(str(last), [str(loc[-1]) for loc in missing if list(loc[:-1]) == above])
         return f"{where}: unknown key{meant or ', take it out'}"

@@ -160,7 +160,8 @@ def check_sections(params: Mapping[str, Any], root: Path) -> dict[str, Any]:
                 place[last] = found.model_dump(mode="json", by_alias=True)
     launch = validated("launch", params.get("launch"), Launch)
     check_stages(launch)
-    check_tracker(launch.tracker)
+    for name in ("", *(launch.stages or {})):
+        check_tracker(launch.of(name).tracker, f"launch.stages.{name}" if name else "launch")
     return whole | {"launch": launch.model_dump(mode="json")}
 
 
@@ -212,8 +213,8 @@ def check_files(params: Mapping[str, Any], root: Path) -> None:
         if source.phi:
             secret(source.phi, name)
             check_detector(source.phi, name)
-    validated("numerics", params["numerics"], Numerics).check_machine(params["launch"]["nodes"])
-    if params["launch"]["cluster"]:
+    validated("numerics", params["numerics"], Numerics).check_machine(trains_elsewhere(params["launch"]))
+    if params["launch"].get("cluster"):
         check_ray()
     if vllm := params["evaluate"]["vllm"]:
         check_vllm(vllm["version"], params["architecture"]["hidden_size"] // params["architecture"]["heads"])
@@ -229,6 +230,15 @@ def check_files(params: Mapping[str, Any], root: Path) -> None:
                 raise BuildError(f"{key}: {path / file.name}: {file.fault.detail}; take it out of the folder")
             if re.search("[\ud800-\udfff]", str(file.path)):
                 raise BuildError(f"{key}: {str(file.path)!r}: a name that is no UTF-8; rename it")
+
+
+def trains_elsewhere(launch: Mapping[str, Any]) -> bool:
+    """Whether a stage is trained on other machines.
+
+    Their kernels cannot be looked at from here.
+    """
+    sections = [launch, *(launch.get("stages") or {}).values()]
+    return any(section.get("submit") or section.get("nodes", 1) > 1 for section in sections)
 
 
 def check(root: Path) -> None:

@@ -37,7 +37,9 @@ def say(is_sure: bool, is_all: bool, root: Path = ROOT) -> None:
     elif chosen:
         print(f"`osler clean{' --all' if is_all else ''} --yes` removes {len(chosen)} of {len(found)}: {size:,.2f} GB")
     else:
-        print("the runs that params.yaml asks for go on from these; `osler clean --all --yes` removes them, too")
+        print(
+            "runs begun last go on from theirs, if params are the same; `osler clean --all --yes` removes all of these"
+        )
 
 
 def line(run: RunFolder, root: Path) -> str:

@@ -62,6 +62,7 @@ def become_trainer(name: str) -> None:
     allocate_in_segments()
     os.environ |= {LAUNCH: launch.model_dump_json(), HELD: str(lock), WHY: str(stopped)}
     if launch.engine == "python":
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # they wait until the trainer listens (stopping.py)
         os.execv(program, arguments)
     sys.exit(kept([program, *arguments[1:]], descriptor, stopped))
 

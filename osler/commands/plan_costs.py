@@ -125,6 +125,7 @@ def cost_lines(
     engine = placed.engine + (f" with ZeRO {placed.zero_stage}" if placed.zero_stage else "")
     engine += f" of {placed.shard_processes}" if placed.shard_processes else ""
     again = ", activation checkpointing" if placed.activation_checkpointing else ""
+    again += " (selective)" if placed.activation_checkpointing == "selective" else ""
     rows = f", micro-batches of {placed.micro_batch_rows} rows" if placed.micro_batch_rows else ""
     devices = f"{placed.devices} devices" if placed.devices > 1 else "one device"
     yield f"{kind} of {counted.total:,} parameters{active}; {engine} on {devices}{rows}{again}, {params['numerics']['dtype']}."

@@ -69,11 +69,11 @@ class Numerics(Section):
         torch.use_deterministic_algorithms(True)
         torch.utils.deterministic.fill_uninitialized_memory = False  # 0.6 s for a buffer of DeepSpeed's, and of no use
 
-    def check_machine(self, nodes: int = 1) -> None:
+    def check_machine(self, elsewhere: bool = False) -> None:
         """Check that this machine has what the section asks for.
 
         Args:
-            nodes: machines; several are elsewhere, and only what holds everywhere is checked.
+            elsewhere: training is not on this machine: only what holds everywhere is checked.
 
         Raises:
             BuildError: a kernel needs a GPU, a package, or another dtype.
@@ -82,7 +82,7 @@ class Numerics(Section):
             raise BuildError(f"params.yaml: numerics.attention: {self.attention} needs numerics.dtype: bfloat16")
         if self.float8 and not (self.dtype == "bfloat16" and self.compile):
             raise BuildError("params.yaml: numerics.float8: needs numerics.dtype: bfloat16 and numerics.compile: true")
-        if nodes > 1 or (self.attention == "sdpa" and not self.liger and not self.float8):
+        if elsewhere or (self.attention == "sdpa" and not self.liger and not self.float8):
             return
         import torch
 

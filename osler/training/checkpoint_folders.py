@@ -17,7 +17,7 @@ from osler.build.files import read_json, write_json
 
 FINISHED = "finished"
 NAME = re.compile(r"(aside-)?step-\d{8,}|\.step-\d{8,}\.tmp")  # of a checkpoint
-CURRENT, LEFT, MILESTONES = "goes on", "other params or inputs", "milestones of a finished run"
+CURRENT, LEFT, MILESTONES = "of the run begun last", "other params or inputs", "milestones of a finished run"
 
 
 @dataclass(frozen=True)

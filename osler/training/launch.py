@@ -123,6 +123,8 @@ class Launch(Section):
         asked: Launch = validated(where, values, Launch)
         if name != "evaluate":
             fit(asked, where)
+        if asked.submit:
+            asked.submit.check(f"{where}.submit")
         return asked
 
 
@@ -145,8 +147,6 @@ def fit(launch: Launch, where: str) -> None:
             " 1, 2 or 3 for deepspeed and null for the others"
         )
     _check_parts(launch, where)
-    if launch.submit:
-        launch.submit.check()
 
 
 def check_stages(launch: Launch) -> None:
@@ -162,6 +162,8 @@ def check_stages(launch: Launch) -> None:
             f"{PARAMS}: launch.stages.evaluate.{unknown[0]}: of an evaluation only jobs and submit can be others; take it out"
         )
     for stage in get_args(StageName):
+        if "cluster" in ((launch.stages or {}).get(stage) or {}):
+            raise BuildError(f"{PARAMS}: launch.stages.{stage}.cluster: no training uses a Ray cluster; take it out")
         launch.of(stage)
 
 

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from osler.build.files import write_text
+from osler.training.tracker import track
 
 if TYPE_CHECKING:  # `osler show training` reads these files without torch
     from osler.training.checkpoints import State
@@ -130,11 +131,8 @@ class Live:
         if not self.tracker:
             return
         values = {key: value for key, value in line.items() if value is not None and key != "step"}
-        try:
-            self.tracker.log(values, step=line["step"])
-        except Exception as error:  # noqa: BLE001 - a service that is away: of any kind, and no reason to end a run
+        if not track(self.tracker, values, line["step"]):
             self.tracker = None
-            print(f"warning: launch.tracker: {error}; it gets no more values", file=sys.stderr, flush=True)
 
 
 def lines(path: Path) -> list[dict[str, Any]]:

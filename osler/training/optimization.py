@@ -151,7 +151,8 @@ class Optimization:
         self._done.clear()
         if self.state.step == self.steps and not self.state.log and not self.state.pending_loss:
             raise BuildError(
-                f"{self.run.label()}: none of its steps changed the model; read more, or lower the learning rate"
+                f"{self.run.label()}: none of its steps changed the model; read more, lower the learning rate, or leave"
+                " fewer steps out (cpt.amendments)"
             )
 
     def _skip(self, step: int, loss: float, norm: float) -> None:

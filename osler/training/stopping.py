@@ -43,6 +43,16 @@ def listen() -> None:
     """
     for one in SIGNALS:
         signal.signal(one, _note)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # what came while this process began to run is told now
+
+
+def listen_no_more() -> None:
+    """Pass over both signals.
+
+    All is done, and a process that ends by one would seem to have failed.
+    """
+    for one in SIGNALS:
+        signal.signal(one, signal.SIG_IGN)
 
 
 def _note(number: int, _: Any) -> None:

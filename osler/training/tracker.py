@@ -6,6 +6,7 @@ part of the lock: they may be of any version, since a result does not depend on 
 """
 
 import os
+import sys
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,14 +18,14 @@ TrackerName = Literal["tensorboard", "wandb", "mlflow", "trackio"]
 PROJECT = "osler"
 
 
-def check_tracker(name: TrackerName | None) -> None:
+def check_tracker(name: TrackerName | None, where: str = "launch") -> None:
     """Refuse a tracker whose package is absent.
 
     Raises:
-        BuildError: names the key and what to install.
+        BuildError: names the key, below `where`, and what to install.
     """
     if name and not find_spec(name):
-        raise BuildError(f"params.yaml: launch.tracker: {name}: no such package here; pip install {name}, or set null")
+        raise BuildError(f"params.yaml: {where}.tracker: {name}: no such package here; pip install {name}, or set null")
 
 
 def started_tracker(name: TrackerName, run: str, folder: Path, settings: Mapping[str, Any]) -> Any:
@@ -58,3 +59,16 @@ def started_tracker(name: TrackerName, run: str, folder: Path, settings: Mapping
     except Exception as error:  # noqa: BLE001 - of any kind: no log-in, no service, a package that lacks a part
         raise BuildError(f"params.yaml: launch.tracker: {name} could not start: {error}") from None
     return tracker
+
+
+def track(tracker: Any, values: Mapping[str, Any], step: int) -> bool:
+    """Hand values to a tracker; whether it goes on taking them.
+
+    One that fails is told about once, and is no reason to end a run.
+    """
+    try:
+        tracker.log(dict(values), step=step)
+    except Exception as error:  # noqa: BLE001 - a service that is away: of any kind
+        print(f"warning: launch.tracker: {error}; it gets no more values", file=sys.stderr, flush=True)
+        return False
+    return True

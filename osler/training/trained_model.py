@@ -44,7 +44,7 @@ from osler.training.patience import leave, summed_patiently
 from osler.training.recipe import Recipe
 from osler.training.run import Run
 from osler.training.skipped_rows import token_ledger
-from osler.training.stopping import listen
+from osler.training.stopping import listen, listen_no_more
 
 SCRATCH = ROOT / "scratch"
 TRAINED = "trained"  # finished models, below SCRATCH
@@ -103,6 +103,7 @@ class Trainer:
         listen()
         with heartbeat(os.environ):
             entries = dict(zip(seeds, self._entries(seeds, launch), strict=True))
+        listen_no_more()
         if os.environ.get("RANK", "0") != "0":
             return
         for seed, entry in entries.items():

@@ -34,7 +34,7 @@ def test_a_list_removes_nothing(root: Path, capsys: pytest.CaptureFixture[str]) 
     clean.say(is_sure=False, is_all=False, root=root)
     assert there(root) == set(FOLDERS)
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "scratch/cpt/aa: goes on; to step 200, 0.00 GB, 0 hours old"
+    assert lines[0] == "scratch/cpt/aa: of the run begun last; to step 200, 0.00 GB, 0 hours old"
     assert lines[1].startswith("scratch/cpt/bb: other params or inputs; none whole, ")
     assert lines[2].startswith("scratch/cpt/cc-finished-01234567: milestones of a finished run; to step 100, ")
     assert lines[3:] == ["`osler clean --yes` removes 1 of 3: 0.00 GB"]

@@ -234,3 +234,27 @@ def test_processes_agree_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
         now[0] += 2.0
         stopping.is_asked()
     assert engine.calls >= 100
+
+
+BEGINS = """
+import os, signal, sys
+from osler.training.stopping import SIGNALS
+signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+os.kill(os.getpid(), signal.SIGTERM)
+os.execv(sys.executable, [sys.executable, "-c", sys.argv[1]])
+"""
+LISTENS = """
+import os, signal
+from osler.training import stopping
+stopping.listen()
+print(stopping._received)
+stopping.listen_no_more()
+os.kill(os.getpid(), signal.SIGTERM)
+print("whole")
+"""
+
+
+def test_a_signal_waits_for_a_trainer_that_begins_and_is_passed_over_by_one_that_is_done() -> None:
+    """The first would have removed the model of before, the second have made a finished one count as failed."""
+    done = subprocess.run([sys.executable, "-c", BEGINS, LISTENS], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "[15]\nwhole\n"
