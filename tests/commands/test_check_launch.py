@@ -50,7 +50,7 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
 def test_a_fault_is_one_line_with_its_key(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The line names the key where it stands and what to do."""
     launch, line = FAULTS[fault]
-    monkeypatch.setattr(tracker, "find_spec", lambda name: None)
+    monkeypatch.setattr(tracker, "find_spec", lambda _: None)
     with pytest.raises(BuildError) as caught:
         check_sections(params(**launch), ROOT)
     assert str(caught.value) == line
