@@ -132,7 +132,7 @@ def test_a_stage_has_keys_of_its_own() -> None:
         ({"evaluate": {"submit": {"time": "x"}}}, r"launch.stages.evaluate.submit.time: "),
         (
             {"cpt": {"submit": {"arguments": ["--nodes=9"]}}},
-            r"launch.submit.arguments: --nodes=9: osler sets --nodes itself",
+            r"launch.stages.cpt.submit.arguments: --nodes=9: osler sets --nodes itself",
         ),
     ],
 )
