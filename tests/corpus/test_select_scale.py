@@ -111,6 +111,7 @@ def test_reads_grow_with_the_parts_and_not_with_what_is_compared(
     assert reads_of_many["files"] <= 12 * many + 20
 
 
+@pytest.mark.campaign  # half a minute, and beside other work an allocator's slack may be larger than what is measured
 def test_peak_memory_grows_by_less_than_two_hundred_bytes_a_document(tmp_path: Path) -> None:
     """The stage in processes of its own; both sizes have parts of as many documents."""
     peaks = []
