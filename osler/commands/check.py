@@ -251,7 +251,8 @@ def check(root: Path) -> None:
     check_references(params, root)
     check_paths(params)
     check_model(params)
-    check_memory(params)
+    if not trains_elsewhere(params["launch"]):
+        check_memory(params)
     check_files(params, root)
     check_shots(params, root)
     check_patterns(params)

@@ -4,11 +4,10 @@ import shutil
 from pathlib import Path
 
 from osler.build.files import write_text
+from osler.build.pipeline import ROOT
 from osler.build.section import BuildError
 from osler.report.live_curves import live_page, terminal_lines
 from osler.training.live import FOLDER, lines
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def say(root: Path = ROOT) -> None:

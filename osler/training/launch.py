@@ -18,6 +18,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from osler.build.cluster import Cluster
 from osler.build.section import BuildError, Section
+from osler.build.slurm import of_stage
 from osler.build.stage import Jobs
 from osler.build.submission import Submit
 from osler.build.validation import PARAMS, validated
@@ -119,7 +120,7 @@ class Launch(Section):
             where = f"launch.stages.{name}"
         if "stages" in own:
             raise BuildError(f"{PARAMS}: {where}.stages: a stage has none of its own; take it out")
-        values = self.model_dump(mode="json", exclude={"stages"}) | own
+        values = of_stage(self.model_dump(mode="json"), name)
         asked: Launch = validated(where, values, Launch)
         if name != "evaluate":
             fit(asked, where)

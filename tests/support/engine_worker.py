@@ -22,7 +22,7 @@ from osler.training.packed_loss import PackedLoss
 from osler.training.recipe import Schedule
 from osler.training.run import Past, Run
 from tests.support.bad_rows import train_with_a_bad_row
-from tests.support.runs import VOCABULARY, Killed, a_run, recipe
+from tests.support.runs import VOCABULARY, KilledAt, a_run, recipe
 from tests.support.tiny import NUMERICS, launch, tiny_model
 
 ENGINES: dict[str, dict[str, Any]] = {
@@ -60,27 +60,6 @@ def run() -> Run:
         "gradient_clip": 5.0,
     }
     return a_run(5.0, rows=4 * STEPS - 1, **changes)
-
-
-class KilledAt:
-    """Within, the run ends before step `step` as if it was killed."""
-
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    def __enter__(self) -> None:
-        self.original = original = Run.global_batch
-
-        def killed(run: Run, step: int) -> Any:
-            if step == self.step:
-                raise Killed
-            return original(run, step)
-
-        Run.global_batch = killed  # type: ignore[method-assign, assignment]
-
-    def __exit__(self, kind: Any, *rest: object) -> bool:
-        Run.global_batch = self.original  # type: ignore[method-assign]
-        return kind is Killed
 
 
 def train_segments(folder: Path, name: str, asked: Launch) -> None:

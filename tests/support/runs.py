@@ -51,3 +51,24 @@ def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> boo
 
 class Killed(Exception):
     """Stands for kill -9."""
+
+
+class KilledAt:
+    """Within, the run ends before step `step` as if it was killed."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def __enter__(self) -> None:
+        self.original = original = Run.global_batch
+
+        def killed(run: Run, step: int) -> Any:
+            if step == self.step:
+                raise Killed
+            return original(run, step)
+
+        Run.global_batch = killed  # type: ignore[method-assign, assignment]
+
+    def __exit__(self, kind: Any, *rest: object) -> bool:
+        Run.global_batch = self.original  # type: ignore[method-assign]
+        return kind is Killed

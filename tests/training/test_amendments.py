@@ -24,7 +24,7 @@ from osler.training.recipe import Schedule
 from osler.training.run import Past, Run
 from osler.training.trained_model import Trainer, Training
 from tests.support.bad_rows import bad_run, spoiled, trained
-from tests.support.runs import VOCABULARY, Killed, same
+from tests.support.runs import VOCABULARY, KilledAt, same
 from tests.support.tiny import NUMERICS, launch, tiny_model, tiny_tokenizer
 
 SLOWER: dict[str, Any] = {"from_step": 8, "learning_rate": 2e-3}
@@ -34,21 +34,15 @@ EARLIER: dict[str, Any] = {"skip_steps": [5, 5]}
 
 def stopped(monkeypatch: pytest.MonkeyPatch, folder: Path, step: int, run: Run) -> None:
     """Leave the checkpoints of a run that was killed before it had done `step`; it writes one every three steps."""
-    original, save = Run.global_batch, Checkpoint.save
+    save = Checkpoint.save
 
     def saved(self: Checkpoint, engine: Any, *rest: Any) -> None:
         save(self, engine, *rest)
         self.settle(engine)  # else the last one may not be finished when the run ends
 
-    def killed(run: Run, number: int) -> Any:
-        if number == step - 1:
-            raise Killed
-        return original(run, number)
-
     with monkeypatch.context() as patch:
-        patch.setattr(Run, "global_batch", killed)
         patch.setattr(Checkpoint, "save", saved)
-        with pytest.raises(Killed):
+        with KilledAt(step - 1):
             trained(folder, run)
 
 

@@ -10,10 +10,9 @@ from osler.build.section import BuildError
 from osler.tokens.mixture import seen
 from osler.training import optimization
 from osler.training.batches import IGNORED
-from osler.training.run import Run
 from osler.training.skipped_rows import token_ledger
 from tests.support.bad_rows import bad_run, spoiled, trained
-from tests.support.runs import Killed, a_run, rows_of, same
+from tests.support.runs import KilledAt, a_run, rows_of, same
 
 
 @pytest.fixture(params=[float("nan"), float("inf")], ids=str)
@@ -58,22 +57,11 @@ def test_a_bad_step_is_recorded_with_its_rows(tmp_path: Path, capfd: pytest.Capt
 
 @pytest.mark.usefixtures("_spoiled")
 @pytest.mark.parametrize("last_step", [4, 7])
-def test_a_resumed_run_with_a_bad_step_ends_with_the_same_bits(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last_step: int
-) -> None:
+def test_a_resumed_run_with_a_bad_step_ends_with_the_same_bits(tmp_path: Path, last_step: int) -> None:
     """Killed after the bad step, before and after the next checkpoint: weights, log and record are the uninterrupted run's."""
     state, weights = trained(tmp_path / "whole", bad_run(4))
-    original = Run.global_batch
-
-    def killed(run: Run, step: int) -> Any:
-        if step == last_step:
-            raise Killed
-        return original(run, step)
-
-    monkeypatch.setattr(Run, "global_batch", killed)
-    with pytest.raises(Killed):
+    with KilledAt(last_step):
         trained(tmp_path / "part", bad_run(4))
-    monkeypatch.undo()
     again, resumed = trained(tmp_path / "part", bad_run(4))
     assert same(weights, resumed)
     assert vars(again) == vars(state)

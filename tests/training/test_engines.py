@@ -31,12 +31,11 @@ from tests.support.engine_worker import (
     SEGMENTED,
     SKIPPING,
     STEPS,
-    KilledAt,
     model_for,
     run,
     train_segments,
 )
-from tests.support.runs import VOCABULARY, recipe
+from tests.support.runs import VOCABULARY, KilledAt, recipe
 from tests.support.tiny import NUMERICS, launch, tiny_model
 
 Result = tuple[State, Weights]

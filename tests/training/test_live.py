@@ -27,7 +27,7 @@ from osler.training.run import Run
 from tests.support.bad_rows import bad_run, spoiled
 from tests.support.command import osler
 from tests.support.params import changed
-from tests.support.runs import VOCABULARY, Killed, same
+from tests.support.runs import VOCABULARY, KilledAt, same
 from tests.support.tiny import NUMERICS, launch, tiny_model
 
 
@@ -65,21 +65,15 @@ def test_each_log_step_has_a_line_and_no_bit_depends_on_it(tmp_path: Path, exper
 def test_a_resumed_run_writes_no_line_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a killed one wrote past its checkpoint of step 6 is dropped, half a line too; a run from the start begins anew."""
     path = tmp_path / "test-3.jsonl"
-    original, save = Run.global_batch, Checkpoint.save
-
-    def killed(run: Run, step: int) -> Any:
-        if step == 8:
-            raise Killed
-        return original(run, step)
+    save = Checkpoint.save
 
     def saved(self: Checkpoint, engine: Any, *rest: Any) -> None:
         save(self, engine, *rest)
         self.settle(engine)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Run, "global_batch", killed)
         patch.setattr(Checkpoint, "save", saved)
-        with pytest.raises(Killed):
+        with KilledAt(8):
             trained(tmp_path / "part", bad_run(), path)
     before = lines(path)
     assert [line["step"] for line in before] == list(range(1, 9))

@@ -1,7 +1,6 @@
 """The training loop: a killed run ends as if it was not, and noise is off at alpha 0."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -9,8 +8,7 @@ import torch
 from osler.build.section import BuildError
 from osler.training.checkpoints import Checkpoint
 from osler.training.loop import train
-from osler.training.run import Run
-from tests.support.runs import VOCABULARY, Killed, a_run, same, weights
+from tests.support.runs import VOCABULARY, KilledAt, a_run, same, weights
 from tests.support.tiny import NUMERICS, launch, tiny_model
 
 
@@ -27,23 +25,12 @@ def test_alpha_zero_is_plain_training_bit_for_bit_and_alpha_five_is_not(tmp_path
 
 @pytest.mark.parametrize("alpha", [0.0, 5.0])
 @pytest.mark.parametrize("last_step", [4, 7])
-def test_a_resumed_run_ends_with_the_same_bits(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, alpha: float, last_step: int
-) -> None:
+def test_a_resumed_run_ends_with_the_same_bits(tmp_path: Path, alpha: float, last_step: int) -> None:
     """Weights and loss log of a run killed between checkpoints and resumed equal those of an uninterrupted one."""
     model = tiny_model(VOCABULARY)
     state, _ = train(model, a_run(alpha), NUMERICS, Checkpoint(tmp_path / "whole", "code", False), launch())
-    original = Run.global_batch
-
-    def killed(run: Run, step: int) -> Any:
-        if step == last_step:
-            raise Killed
-        return original(run, step)
-
-    monkeypatch.setattr(Run, "global_batch", killed)
-    with pytest.raises(Killed):
+    with KilledAt(last_step):
         train(tiny_model(VOCABULARY), a_run(alpha), NUMERICS, Checkpoint(tmp_path / "part", "code", False), launch())
-    monkeypatch.undo()
     resumed = tiny_model(VOCABULARY)
     torch.manual_seed(99)  # whatever state the new process starts in
     again, _ = train(resumed, a_run(alpha), NUMERICS, Checkpoint(tmp_path / "part", "code", False), launch())

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -40,14 +41,13 @@ def started(folder: Path, *options: str, processes: int = 2) -> subprocess.Popen
     if processes > 1:
         command = [sys.executable, "-c", KEPT, str(stopped), *command]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", WHY: str(stopped)}
+    return begun(command, environment, start_new_session=True)
+
+
+def begun(command: list[str], environment: dict[str, str], **options: Any) -> "subprocess.Popen[str]":
+    """A process whose output is read as one text."""
     return subprocess.Popen(
-        command,
-        cwd=ROOT,
-        env=environment,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
+        command, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options
     )
 
 
@@ -165,16 +165,7 @@ def test_the_others_end_when_a_machine_is_gone(gone: int, number: int, tmp_path:
     machines: list[subprocess.Popen[str]] = []
     workers: list[str] = []
     for _ in range(2):
-        machines.append(
-            subprocess.Popen(
-                command,
-                cwd=ROOT,
-                env=environment,
-                text=True,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-            )
-        )
+        machines.append(begun(command, environment))
         time.sleep(3 if len(machines) == 1 else 0)  # the first one has the store
     try:
         to_step(machines[1 - gone], tmp_path, 20)
