@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
+from osler.training.stopping import SIGNALS
 from tests.support.project import Project, copied, ran
 
 # no deadline: the first example may compile what it calls
@@ -38,6 +39,15 @@ def signals_stay() -> Iterator[None]:
     for number, handler in zip(numbers, before, strict=True):
         signal.signal(number, handler)
     assert after == before
+
+
+@pytest.fixture
+def trains_here() -> Iterator[None]:
+    """For tests that train in this process: a stage's own is told no more that it is to stop, and this one goes on."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")

@@ -27,6 +27,8 @@ from tests.support.durability import power_may_fail
 from tests.support.runs import Killed, recipe
 from tests.support.tiny import NUMERICS, launch, tiny_model, tiny_tokenizer
 
+pytestmark = pytest.mark.usefixtures("trains_here")
+
 WIDTH, ROWS = 8, {"notes": 11, "towns": 4}
 RATES = {"notes": 0.1, "towns": 0.025}  # a row has 8 tokens: every token of the run is one of a row
 COLLECTIONS = {"notes": "clinical", "towns": "general"}
