@@ -18,6 +18,10 @@ settings.register_profile(
 )  # pytest --hypothesis-profile random looks for new ones; what it finds is kept
 settings.load_profile("same")
 
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    # run in the background of a script; what tests start and send Ctrl-C to would pass over it, too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 def pytest_make_parametrize_id(val: object) -> str | None:
     """Bytes are called by their number: those of a compressed file hold the time, and processes would disagree on names."""
