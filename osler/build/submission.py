@@ -34,6 +34,22 @@ class Submit(Section):
     )
     poll_seconds: float = Field(default=10.0, gt=0, le=120, description="between two looks at the queue")
 
+    def minutes(self) -> float | None:
+        """The limit of a job in minutes; None: it is the partition's.
+
+        Source:
+            sbatch(1), --time: minutes, minutes:seconds, hours:minutes:seconds, and behind days- hours[:minutes[:seconds]].
+        """
+        if self.time is None:
+            return None
+        days, _, rest = self.time.rpartition("-")
+        parts = [int(part) for part in rest.split(":")]
+        if days:
+            hours, minutes, seconds = (*parts, 0, 0)[:3]
+            return 1440 * int(days) + 60 * hours + minutes + seconds / 60
+        hours, minutes, seconds = (0, *parts, 0)[:3] if len(parts) < 3 else parts
+        return 60 * hours + minutes + seconds / 60
+
     def check(self, where: str = "launch.submit") -> None:
         """Refuse an argument that this module sets itself.
 

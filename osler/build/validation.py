@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
@@ -131,12 +131,15 @@ def _problem(key: str, problem: "ErrorDetails", missing: set[tuple[int | str, ..
         known = re.findall(r"'([^']+)'", message)
         return f"{where.removesuffix('.[key]')}: unknown{suggestion(str(problem['input']), known)}; there are {', '.join(known)}"
     if problem["type"] == "extra_forbidden":
-        meant = suggestion(str(last), [str(loc[-1]) for loc in missing if list(loc[:-1]) == above])
+        lacking = [str(loc[-1]) for loc in missing if list(loc[:-1]) == above]
+        meant = suggestion(str(last), lacking) or suggestion(str(last), _keys(annotation, above))
         return f"{where}: unknown key{meant or ', take it out'}"
     if problem["type"] == "missing":
         return f"{where}: {message}"
     if problem["type"] == "value_error" and isinstance(problem["input"], dict):
         return f"{where}: {message}"  # keys that do not agree: the message names them
+    if problem["type"] == "string_pattern_mismatch" and (form := _description(annotation, problem["loc"])):
+        message = f"not written as it should be: {form}"
     if problem["type"] in NO_LIST:
         message = f"must be {wanted_list(TypeAdapter(annotation).json_schema(), problem['loc'])}"
     quotes = "; put it in quotes" if problem["type"] == "string_type" and problem["input"] is not None else ""
@@ -158,9 +161,7 @@ def wanted_list(schema: Mapping[str, Any], place: Sequence[int | str]) -> str:
     """
     definitions, found = schema.get("$defs", {}), schema
     for part in (*place, None):
-        kinds = [
-            definitions[one["$ref"].rpartition("/")[2]] if "$ref" in one else one for one in found.get("anyOf", [found])
-        ]
+        kinds = _alternatives(found, definitions)
         found = next((one for one in kinds if one.get("type") == ("object" if isinstance(part, str) else "array")), {})
         if isinstance(part, str):
             found = found.get("properties", {}).get(part) or found.get("additionalProperties") or {}
@@ -173,6 +174,46 @@ def wanted_list(schema: Mapping[str, Any], place: Sequence[int | str]) -> str:
     counted = " and ".join(f"{bound} {_word(count)}" for bound, count in bounds.items() if count is not None)
     is_one = (most or least) == 1
     return " ".join(f"a list of {counted} {noun if is_one else f'{noun}s'}".split())
+
+
+def _alternatives(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The schemas that a value may have, of which some are defined elsewhere."""
+    if "$ref" in schema:
+        return _alternatives(definitions[schema["$ref"].rpartition("/")[2]], definitions)
+    several = schema.get("anyOf") or schema.get("oneOf")
+    return [found for one in several for found in _alternatives(one, definitions)] if several else [schema]
+
+
+def _along(annotation: Any, place: Sequence[int | str]) -> Iterator[list[Mapping[str, Any]]]:
+    """The schemas that a value may have, and those of each value inside of it on the way to `place`."""
+    schema = TypeAdapter(annotation).json_schema()
+    definitions = schema.get("$defs", {})
+    found: list[Mapping[str, Any]] = [schema]
+    yield found
+    for part in place:
+        inner = []
+        for one in (kind for each in found for kind in _alternatives(each, definitions)):
+            below = one.get("properties", {}).get(part) if isinstance(part, str) else one.get("items")
+            if isinstance(part, str) and below is None and isinstance(one.get("additionalProperties"), dict):
+                below = one["additionalProperties"]
+            inner += [below] if below else []
+        if inner:  # else it is no key: pydantic names the kinds of a value, too
+            found = inner
+            yield [kind for each in found for kind in (each, *_alternatives(each, definitions))]
+
+
+def _keys(annotation: Any, place: Sequence[int | str]) -> list[str]:
+    """Those that a section at `place` may have."""
+    *_, found = _along(annotation, place)
+    definitions = TypeAdapter(annotation).json_schema().get("$defs", {})
+    kinds = [kind for each in found for kind in _alternatives(each, definitions)]
+    return list(dict.fromkeys(key for kind in kinds for key in kind.get("properties", {})))
+
+
+def _description(annotation: Any, place: Sequence[int | str]) -> str:
+    """What is said of the value at `place`, or of the innermost one around it of which something is said."""
+    told = [one["description"] for found in _along(annotation, place) for one in found[:1] if "description" in one]
+    return " ".join(told[-1].split()) if len(told) else ""
 
 
 def _word(count: int) -> str:

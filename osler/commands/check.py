@@ -21,7 +21,7 @@ from osler.build.profiles import NAMED
 from osler.build.recorded import locked_stages
 from osler.build.section import BuildError, Section
 from osler.build.validation import PARAMS, shown_value, suggestion, validated
-from osler.commands.limits import check_memory, check_model, check_paths, check_shots
+from osler.commands.limits import check_amendments, check_memory, check_model, check_paths, check_shots
 from osler.commands.patterns import check_patterns
 from osler.commands.references import check_references, raw_paths
 from osler.evaluation.benchmarks import Benchmark
@@ -251,6 +251,7 @@ def check(root: Path) -> None:
     check_references(params, root)
     check_paths(params)
     check_model(params)
+    check_amendments(params)
     if not trains_elsewhere(params["launch"]):
         check_memory(params)
     check_files(params, root)

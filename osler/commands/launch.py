@@ -17,13 +17,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from osler.build.artifacts import Artifacts
 from osler.build.lock import HELD, held_lock, locks
-from osler.build.pipeline import ROOT, read_params
+from osler.build.pipeline import ROOT, declarations, read_params
 from osler.build.section import STOPPED, BuildError
 from osler.build.slurm import LEFT, as_job, job_of, set_end
 from osler.build.stage import _restore
 from osler.build.validation import PARAMS, validated
 from osler.model.numerics import allocate_in_segments
+from osler.training.heldout_loss import FOLDER
 from osler.training.launch import LAUNCH, Launch, check_stages, command
 from osler.training.stopping import SIGNALS, WHY
 
@@ -48,6 +50,8 @@ def become_trainer(name: str) -> None:
             if code not in (0, LEFT):
                 _restore(stage)
             sys.exit(code)
+        if launch.heldout_every_steps:
+            os.environ[FOLDER] = str(Artifacts(ROOT, declarations(ROOT, params)).path("select", "heldout"))
         if not (program := shutil.which(arguments[0])):
             raise BuildError(f"{PARAMS}: launch.nodes: {launch.nodes}, but this machine has no {arguments[0]} (SLURM)")
         lock = locks(ROOT, stage)

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from osler.build.section import BuildError
+from osler.build.slurm import of_stage
 from osler.build.validation import PARAMS, shown_value
 from osler.evaluation.benchmarks import Benchmark, read_items
 from osler.model.architecture import Architecture
@@ -75,6 +76,24 @@ def check_model(params: Mapping[str, Any]) -> None:
         )
 
 
+def check_amendments(params: Mapping[str, Any]) -> None:
+    """A decision for one seed is for one that is trained.
+
+    Raises:
+        BuildError: names the decision.
+    """
+    seeds = set(params["seeds"])
+    for segments in ("trunk", "anneal"):
+        for segment in params[segments].values():
+            seeds |= set(segment.get("seeds") or ())
+    for number, one in enumerate(params["cpt"].get("amendments") or ()):
+        if one.get("seed") is not None and one["seed"] not in seeds:
+            there = ", ".join(map(str, sorted(seeds)))
+            raise BuildError(
+                f"{PARAMS}: cpt.amendments.{number}.seed: {one['seed']}, and no model of it is trained: {there} are"
+            )
+
+
 def check_memory(params: Mapping[str, Any]) -> None:
     """What training must hold must fit where it is held.
 
@@ -84,8 +103,18 @@ def check_memory(params: Mapping[str, Any]) -> None:
     Raises:
         BuildError: they do not fit.
     """
-    launch = {key: value for key, value in params["launch"].items() if key in Placement.model_fields}
-    placed = Placement.model_validate(launch)
+    for stage in ("", *(params["launch"].get("stages") or {})):
+        if stage != "evaluate":
+            _check_memory(params, of_stage(params["launch"], stage), f"launch.stages.{stage}" if stage else "launch")
+
+
+def _check_memory(params: Mapping[str, Any], launch: Mapping[str, Any], where: str) -> None:
+    """The same of one stage.
+
+    Raises:
+        BuildError: they do not fit.
+    """
+    placed = Placement.model_validate({key: value for key, value in launch.items() if key in Placement.model_fields})
     architecture, vocabulary = (
         Architecture.model_validate(params["architecture"]),
         params["tokenizer"]["vocabulary_size"],
@@ -100,10 +129,10 @@ def check_memory(params: Mapping[str, Any]) -> None:
         return
     there = torch.cuda.get_device_properties(0).total_memory
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    for bytes_, most, where in ((device, there, "on each GPU"), (host, memory, "in this machine's memory")):
+    for bytes_, most, place in ((device, there, "on each GPU"), (host, memory, "in this machine's memory")):
         if bytes_ > most:
             raise BuildError(
-                f"{PARAMS}: launch: weights, gradients and optimizer take {bytes_ / 1e9:,.0f} GB {where}, which has"
+                f"{PARAMS}: {where}: weights, gradients and optimizer take {bytes_ / 1e9:,.0f} GB {place}, which has"
                 f" {most / 1e9:,.0f}; divide them among more processes (fsdp), or see launch.offload and `osler plan`"
             )
 

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-import yaml
-
 from osler.build.files import read_json
 from osler.build.section import BuildError
 from osler.build.validation import PARAMS, validated
@@ -53,12 +51,14 @@ def placement(launch: Mapping[str, Any], others: Sequence[str], stage: str = "")
     Raises:
         BuildError: no such key, or no such value; or engine and processes of a training stage do not fit together.
     """
+    from dvc.utils.serialize import ParseError, parse_yaml
+
     values = dict(launch)
     for pair in others:
         key, _, value = pair.partition("=")
         try:
-            values[key] = yaml.safe_load(value)
-        except yaml.YAMLError:
+            values[key] = parse_yaml(value, "--launch")  # by the same rules as params.yaml
+        except ParseError:
             raise BuildError(f"--launch {pair}: not a value in YAML") from None
     where = "--launch" if others else PARAMS
     given = cast(Launch, validated("launch", values, Launch, where))

@@ -20,6 +20,7 @@ line{stroke:#ddd}circle{fill:#D55E00}
 polyline{stroke:#56B4E9}}
 """
 Line = Mapping[str, Any]
+HELDOUT = (("held-out clinical", "heldout_clinical_loss"), ("held-out general", "heldout_general_loss"))
 
 
 def sparkline(values: Sequence[float | None], width: int) -> str:
@@ -40,7 +41,9 @@ def sparkline(values: Sequence[float | None], width: int) -> str:
 
 def facts(line: Line) -> str:
     """A line in words."""
-    words = [f"step {line['step']:,}", f"{line['tokens']:,} tokens"]
+    words = [f"step {line['step']:,} of {line['steps']:,}"]
+    words += ["ended"] if line["step"] == line["steps"] else []
+    words += [f"{line['tokens']:,} tokens"]
     words += [f"loss {line['loss']:.3f}"] if line["loss"] is not None else []
     words += [f"{line['tokens_per_second']:,.0f} tokens/s", f"rate {line['learning_rate']:.2g}"]
     words += [f"MFU {line['mfu']:.1%}"] if line["mfu"] is not None else []
@@ -65,7 +68,7 @@ def terminal_lines(run: str, lines: Sequence[Line], width: int) -> list[str]:
     The terminal has `width` columns.
     """
     told = [f"{run}: {facts(lines[-1])}"]
-    for name, key in (("loss", "loss"), ("norm", "gradient_norm")):
+    for name, key in (("loss", "loss"), ("norm", "gradient_norm"), *HELDOUT):
         values = [line[key] for line in lines]
         there = [value for value in values if value is not None]
         if there:
@@ -128,6 +131,7 @@ def live_page(runs: Mapping[str, Sequence[Line]]) -> str:
     blocks = [
         f"<h2>{escape(run)}</h2><p>{escape(facts(lines[-1]))}</p>"
         + curve(lines, "loss", "loss, nats per token", False)
+        + "".join(curve(lines, key, f"loss, {name}, nats per token", False) for name, key in HELDOUT)
         + curve(lines, "gradient_norm", "norm of the gradient (logarithmic)", True)
         + (f"<p>{escape(marked)}</p>" if (marked := marks(lines)) else "")
         for run, lines in runs.items()

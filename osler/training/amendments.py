@@ -7,6 +7,7 @@ its beginning. They are no part of a checkpoint's key, and a part of the finishe
 Steps are numbered as in the log: the first is 1, that of a trunk wherever a segment of it begins.
 """
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Self
 
@@ -66,6 +67,17 @@ def is_skipped(amendments: Amendments, step: int) -> bool:
 def in_force(amendments: Amendments, steps: int) -> list[dict[str, Any]]:
     """Those that concern the first `steps` steps, as JSON."""
     return [one.model_dump(mode="json", exclude_none=True) for one in amendments if one.first() <= steps]
+
+
+def without_effect(amendments: Amendments, first: int, last: int) -> list[str]:
+    """Those that concern no step of a run, as text.
+
+    It goes from step `first` to step `last`.
+    """
+    beside = [
+        one for one in amendments if one.first() > last or (one.skip_steps is not None and one.skip_steps[1] < first)
+    ]
+    return [json.dumps(one.model_dump(mode="json", exclude_none=True)) for one in beside]
 
 
 def objection(amendments: Amendments, before: Sequence[Mapping[str, Any]], steps: int) -> str:

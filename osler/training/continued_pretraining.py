@@ -22,7 +22,8 @@ from osler.model.seeds import Seeds, folder_of
 from osler.tokens.mixture import row_order
 from osler.tokens.shards import PackedRows, verify
 from osler.training.amendments import Amendment, of_seed
-from osler.training.launch import brings_weights
+from osler.training.heldout_loss import FOLDER, Heldout, heldout_rows
+from osler.training.launch import brings_weights, started_launch
 from osler.training.recipe import Recipe, Schedule
 
 if TYPE_CHECKING:
@@ -62,7 +63,13 @@ class Branch(Segment):
 
 
 def continued(
-    model: Path, packed: Path, plan: Path, cpt: Cpt, name: str, seed: int, segment: Segment | None = None
+    model: Path,
+    packed: Path,
+    plan: Path,
+    cpt: Cpt,
+    name: str,
+    seed: int,
+    segment: Segment | None = None,
 ) -> "Training":
     """The training of `model` on the stream of plan/plan.json.
 
@@ -93,6 +100,8 @@ def continued(
     order = row_order(rates, there, seed, until)
     run = Run(name, rows, order, cpt, seed, amendments=of_seed(cpt.amendments, seed))
     is_branch = isinstance(segment, Branch)
+    if (every := started_launch(os.environ).heldout_every_steps) and FOLDER in os.environ:
+        run = replace(run, heldout=Heldout(heldout_rows(Path(os.environ[FOLDER]), start, run.row_tokens()), every))
     if segment:
         steps = -(-sum(source["rows"] for source in sources.values()) // run.rows_per_step())  # of `cpt`
         run = _segment_of(run, segment, start, round(cpt.warmup_fraction * steps), is_branch)

@@ -93,6 +93,11 @@ class Launch(Section):
         ge=1,
         description="milestones: checkpoints of these steps stay, a multiple of checkpoint_every_steps; null: the last two only",
     )
+    heldout_every_steps: int | None = Field(
+        default=None,
+        ge=1,
+        description="of continued pretraining: then the loss on held-out documents is shown, scratch/live; null: never",
+    )
     accept_code_change: bool = Field(description="resume a checkpoint that other code wrote")
     tracker: TrackerName | None = Field(
         default=None, description="shows runs as they train, beside scratch/live; its package has to be installed"
@@ -142,12 +147,33 @@ def fit(launch: Launch, where: str) -> None:
         )
     if launch.engine == "ddp" and launch.world() == 1:
         raise BuildError(f"{PARAMS}: {where}.processes: 1, but engine ddp is for several; use python")
+    if launch.max_restarts and launch.engine == "python":
+        raise BuildError(
+            f"{PARAMS}: {where}.max_restarts: {launch.max_restarts} with engine python, which starts no torchrun; set 0,"
+            " or take ddp"
+        )
+    if launch.submit and launch.stop_minutes_before_end:
+        _check_end(launch.stop_minutes_before_end, launch.submit, where)
     if (launch.engine == "deepspeed") != (launch.zero_stage is not None):
         raise BuildError(
             f"{PARAMS}: {where}.zero_stage: {launch.zero_stage or 'null'} with engine {launch.engine};"
             " 1, 2 or 3 for deepspeed and null for the others"
         )
     _check_parts(launch, where)
+
+
+def _check_end(minutes_before: float, submit: Submit, where: str) -> None:
+    """A job must have time to train before it stops.
+
+    Raises:
+        BuildError: it has none.
+    """
+    minutes = submit.minutes()
+    if minutes is not None and minutes_before >= minutes:
+        raise BuildError(
+            f"{PARAMS}: {where}.stop_minutes_before_end: {minutes_before:g}, and a job has {minutes:g} minutes in all"
+            f" (submit.time: {submit.time}); stop later, or ask for more time"
+        )
 
 
 def check_stages(launch: Launch) -> None:

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from osler.build.files import write_text
+from osler.training.heldout_loss import DOMAINS
 from osler.training.tracker import track
 
 if TYPE_CHECKING:  # `osler show training` reads these files without torch
@@ -35,8 +36,10 @@ FOLDER = "live"  # below scratch/
 EVERY_SECONDS = 10.0
 SPIKE = 5.0  # times the median of the norms before
 NORMS, FEWEST_NORMS = 100, 10  # before a step, that the median is of
+HELDOUT_FIELDS = {domain: f"heldout_{domain}_loss" for domain in DOMAINS}
 FIELDS = (
-    *("step", "tokens", "loss", "router_loss", "noise_free_loss", "gradient_norm", "learning_rate"),
+    *("step", "steps", "tokens", "loss", "router_loss", "noise_free_loss", *HELDOUT_FIELDS.values()),
+    *("gradient_norm", "learning_rate"),
     *("tokens_per_second", "mfu", "peak_memory_bytes", "skipped", "spikes"),
 )
 
@@ -61,12 +64,15 @@ class Live:
         path: of the JSONL; the CSV lies beside it.
         speed: of the run.
         done: steps of the run that were done before; what the files have past them is dropped.
+        steps: of the whole run.
         has_router: the model's routers have a loss.
         tracker: one of accelerate's, that gets the same values.
     """
 
-    def __init__(self, path: Path, speed: "Speed", done: int, has_router: bool, tracker: Any = None) -> None:
-        self.path, self.speed, self.has_router, self.tracker = path, speed, has_router, tracker
+    def __init__(
+        self, path: Path, speed: "Speed", done: int, steps: int, has_router: bool, tracker: Any = None
+    ) -> None:
+        self.path, self.speed, self.steps, self.has_router, self.tracker = path, speed, steps, has_router, tracker
         self._window: list[StepSeen] = []
         self._spikes, self._last, self._stopped = 0, time.monotonic(), False
         kept = [line for line in lines(path) if line["step"] <= done] if done else []
@@ -92,12 +98,12 @@ class Live:
         """Whether the next line need not wait for the log."""
         return time.monotonic() - self._last >= EVERY_SECONDS
 
-    def write(self, state: "State", rate: float, noise_free: float | None) -> None:
+    def write(self, state: "State", rate: float, noise_free: float | None, heldout: Mapping[str, float]) -> None:
         """Append a line about the steps since the last one.
 
         What cannot be written is told once: training goes on.
         """
-        line = self._line(state, rate, noise_free)
+        line = self._line(state, rate, noise_free, heldout)
         self._window.clear()
         self._spikes, self._last = 0, time.monotonic()
         if self._stopped:
@@ -116,12 +122,15 @@ class Live:
         if self.tracker:
             self.tracker.finish()
 
-    def _line(self, state: "State", rate: float, noise_free: float | None) -> dict[str, Any]:
+    def _line(
+        self, state: "State", rate: float, noise_free: float | None, heldout: Mapping[str, float]
+    ) -> dict[str, Any]:
         learned = [seen for seen in self._window if not seen.skipped]
         router = _mean([seen.router_loss for seen in learned]) if self.has_router else None
         speed, mfu = self.speed.since_last(state)
         values = (
-            *(state.step, state.tokens, _mean([seen.loss for seen in learned]), router, noise_free),
+            *(state.step, self.steps, state.tokens, _mean([seen.loss for seen in learned]), router, noise_free),
+            *(heldout.get(domain) for domain in HELDOUT_FIELDS),
             *(max((seen.norm for seen in learned), default=None), rate, speed, mfu, _peak_memory()),
             *(len(self._window) - len(learned), self._spikes),
         )

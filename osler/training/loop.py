@@ -75,9 +75,7 @@ def train(
     coefficient = router_coefficient(model.config)
     speed = Speed(model.config, weights_used, engine, state.tokens)
     shown = _live(run, launch, state, speed, bool(coefficient), live) if live and engine.rank == 0 else None
-    optimization = Optimization(
-        run, numerics, engine, checkpoint, launch.checkpoint_every_steps, state, coefficient, shown
-    )
+    optimization = Optimization(run, numerics, engine, checkpoint, launch, state, coefficient, shown)
 
     def prepared(step: int) -> Prepared:
         return run.prepared(step, engine.rank, engine.processes, launch.micro_batch_rows, model.config.hidden_size)
@@ -128,7 +126,7 @@ def _live(run: Run, launch: Launch, state: State, speed: Speed, has_router: bool
         }
         settings |= {"alpha": run.alpha, "seed": run.seed, "steps": run.steps()}
         tracker = started_tracker(launch.tracker, f"{run.title}-{run.seed}", path.parent, settings)
-    return Live(path, speed, state.step if state.step > run.first_step() else 0, has_router, tracker)
+    return Live(path, speed, state.step if state.step > run.first_step() else 0, run.steps(), has_router, tracker)
 
 
 def whole_weights(engine: Engine) -> Weights:

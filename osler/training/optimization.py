@@ -21,6 +21,8 @@ from osler.training.amendments import in_force
 from osler.training.batches import Batch
 from osler.training.checkpoints import Checkpoint, Logged, State
 from osler.training.engine import Engine
+from osler.training.heldout_loss import probes
+from osler.training.launch import Launch
 from osler.training.live import Live, StepSeen
 from osler.training.run import Prepared, Run
 
@@ -54,7 +56,7 @@ class Optimization:
     numerics: Numerics
     engine: Engine
     checkpoint: Checkpoint
-    checkpoint_every_steps: int
+    launch: Launch
     state: State
     router_coefficient: float
     live: Live | None = None
@@ -87,13 +89,14 @@ class Optimization:
             self.state.idle_steps += 1
         self.state.step, self.state.tokens = step + 1, self.state.tokens + prepared.tokens
         is_logged = self.state.step % self.log_every == 0 or self.state.step == self.steps
-        if is_logged or is_read:
+        heldout = self._heldout_losses()
+        if is_logged or is_read or heldout:
             self._read()
         if is_logged:
             self._log(rate, noise_free)
-        if self.live and (is_logged or (is_read and self.live.is_due())):
-            self.live.write(self.state, rate, noise_free)
-        if self.state.step % self.checkpoint_every_steps == 0 and self.state.step < self.steps:
+        if self.live and (is_logged or heldout or (is_read and self.live.is_due())):
+            self.live.write(self.state, rate, noise_free, heldout)
+        if self.state.step % self.launch.checkpoint_every_steps == 0 and self.state.step < self.steps:
             self.save()
 
     def save(self) -> None:
@@ -119,6 +122,22 @@ class Optimization:
             clean = [float(self._sums(replace(part, noise_BTD=None))[0]) for part in prepared.parts]
         loss = self.engine.summed([sum(clean)])[0] / max(1, prepared.labels)
         return round(loss, 6) if isfinite(loss) else None
+
+    def _heldout_losses(self) -> dict[str, float]:
+        """Nats a token of the held-out documents of each domain, where they are to be looked at after this step."""
+        asked = self.run.heldout
+        if asked is None or not asked.is_due(self.state.step, self.steps):
+            return {}
+        engine = self.engine
+        losses = {}
+        with torch.no_grad():
+            for domain, parts, labels in probes(
+                self.run, asked, engine.rank, engine.processes, self.launch.micro_batch_rows
+            ):
+                sums = engine.summed([sum(float(self._sums(part)[0]) for part in parts)])
+                if isfinite(sums[0]):
+                    losses[domain] = sums[0] / max(1, labels)
+        return losses
 
     def _backward(self, prepared: Prepared) -> Tensor:
         """Gradients of the whole batch's loss; its two sums over all processes, (2,) float64 on the device."""

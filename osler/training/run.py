@@ -15,6 +15,7 @@ from osler.build.section import BuildError
 from osler.tokens.shards import PackedRows
 from osler.training.amendments import Amendments, is_skipped, peak
 from osler.training.batches import IGNORED, Batch, batch_noise, batch_of, label_count, noise_seed
+from osler.training.heldout_loss import Heldout
 from osler.training.recipe import Recipe, Schedule, learning_rate
 
 
@@ -60,6 +61,7 @@ class Run:
     schedule: Schedule | None = None  # None: warm-up and cosine
     past: Past | None = None
     amendments: Amendments | None = None  # None: its section has no such key
+    heldout: Heldout | None = None  # looked at as it runs; no result depends on it
 
     def label(self) -> str:
         """What the run is called where people read it."""

@@ -32,7 +32,7 @@ from osler.model.numerics import Numerics
 from osler.model.router import router_coefficient
 from osler.model.seeds import made_folder
 from osler.tokens.shards import content_hash
-from osler.training.amendments import in_force
+from osler.training.amendments import in_force, without_effect
 from osler.training.checkpoint_folders import FINISHED, begin
 from osler.training.checkpoints import Checkpoint, Logged, State
 from osler.training.heartbeat import heartbeat
@@ -160,6 +160,8 @@ class Trainer:
         folder = SCRATCH / run.title / key
         if is_first:
             begin(folder, run.seed)
+            for one in without_effect(run.amendments or (), run.first_step() + 1, run.steps()):
+                print(f"warning: {run.label()}: cpt.amendments: {one}: none of its {run.steps()} steps", flush=True)
         moments = folder / FILE if asked.keep_moments else None
         parameters = sum(parameter.numel() for parameter in model.parameters())  # an engine may divide them
         live = SCRATCH / LIVE / f"{run.title}-{run.seed}.jsonl"

@@ -18,14 +18,16 @@ from osler.tokens.mixture import row_order
 from osler.tokens.shards import write_manifest
 from osler.training import trained_model
 from osler.training.continued_pretraining import Branch, Cpt, Segment
+from osler.training.heldout_loss import FOLDER
 from osler.training.launch import LAUNCH
+from osler.training.live import lines
 from osler.training.recipe import Schedule
 from osler.training.run import Run
 from stages import anneal, cpt, trunk
 from tests.support.damage import flip
 from tests.support.durability import power_may_fail
 from tests.support.runs import Killed, recipe
-from tests.support.tiny import NUMERICS, launch, tiny_model, tiny_tokenizer
+from tests.support.tiny import NUMERICS, TEXTS, launch, tiny_model, tiny_tokenizer
 
 pytestmark = pytest.mark.usefixtures("trains_here")
 
@@ -115,6 +117,25 @@ def test_a_finished_model_is_kept_whole_or_not_at_all(
         told = capsys.readouterr()
         assert f"warning: {entry}: damaged; made again" in told.err
         assert "reused" not in told.out
+
+
+def test_the_loss_on_heldout_documents_is_shown_and_is_no_part_of_a_model(
+    build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Segment by segment, counted from the beginning of the trunk; the model's folder has the bytes it has without."""
+    before = folder_hash(build(trunk, "trunk-x", tokens=100))
+    schema = {"text": pl.String}
+    for domain, texts in (("clinical", TEXTS), ("general", [])):
+        (tmp_path / "heldout").mkdir(exist_ok=True)
+        pl.DataFrame({"text": texts}, schema).write_parquet(tmp_path / "heldout" / f"{domain}.parquet")
+    monkeypatch.setenv(FOLDER, str(tmp_path / "heldout"))
+    monkeypatch.setenv(LAUNCH, launch(heldout_every_steps=4).model_dump_json())
+    shutil.rmtree(tmp_path / "scratch")
+    assert folder_hash(build(trunk, "trunk-x", tokens=100)) == before
+    seen = {line["step"]: line for line in lines(tmp_path / "scratch/live/trunk-x-1.jsonl")}
+    steps = max(seen)
+    assert {step for step, line in seen.items() if line["heldout_clinical_loss"]} == {4, steps}
+    assert all(line["heldout_general_loss"] is None for line in seen.values())
 
 
 def provenance(model: Path) -> Any:

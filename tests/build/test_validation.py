@@ -27,6 +27,21 @@ class Shares(Example):
     path: RelativePath = "x"
 
 
+class Inner(Section):
+    """A section inside of another."""
+
+    step: int = 1
+
+
+class Optional(Example):
+    """Keys that need not be there."""
+
+    one: Inner | None = None
+    several: tuple[Inner, ...] = ()
+    time: str | None = Field(default=None, pattern=r"^(\d+-)?\d+(:\d+){0,2}$", description="a limit, as 2-00:00:00")
+    arguments: tuple[Annotated[str, Field(pattern="^--a$")], ...] = Field(default=(), description="of sbatch, as --a")
+
+
 Seeds = Annotated[tuple[int, ...], Field(min_length=1)]
 
 
@@ -47,6 +62,20 @@ Seeds = Annotated[tuple[int, ...], Field(min_length=1)]
         ({"alpha": "y" * 99}, Example, r"x.alpha: Input should be a valid number \(it is 'y+\.\.\.\)"),
         ({"alpha": 1, "name": {"1": 2}}, Example, r'x.name: .*valid string \(it is {"1": 2}\); put it in quotes$'),
         ({"alpa": 1}, Example, r"x.alpa: unknown key, did you mean alpha\?"),
+        ({"alpha": 1, "nam": "y"}, Optional, r"x.nam: unknown key, did you mean name\?$"),
+        ({"alpha": 1, "one": {"ster": 2}}, Optional, r"x.one.ster: unknown key, did you mean step\?$"),
+        ({"alpha": 1, "several": [{"ster": 2}]}, Optional, r"x.several.0.ster: unknown key, did you mean step\?$"),
+        ({"alpha": 1, "quite": 2}, Optional, r"x.quite: unknown key, take it out$"),
+        (
+            {"alpha": 1, "time": "noon"},
+            Optional,
+            r"x.time: not written as it should be: a limit, as 2-00:00:00 \(it is 'noon'\)$",
+        ),
+        (
+            {"alpha": 1, "arguments": ["x"]},
+            Optional,
+            r"x.arguments.0: not written as it should be: of sbatch, as --a \(it is 'x'\)$",
+        ),
     ],
 )
 def test_a_wrong_value_is_one_line_with_what_it_is(value: Any, annotation: Any, message: str) -> None:

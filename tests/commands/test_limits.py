@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from osler.build.section import BuildError
-from osler.commands.limits import check_memory, check_model, check_paths, check_shots
+from osler.commands.limits import check_amendments, check_memory, check_model, check_paths, check_shots
 from tests.support.params import PARAMS, changed, profile_params
 
 
@@ -50,6 +50,7 @@ def test_more_than_the_model_has_is_refused(params: dict[str, Any], message: str
         ({"processes": 1, "offload": "all"}, 80, None),
         ({"processes": 4, "nodes": 1, "engine": "ddp"}, 80, "launch: .* take 159 GB on each GPU, which has 80;"),
         ({"processes": 1, "nodes": 2}, 40, None),
+        ({"processes": 2, "stages": {"sft": {"processes": 1}}}, 80, "launch.stages.sft: .* take 116 GB on each GPU"),
     ],
 )
 def test_a_model_that_this_machine_cannot_hold_is_refused(
@@ -78,6 +79,18 @@ def test_what_is_offloaded_has_to_fit_the_machine(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("os.sysconf", lambda name: 64 * 10**9 // 4096 if name == "SC_PHYS_PAGES" else 4096)
     with pytest.raises(BuildError, match="take 116 GB in this machine's memory, which has 64;"):
         check_memory(params)
+
+
+def test_a_decision_is_for_a_seed_of_the_build() -> None:
+    """One for another would change nothing, silently; a trunk may have seeds of its own."""
+    params = profile_params("default")
+    params["cpt"]["amendments"] = [{"skip_steps": [1, 2]}, {"skip_steps": [3, 4], "seed": 9}]
+    with pytest.raises(
+        BuildError, match=r"^params.yaml: cpt.amendments.1.seed: 9, and no model of it is trained: 1, 2, 3"
+    ):
+        check_amendments(params)
+    params["trunk"] = {"x": {"from": "base", "tokens": 1, "maximum_epochs": 1, "seeds": [9]}}
+    check_amendments(params)
 
 
 @pytest.mark.parametrize(

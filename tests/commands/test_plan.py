@@ -196,6 +196,8 @@ def test_a_stage_is_planned_as_it_will_run() -> None:
         ("engine=magic", r"--launch: launch.engine: .*'magic'"),
         ("prozesses=2", "launch.prozesses: unknown key"),
         ("nodes=8", "--launch: launch.processes: 1 on 8 nodes, but engine python runs 1"),
+        ("prozess=2", "launch.prozess: unknown key, did you mean processes"),
+        ("tracker=no", r"launch.tracker: .*'no'"),  # a text since YAML 1.2, as in params.yaml
         ("nodes={", "--launch nodes={: not a value in YAML"),
     ],
 )

@@ -3,15 +3,17 @@
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save_file
 
 from osler.training.checkpoints import Checkpoint
+from osler.training.heldout_loss import Heldout
 from osler.training.launch import Launch
 from osler.training.loop import train
-from tests.support.runs import VOCABULARY, WIDTH, a_run
+from tests.support.runs import VOCABULARY, WIDTH, a_run, rows_of
 from tests.support.tiny import NUMERICS, launch, tiny_model
 
 CASES: dict[str, dict[str, Any]] = {
@@ -24,7 +26,10 @@ STEPS = 8
 
 
 def trained(case: str, folder: Path, asked: Launch) -> tuple[list[Any], dict[str, Any]]:
-    """The log and the weights of a case, with noise and in micro-batches of a row; in float64, which experts cannot."""
+    """The log and the weights of a case, with noise and in micro-batches of a row; in float64, which experts cannot.
+
+    Beside the case's folder lie its live files, with the loss of three held-out rows.
+    """
     about = CASES[case]
     model = tiny_model(VOCABULARY, experts=about["experts"])
     if not about["experts"]:
@@ -32,7 +37,9 @@ def trained(case: str, folder: Path, asked: Launch) -> tuple[list[Any], dict[str
     if asked.engine == "fsdp" and os.environ.get("RANK", "0") != "0":
         model = model.to("meta")
     run = a_run(5.0, rows=STEPS * about["rows"], batch_tokens=WIDTH * about["rows"], learning_rate=1e-3, epsilon=1e-2)
-    state, weights = train(model, run, NUMERICS, Checkpoint(folder / case, "x", False), asked)
+    run = replace(run, heldout=Heldout({"general": rows_of([[9, 4], [16], [5]], seed=7)}, every_steps=3))
+    checkpoint = Checkpoint(folder / case, "x", False)
+    state, weights = train(model, run, NUMERICS, checkpoint, asked, live=folder / f"{case}.jsonl")
     return state.log, weights
 
 
@@ -44,7 +51,7 @@ def main(folder: Path) -> None:
         log, weights = trained(case, folder, asked)
         if weights:
             save_file({key: value.contiguous() for key, value in weights.items()}, folder / f"{case}.safetensors")
-            (folder / f"{case}.json").write_text(json.dumps(log))
+            (folder / f"{case}.log.json").write_text(json.dumps(log))
 
 
 if __name__ == "__main__":

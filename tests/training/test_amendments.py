@@ -13,7 +13,7 @@ from osler.build.section import BuildError
 from osler.build.validation import validated
 from osler.model.folder import provenance_of
 from osler.training import trained_model
-from osler.training.amendments import Amendment, in_force, objection
+from osler.training.amendments import Amendment, in_force, objection, without_effect
 from osler.training.checkpoints import Checkpoint
 from osler.training.continued_pretraining import Branch, Cpt, Segment, _segment_of
 from osler.training.launch import LAUNCH
@@ -196,6 +196,15 @@ def test_a_finished_model_says_what_was_decided_and_skipped(tmp_path: Path, monk
         assert sum(entry["tokens"] for entry in facts["token_ledger"]) == facts["tokens"]
     assert any(entry.get("skipped") for entry in after["token_ledger"])
     assert lines(tmp_path / "scratch/live/test-3.jsonl")[-1]["step"] == 10
+
+
+def test_a_decision_that_changes_no_step_is_told() -> None:
+    """Beyond the end, or in the past of a run that goes on from another; the first and the last step count."""
+    past = Amendment(skip_steps=(1, 4))
+    both = (past, Amendment(from_step=11, learning_rate=0.5), Amendment(from_step=10, learning_rate=0.5))
+    assert without_effect(both, 1, 10) == ['{"from_step": 11, "learning_rate": 0.5}']
+    assert without_effect((past,), 5, 10) == ['{"skip_steps": [1, 4]}']
+    assert without_effect((past,), 4, 10) == []
 
 
 def test_decisions_are_no_part_of_the_key_of_checkpoints() -> None:

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from osler.build.lock import held_lock
 from osler.build.pipeline import ROOT
 from osler.build.section import BuildError
+from osler.build.submission import Submit
 from osler.training.launch import LAUNCH, brings_weights, check_stages, command, started_launch
 from tests.support.tiny import launch
 
@@ -163,6 +164,11 @@ def test_the_section_decides_the_command(case: str) -> None:
         ({"engine": "deepspeed", "processes": 2}, r"launch.zero_stage: null with engine deepspeed"),
         ({"engine": "fsdp", "processes": 2, "zero_stage": 2}, r"launch.zero_stage: 2 with engine fsdp"),
         ({"offload": "all"}, r"launch.offload: all with engine python; use null"),
+        ({"max_restarts": 2}, r"launch.max_restarts: 2 with engine python, which starts no torchrun"),
+        (
+            {"stop_minutes_before_end": 30, "submit": {"time": "20:30"}},
+            r"launch.stop_minutes_before_end: 30, and a job has 20.5 minutes in all \(submit.time: 20:30\)",
+        ),
         ({"engine": "fsdp", "offload": "optimizer"}, r"launch.offload: optimizer with engine fsdp; use all or null"),
         (
             {"engine": "deepspeed", "zero_stage": 2, "offload": "all"},
@@ -176,6 +182,23 @@ def test_what_does_not_fit_together_is_refused(changes: dict[str, Any], message:
     """The message names the key and what to set."""
     with pytest.raises(BuildError, match=message):
         command(launch(**changes), "stages.cpt", "node7")
+
+
+@pytest.mark.parametrize(
+    ("time", "minutes"),
+    [
+        ("30", 30),
+        ("30:30", 30.5),
+        ("2:00:00", 120),
+        ("1-12", 2160),
+        ("1-12:30", 2190),
+        ("1-12:30:30", 2190.5),
+        (None, None),
+    ],
+)
+def test_the_limit_of_a_job_is_read_as_sbatch_reads_it(time: str | None, minutes: float | None) -> None:
+    """Its manual has six forms."""
+    assert Submit(time=time).minutes() == minutes
 
 
 @pytest.mark.parametrize(

@@ -111,19 +111,19 @@ class Clock:
 
 def test_a_norm_that_stands_out_is_marked(tmp_path: Path) -> None:
     """A line has the largest norm of its steps and counts those above five times the median of the norms before."""
-    live = Live(tmp_path / "x.jsonl", Clock(), 0, False)  # type: ignore[arg-type]
+    live = Live(tmp_path / "x.jsonl", Clock(), 0, 29, False)  # type: ignore[arg-type]
     norms = [1.0] * 12 + [4.9, 1.0, 60.0, 1.0, 1.0]
     for step, norm in enumerate(norms, 1):
         live.add(StepSeen(step, 2.0, 0.0, norm, False))
         if step in (12, 14, 17):
-            live.write(State(step, 10 * step, [], [], []), 1e-3, None)
+            live.write(State(step, 10 * step, [], [], []), 1e-3, None, {})
     found = lines(live.path)
     assert [(line["gradient_norm"], line["spikes"]) for line in found] == [(1.0, 0), (4.9, 0), (60.0, 1)]
     assert found[-1]["mfu"] == 0.5
-    again = Live(live.path, Clock(), 17, False)  # type: ignore[arg-type]
+    again = Live(live.path, Clock(), 17, 29, False)  # type: ignore[arg-type]
     for step in range(18, 30):
         again.add(StepSeen(step, 2.0, 0.0, 1.0, False))
-    again.write(State(29, 290, [], [], []), 1e-3, None)
+    again.write(State(29, 290, [], [], []), 1e-3, None, {})
     assert [line["step"] for line in lines(live.path)] == [12, 14, 17, 29]
 
 
@@ -149,12 +149,12 @@ def test_lines_come_by_the_clock_where_log_steps_are_far_apart(tmp_path: Path, m
 
 def test_a_full_disk_ends_the_lines_and_not_the_run(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """It is told once."""
-    live = Live(tmp_path / "x.jsonl", Clock(), 0, False)  # type: ignore[arg-type]
+    live = Live(tmp_path / "x.jsonl", Clock(), 0, 29, False)  # type: ignore[arg-type]
     live.path.unlink()
     live.path.mkdir()  # in the way of the file
     for step in (1, 2):
         live.add(StepSeen(step, 2.0, 0.0, 1.0, False))
-        live.write(State(step, 10, [], [], []), 1e-3, None)
+        live.write(State(step, 10, [], [], []), 1e-3, None, {})
     assert capfd.readouterr().err.count("x.jsonl: not written any more") == 1
 
 
@@ -261,7 +261,7 @@ def test_tensorboard_reads_what_a_run_wrote(tmp_path: Path) -> None:
 
 
 def a_line(step: int, norm: float | None, spikes: int = 0, skipped: int = 0) -> dict[str, Any]:
-    values = (step, 10 * step, 2.0 / step, None, None, norm, 1e-3, 100.0, 0.4, 1 << 30, skipped, spikes)
+    values = (step, 31, 10 * step, 2.0 / step, None, None, None, None, norm, 1e-3, 100.0, 0.4, 1 << 30, skipped, spikes)
     return dict(zip(FIELDS, values, strict=True))
 
 
@@ -292,7 +292,9 @@ def test_runs_are_shown_with_what_stands_out(
     osler("show", "training")
     shown = capsys.readouterr().out.splitlines()
     assert shown[0].startswith("zebra-1")
-    assert shown[4].startswith("cpt-1: step 31, 310 tokens, loss 0.065, 100 tokens/s, rate 0.001, MFU 40.0%, 1.1 GB")
+    assert shown[4].startswith(
+        "cpt-1: step 31 of 31, ended, 310 tokens, loss 0.065, 100 tokens/s, rate 0.001, MFU 40.0%, 1.1 GB"
+    )
     assert "█" in shown[6]
     assert shown[7] == "  ! the norm stood out by step 30; not finite and skipped by step 31"
     assert marks(found[:29]) == ""

@@ -10,6 +10,7 @@ import pytest
 from safetensors.torch import load_file
 
 from osler.build.pipeline import ROOT
+from osler.training.live import lines
 from tests.support.rows_worker import CASES, STEPS, trained
 from tests.support.tiny import launch
 
@@ -33,11 +34,16 @@ def test_rows_need_not_be_divided_by_processes(case: str, together: Path, tmp_pa
     """Losses, those of routers too, and weights are one process's: to 1e-5, in float64 to their last digit and 1e-9."""
     loss, weight = (1e-5, 1e-5) if CASES[case]["experts"] else (1.1e-6, 1e-9)
     log, weights = trained(case, tmp_path, launch(micro_batch_rows=1, checkpoint_every_steps=100))
-    rows = json.loads((together / f"{case}.json").read_text())
+    rows = json.loads((together / f"{case}.log.json").read_text())
     assert len(log) == len(rows) == STEPS
     for ours, theirs in zip(log, rows, strict=True):
         assert max(abs(ours[2] - theirs[2]), abs(ours[4] - theirs[4])) <= loss
     if CASES[case]["experts"]:
         assert all(row[4] > 0 for row in rows)
+    ours_seen, seen = (
+        [line["heldout_general_loss"] for line in lines(where / f"{case}.jsonl")] for where in (tmp_path, together)
+    )
+    assert [value is not None for value in seen] == [step in (3, 6, 8) for step in range(1, STEPS + 1)]
+    assert [value or 0.0 for value in seen] == pytest.approx([value or 0.0 for value in ours_seen], abs=1e-5)
     found = load_file(together / f"{case}.safetensors")
     assert max(float((weights[name] - value).abs().max()) for name, value in found.items()) <= weight
