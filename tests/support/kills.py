@@ -39,9 +39,9 @@ def killed_and_run_again(
         shutil.rmtree(folder, ignore_errors=True)
     command = [sys.executable, "-m", "osler", "launch", module]
     environment = ENVIRONMENT | {"DVC_STAGE": address}
-    with subprocess.Popen(
-        command, cwd=project.folder, env=environment, start_new_session=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    first = project.folder / "scratch" / "first.out"
+    with first.open("wb") as output, subprocess.Popen(
+        command, cwd=project.folder, env=environment, start_new_session=True, stdout=output, stderr=subprocess.STDOUT
     ) as running:  # fmt: skip
         deadline = time.monotonic() + 120
         while not list(scratch.glob("*/*step-*")) and running.poll() is None and time.monotonic() < deadline:
@@ -51,7 +51,7 @@ def killed_and_run_again(
         if hit:
             os.killpg(running.pid, number)
         code = running.wait(300)
-    assert number == signal.SIGKILL or code in (0, STOPPED), code
+    assert number == signal.SIGKILL or code in (0, STOPPED), f"{code}: {first.read_text()[-2000:]}"
     done = subprocess.run(
         command, cwd=project.folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
