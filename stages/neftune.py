@@ -19,6 +19,11 @@ class Neftune(Section):
     """Section `neftune`."""
 
     alpha: float = Field(ge=0, le=1000, description="uniform noise in +-alpha / sqrt(L d); 0 is sft bit for bit")
+    consistency: float = Field(
+        ge=0,
+        le=1000,
+        description="weight of the responses' cosine distance from the pass without noise; 0 is NEFTune bit for bit",
+    )
 
 
 def main(
@@ -36,7 +41,10 @@ def main(
     from osler.training.trained_model import Trainer  # imports torch: params are checked without it
 
     numerics.apply()
-    training_of = partial(finetuned, model, instructions, sft, trained_model.name, alpha=neftune.alpha)
+    training_of = partial(
+        finetuned, model, instructions, sft, trained_model.name,
+        alpha=neftune.alpha, consistency=neftune.consistency,
+    )  # fmt: skip
     Trainer(Path(__file__), numerics, training_of, template).write(seeds, trained_model, training)
 
 

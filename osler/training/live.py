@@ -36,7 +36,7 @@ EVERY_SECONDS = 10.0
 SPIKE = 5.0  # times the median of the norms before
 NORMS, FEWEST_NORMS = 100, 10  # before a step, that the median is of
 FIELDS = (
-    *("step", "tokens", "loss", "router_loss", "noise_free_loss", "gradient_norm", "learning_rate"),
+    *("step", "tokens", "loss", "router_loss", "noise_free_loss", "consistency_loss", "gradient_norm", "learning_rate"),
     *("tokens_per_second", "mfu", "peak_memory_bytes", "skipped", "spikes"),
 )
 
@@ -44,7 +44,7 @@ FIELDS = (
 class StepSeen(NamedTuple):
     """A step that was done.
 
-    Its losses are means, of labels and of tokens.
+    Its losses are means, of labels, of tokens and of conversations.
     """
 
     step: int
@@ -52,6 +52,7 @@ class StepSeen(NamedTuple):
     router_loss: float
     norm: float  # of the gradient before it was clipped
     skipped: bool  # not finite
+    consistency_loss: float | None = None
 
 
 class Live:
@@ -122,6 +123,7 @@ class Live:
         speed, mfu = self.speed.since_last(state)
         values = (
             *(state.step, state.tokens, _mean([seen.loss for seen in learned]), router, noise_free),
+            _mean([seen.consistency_loss for seen in learned if seen.consistency_loss is not None]),
             *(max((seen.norm for seen in learned), default=None), rate, speed, mfu, _peak_memory()),
             *(len(self._window) - len(learned), self._spikes),
         )
