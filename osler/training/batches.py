@@ -79,7 +79,10 @@ class Batch:
         return (self.labels_BT != IGNORED).flatten().nonzero()[:, 0]
 
     def responses(self, is_scored: bool) -> Responses:
-        """The labels of each conversation that has any, counted from the positions, which begin anew with each."""
+        """How many labels each conversation has, of those that have any.
+
+        They are counted from the positions, which begin anew with each segment.
+        """
         segment_N = (self.positions_BT.flatten() == 0).cumsum(0)
         counts = torch.bincount(segment_N[self.places()])
         return Responses(counts[counts > 0], is_scored=is_scored)
@@ -133,11 +136,14 @@ def label_count(source: PackedRows, row: int) -> int:
 
 
 def conversation_count(source: PackedRows, row: int) -> int:
-    """How many segments of a row have a label that `batch_of` does not ignore."""
+    """How many segments of a row have a label.
+
+    Labels are those that `batch_of` does not ignore.
+    """
     lengths = source.segment_lengths(row)
     if source.labels_RT is None:
         return sum(length > 1 for length in lengths)
-    starts = np.cumsum(lengths) - lengths
+    starts = np.cumsum(lengths, dtype=np.int64) - lengths
     return int(np.count_nonzero(np.logical_or.reduceat(_learned(source, row, lengths), starts)))
 
 

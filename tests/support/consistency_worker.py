@@ -41,7 +41,12 @@ def main(folder: Path) -> None:
     """Write the log and the weights of each engine."""
     NUMERICS.apply()
     for engine in ENGINES:
-        asked = {"engine": engine, "processes": 2, "micro_batch_rows": 1, "activation_checkpointing": engine == "fsdp"}
+        asked: dict[str, Any] = {
+            "engine": engine,
+            "processes": 2,
+            "micro_batch_rows": 1,
+            "activation_checkpointing": engine == "fsdp",
+        }
         state, weights = trained(folder / f"{engine}-checkpoints", consistent_run(), **asked)
         if weights:
             save_file({key: value.contiguous() for key, value in weights.items()}, folder / f"{engine}.safetensors")

@@ -20,7 +20,6 @@ from osler.training.consistency import Responses, response_means, summed_distanc
 from osler.training.loop import Weights
 from osler.training.packed_loss import PackedLoss
 from osler.training.trained_model import CURVE, Training, _settings, _write
-from stages.neftune import Neftune
 from tests.support.consistency_worker import ENGINES, LENGTHS, consistent_run, trained
 from tests.support.runs import VOCABULARY, KilledAt, rows_of, same
 from tests.support.tiny import NUMERICS, tiny_model, tiny_tokenizer
@@ -32,7 +31,7 @@ def test_means_and_distances_by_hand() -> None:
     assert response_means(states, torch.tensor([1, 2])).tolist() == [[1.0, 0.0], [2.0, 1.0]]
     noisy, clean = torch.tensor([[1.0, 0], [1, 0], [2, 2]]), torch.tensor([[0.0, 1], [-3, 0], [1, 1]])
     assert float(summed_distance(noisy, clean)) == pytest.approx(1 + 2 + 0, abs=1e-6)
-    none = response_means(states[:0].requires_grad_(), torch.tensor([], dtype=torch.int64))
+    none = response_means(states[:0], torch.tensor([], dtype=torch.int64))
     assert float(summed_distance(none, none)) == 0
 
 
@@ -41,7 +40,7 @@ def test_a_conversation_without_a_label_is_none() -> None:
     rows = rows_of(LENGTHS, learned=True)
     counted = [batch_of([(rows, row)]).responses(True).labels_C.tolist() for row in range(len(LENGTHS))]
     assert [conversation_count(rows, row) for row in range(len(LENGTHS))] == [len(each) for each in counted]
-    assert counted[:4] == [[4, 2], [8], [1, 2, 2, 1], [4]]
+    assert counted[:4] == [[4, 1], [8], [1, 2, 2, 1], [3]]
     plain = rows_of([[3, 1, 2]])
     assert conversation_count(plain, 0) == len(batch_of([(plain, 0)]).responses(True).labels_C) == 2
 
@@ -82,9 +81,19 @@ def test_packed_conversations_are_as_far_as_each_alone() -> None:
     assert distance(module, batch) == pytest.approx(sum(every), abs=1e-10)
 
 
+def in_float64() -> Any:
+    """A tiny model without the float32 in which transformers computes norms, whose rounding is larger than a difference."""
+    model = tiny_model(VOCABULARY).double()
+    for name, norm in list(model.named_modules()):
+        if name.endswith("norm"):
+            exact = torch.nn.RMSNorm(32, norm.variance_epsilon, dtype=torch.float64)
+            model.set_submodule(name, exact)
+    return model
+
+
 def test_the_gradient_is_that_of_the_distance_from_means_that_stand_still() -> None:
-    """Central differences in float64 of loss and distance, with the clean means of the weights as they were; so not of both passes."""
-    module = PackedLoss(tiny_model(VOCABULARY).double())
+    """Central differences in float64 are those with the clean means held; with means of the moved weights they are not."""
+    module = PackedLoss(in_float64())
     batch = batch_of([(rows_of(LENGTHS, learned=True), row) for row in range(3)])
     batch.noise_BTD = batch_noise(LENGTHS[:3], 16, 32, 30.0, range(3)).double()
     fixed = clean_means(module, batch)
@@ -183,7 +192,7 @@ def test_consistency_brings_the_passes_together(tmp_path: Path) -> None:
     assert ends[1] < 0.8 * ends[0]
 
 
-def test_a_mixture_and_half_precision_learn_from_it(tmp_path: Path) -> None:
+def test_a_mixture_and_half_precision_learn_from_it() -> None:
     """Routers' loss and distance are both logged; under bfloat16 the means are compared in float32."""
     module = PackedLoss(tiny_model(VOCABULARY, experts=4))
     batch = consistent_run().micro_batches(0, 0, 1, None, 32)[0]
@@ -226,9 +235,3 @@ def test_two_processes_train_what_one_trains(engine: str, together: Path, tmp_pa
     state, weights = trained(tmp_path, consistent_run())
     log = [Logged(*row) for row in json.loads((together / f"{engine}.json").read_text())]
     assert_close((state.log, weights), (log, load_file(together / f"{engine}.safetensors")))
-
-
-def test_the_weight_is_asked_for() -> None:
-    """A number stands in params.yaml; without noise there is nothing to pull, and the run has none."""
-    section: dict[str, Any] = {"alpha": 5, "consistency": 0}
-    assert Neftune.model_validate(section).consistency == 0

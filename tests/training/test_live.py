@@ -261,7 +261,7 @@ def test_tensorboard_reads_what_a_run_wrote(tmp_path: Path) -> None:
 
 
 def a_line(step: int, norm: float | None, spikes: int = 0, skipped: int = 0) -> dict[str, Any]:
-    values = (step, 10 * step, 2.0 / step, None, None, norm, 1e-3, 100.0, 0.4, 1 << 30, skipped, spikes)
+    values = (step, 10 * step, 2.0 / step, None, None, None, norm, 1e-3, 100.0, 0.4, 1 << 30, skipped, spikes)
     return dict(zip(FIELDS, values, strict=True))
 
 
