@@ -20,9 +20,11 @@ class Neftune(Section):
 
     alpha: float = Field(ge=0, le=1000, description="uniform noise in +-alpha / sqrt(L d); 0 is sft bit for bit")
     consistency: float = Field(
+        default=0,
         ge=0,
         le=1000,
-        description="weight of the responses' cosine distance from the pass without noise; 0 is NEFTune bit for bit",
+        description="weight of the responses' cosine distance from the pass without noise; 0 is NEFTune bit for bit;"
+        " without effect where alpha is 0",
     )
 
 

@@ -87,9 +87,8 @@ def training(name: str, params: Mapping[str, Any], instructions: tuple[int, bool
         recipe = params["sft"]
         tokens, about = round(instructions[0] * recipe["epochs"]), instructions[1]
     noised = params["neftune"] if stage == "neftune" else {}
-    passes = (
-        4 / 3 if noised.get("alpha") and noised.get("consistency") else 1
-    )  # one forward more, of forward and backward
+    # consistency is a forward pass more, and a backward pass counts as two
+    passes = 4 / 3 if noised.get("alpha") and noised.get("consistency") else 1
     architecture = Architecture.model_validate(params["architecture"])
     vocabulary, batch = params["tokenizer"]["vocabulary_size"], recipe["batch_tokens"]
     return TrainingCost(

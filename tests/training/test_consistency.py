@@ -14,15 +14,19 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from osler.build.pipeline import ROOT
+from osler.tokens.shards import PackedRows
+from osler.training import finetuning
 from osler.training.batches import Batch, batch_noise, batch_of, conversation_count
-from osler.training.checkpoints import Logged
+from osler.training.checkpoints import Checkpoint, Logged
 from osler.training.consistency import Responses, response_means, summed_distance
-from osler.training.loop import Weights
+from osler.training.finetuning import Sft, finetuned
+from osler.training.live import lines
+from osler.training.loop import Weights, train
 from osler.training.packed_loss import PackedLoss
 from osler.training.trained_model import CURVE, Training, _settings, _write
 from tests.support.consistency_worker import ENGINES, LENGTHS, consistent_run, trained
-from tests.support.runs import VOCABULARY, KilledAt, rows_of, same
-from tests.support.tiny import NUMERICS, tiny_model, tiny_tokenizer
+from tests.support.runs import VOCABULARY, KilledAt, recipe, rows_of, same
+from tests.support.tiny import NUMERICS, launch, tiny_model, tiny_tokenizer
 
 
 def test_means_and_distances_by_hand() -> None:
@@ -56,7 +60,7 @@ def clean_means(module: PackedLoss, batch: Batch) -> Responses:
 
 def distance(module: PackedLoss, batch: Batch) -> float:
     sums: Tensor = module(*batch.tensors(), clean_means(module, batch))
-    return float(sums[2])
+    return float(sums[2].detach())
 
 
 def alone(batch: Batch, row: int, start: int, length: int) -> Batch:
@@ -155,6 +159,18 @@ def test_the_log_has_the_distance_and_shares_the_clean_pass(tmp_path: Path) -> N
     assert expected > 0.01
 
 
+@pytest.mark.parametrize("alpha", [0.0, 5.0])
+def test_without_noise_the_weight_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, alpha: float) -> None:
+    """NEFTune with alpha 0 and a weight is the run, and has the key, of SFT."""
+    tiny_model(VOCABULARY).save_pretrained(tmp_path)
+    monkeypatch.setattr(finetuning, "verify", lambda _: None)
+    monkeypatch.setattr(PackedRows, "open", lambda _: rows_of(LENGTHS, learned=True))
+    section = Sft(**recipe().model_dump(), epochs=2)
+    runs = [finetuned(tmp_path, tmp_path, section, "x", 1, alpha=alpha, consistency=weight) for weight in (0.0, 2.0)]
+    assert runs[1].run.consistency == (2.0 if alpha else 0.0)
+    assert (_settings(runs[0], NUMERICS) == _settings(runs[1], NUMERICS)) is not bool(alpha)
+
+
 @pytest.mark.parametrize("weight", [0.0, 1.0])
 def test_only_a_run_with_consistency_has_its_column(tmp_path: Path, weight: float) -> None:
     """The CSV of NEFTune alone has the columns that it had."""
@@ -166,6 +182,18 @@ def test_only_a_run_with_consistency_has_its_column(tmp_path: Path, weight: floa
     _write(asked, {"inputs": {}}, state, weights, None, tmp_path / "made")
     header = (tmp_path / "made" / CURVE).read_text().splitlines()[0]
     assert header == "step,tokens,loss,learning_rate,noise_free_loss" + ",consistency_loss" * bool(weight)
+
+
+@pytest.mark.parametrize("weight", [0.0, 2.0])
+def test_the_live_file_has_the_distance(tmp_path: Path, weight: float) -> None:
+    """That of the log, step by step; without a weight there is none."""
+    model, file = tiny_model(VOCABULARY), tmp_path / "x.jsonl"
+    checkpoint = Checkpoint(tmp_path / "checkpoints", "x", False)
+    state, _ = train(model, consistent_run(weight, rows=8), NUMERICS, checkpoint, launch(), None, file)
+    shown = [line["consistency_loss"] for line in lines(file)]
+    assert len(shown) == 2
+    assert shown == [row.consistency_loss and pytest.approx(row.consistency_loss, abs=1e-6) for row in state.log]
+    assert all(shown) is bool(weight)
 
 
 def test_accumulation_and_a_kill_change_nothing(tmp_path: Path) -> None:
