@@ -20,6 +20,7 @@ from osler.training.batches import Batch, batch_noise, batch_of, conversation_co
 from osler.training.checkpoints import Checkpoint, Logged
 from osler.training.consistency import Responses, response_means, summed_distance
 from osler.training.finetuning import Sft, finetuned
+from osler.training.launch import LAUNCH
 from osler.training.live import lines
 from osler.training.loop import Weights, train
 from osler.training.packed_loss import PackedLoss
@@ -163,6 +164,7 @@ def test_the_log_has_the_distance_and_shares_the_clean_pass(tmp_path: Path) -> N
 def test_without_noise_the_weight_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, alpha: float) -> None:
     """NEFTune with alpha 0 and a weight is the run, and has the key, of SFT."""
     tiny_model(VOCABULARY).save_pretrained(tmp_path)
+    monkeypatch.setenv(LAUNCH, launch().model_dump_json())
     monkeypatch.setattr(finetuning, "verify", lambda _: None)
     monkeypatch.setattr(PackedRows, "open", lambda _: rows_of(LENGTHS, learned=True))
     section = Sft(**recipe().model_dump(), epochs=2)
