@@ -19,6 +19,13 @@ class Neftune(Section):
     """Section `neftune`."""
 
     alpha: float = Field(ge=0, le=1000, description="uniform noise in +-alpha / sqrt(L d); 0 is sft bit for bit")
+    consistency: float = Field(
+        default=0,
+        ge=0,
+        le=1000,
+        description="weight of the responses' cosine distance from the pass without noise; 0 is NEFTune bit for bit;"
+        " without effect where alpha is 0",
+    )
 
 
 def main(
@@ -36,7 +43,10 @@ def main(
     from osler.training.trained_model import Trainer  # imports torch: params are checked without it
 
     numerics.apply()
-    training_of = partial(finetuned, model, instructions, sft, trained_model.name, alpha=neftune.alpha)
+    training_of = partial(
+        finetuned, model, instructions, sft, trained_model.name,
+        alpha=neftune.alpha, consistency=neftune.consistency,
+    )  # fmt: skip
     Trainer(Path(__file__), numerics, training_of, template).write(seeds, trained_model, training)
 
 

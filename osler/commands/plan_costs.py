@@ -86,13 +86,16 @@ def training(name: str, params: Mapping[str, Any], instructions: tuple[int, bool
     else:
         recipe = params["sft"]
         tokens, about = round(instructions[0] * recipe["epochs"]), instructions[1]
+    noised = params["neftune"] if stage == "neftune" else {}
+    # consistency is a forward pass more, and a backward pass counts as two
+    passes = 4 / 3 if noised.get("alpha") and noised.get("consistency") else 1
     architecture = Architecture.model_validate(params["architecture"])
     vocabulary, batch = params["tokenizer"]["vocabulary_size"], recipe["batch_tokens"]
     return TrainingCost(
         tokens,
         about,
         -(-tokens // batch),
-        planned_flops(architecture, vocabulary, tokens, width),
+        planned_flops(architecture, vocabulary, tokens, width) * passes,
         device_memory(architecture, vocabulary, params["numerics"]["dtype"], placed, batch // width, width),
         trained_seeds(name, params),
     )

@@ -41,7 +41,7 @@ def sparkline(values: Sequence[float | None], width: int) -> str:
 
 def facts(line: Line) -> str:
     """A line in words."""
-    words = [f"step {line['step']:,} of {line['steps']:,}"]
+    words = [f"step {line['step']:,}" + (f" of {line['steps']:,}" if line["steps"] else "")]
     words += ["ended"] if line["step"] == line["steps"] else []
     words += [f"{line['tokens']:,} tokens"]
     words += [f"loss {line['loss']:.3f}"] if line["loss"] is not None else []

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from osler.tokens.shards import PackedRows
+from osler.training.consistency import Responses
 from osler.training.neftune_noise import neftune_noise
 
 IGNORED = -100
@@ -76,6 +78,15 @@ class Batch:
         """
         return (self.labels_BT != IGNORED).flatten().nonzero()[:, 0]
 
+    def responses(self, is_scored: bool) -> Responses:
+        """How many labels each conversation has, of those that have any.
+
+        They are counted from the positions, which begin anew with each segment.
+        """
+        segment_N = (self.positions_BT.flatten() == 0).cumsum(0)
+        counts = torch.bincount(segment_N[self.places()])
+        return Responses(counts[counts > 0], is_scored=is_scored)
+
     def segments(self) -> Segments:
         """Those of all rows, one after another.
 
@@ -121,10 +132,27 @@ def label_count(source: PackedRows, row: int) -> int:
     lengths = source.segment_lengths(row)
     if source.labels_RT is None:
         return sum(lengths) - len(lengths)  # a segment's first token is none
+    return int(np.count_nonzero(_learned(source, row, lengths)))
+
+
+def conversation_count(source: PackedRows, row: int) -> int:
+    """How many segments of a row have a label.
+
+    Labels are those that `batch_of` does not ignore.
+    """
+    lengths = source.segment_lengths(row)
+    if source.labels_RT is None:
+        return sum(length > 1 for length in lengths)
+    starts = np.cumsum(lengths, dtype=np.int64) - lengths
+    return int(np.count_nonzero(np.logical_or.reduceat(_learned(source, row, lengths), starts)))
+
+
+def _learned(source: PackedRows, row: int, lengths: Sequence[int]) -> npt.NDArray[np.bool_]:
+    """Which tokens of a row's segments are labels, padding left out."""
     ends = np.cumsum(lengths)
-    learned = source.labels_RT[row][: ends[-1]] != 0
+    learned: npt.NDArray[np.bool_] = source.labels_RT[row][: ends[-1]] != 0  # type: ignore[index]
     learned[ends - lengths] = False
-    return int(np.count_nonzero(learned))
+    return learned
 
 
 def batch_noise(

@@ -50,6 +50,7 @@ class Logged(NamedTuple):
     noise_free_loss: (
         float | None
     )  # of this step's rows, with the weights before it; now and then, and only under NEFTune
+    consistency_loss: float | None = None  # cosine distance from the clean pass; where its weight is above 0
 
 
 @dataclass
@@ -59,7 +60,7 @@ class State:
     step: int  # steps done
     tokens: int
     log: list[Logged]
-    pending_loss: list[tuple[float, float]]  # language-model and router loss of steps since the last log row
+    pending_loss: list[tuple[float, ...]]  # language-model, router and maybe consistency loss since the last log row
     codes: list[str]  # fingerprints of the code that trained, in order
     numerics: list[dict[str, Any]] = field(default_factory=list)  # {from_step, numerics}: where they changed
     idle_steps: int = 0  # of `step` those that updated nothing, also before this run: AdamW has not counted them
@@ -271,7 +272,7 @@ class Checkpoint:
 
 def _state_of(index: dict[str, Any]) -> State:
     state = State(**index["state"])
-    state.pending_loss = [(loss, router) for loss, router in state.pending_loss]
+    state.pending_loss = [tuple(losses) for losses in state.pending_loss]
     state.log = [Logged(*row) for row in state.log]
     return state
 

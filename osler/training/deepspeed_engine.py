@@ -129,13 +129,12 @@ class DeepSpeed(Engine):
         stage = self.module.zero_optimization_stage()
         return "deepspeed" if stage == self.launch.zero_stage else f"deepspeed with ZeRO {stage}"
 
-    def loss(self, *batch: Tensor | None) -> Tensor:
+    def loss(self, *batch: Any) -> Any:
         """The sums that the model returns for this process's rows.
 
         DeepSpeed sees to the precision.
         """
-        result: Tensor = self.module(*batch)
-        return result
+        return self.module(*batch)
 
     def backward(self, loss: Tensor, last: bool) -> None:
         """Add the gradient of `loss`.

@@ -72,11 +72,10 @@ class Engine:
     def _name(self) -> str:
         return "ddp" if isinstance(self.module, nn.parallel.DistributedDataParallel) else "python"
 
-    def loss(self, *batch: Tensor | None) -> Tensor:
-        """The sums that the model returns for this process's rows."""
+    def loss(self, *batch: Any) -> Any:
+        """The sums that the model returns for this process's rows (`PackedLoss.forward`)."""
         with self.accelerator.autocast():
-            result: Tensor = self.module(*batch)
-        return result
+            return self.module(*batch)
 
     def backward(self, loss: Tensor, last: bool) -> None:
         """Add the gradient of `loss`.

@@ -26,7 +26,9 @@ class Sft(Recipe):
     epochs: float = Field(gt=0, le=10_000, description="times that the instructions are read; may be a fraction")
 
 
-def finetuned(model: Path, instructions: Path, sft: Sft, name: str, seed: int, *, alpha: float = 0.0) -> "Training":
+def finetuned(
+    model: Path, instructions: Path, sft: Sft, name: str, seed: int, *, alpha: float = 0.0, consistency: float = 0.0
+) -> "Training":
     """The training of `model` on the responses in `instructions`.
 
     The model is the one of `seed`.
@@ -34,6 +36,7 @@ def finetuned(model: Path, instructions: Path, sft: Sft, name: str, seed: int, *
     Args:
         name: of the model that is made.
         alpha: of NEFTune; 0 is plain SFT, bit for bit.
+        consistency: weight of the distance from the pass without noise (consistency.py); without noise there is none.
     """
     # torch is imported when training starts: params are checked without it
     from osler.model.folder import trainable_model
@@ -47,7 +50,7 @@ def finetuned(model: Path, instructions: Path, sft: Sft, name: str, seed: int, *
     order = row_order({"instructions": max(1, int(np.ceil(there * sft.epochs)))}, {"instructions": there}, seed)
     return Training(
         trainable_model(start, empty=not brings_weights(os.environ)),
-        Run(name, {"instructions": rows}, order, sft, seed, alpha=alpha),
+        Run(name, {"instructions": rows}, order, sft, seed, alpha=alpha, consistency=consistency if alpha else 0.0),
         {"model": start, "instructions": instructions},
         start,
     )

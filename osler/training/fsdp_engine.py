@@ -59,13 +59,12 @@ class Fsdp(Engine):
         divided = all(isinstance(parameter, DTensor) for parameter in self.parameters.values())
         return "fsdp" if divided else "an undivided model"
 
-    def loss(self, *batch: Tensor | None) -> Tensor:
+    def loss(self, *batch: Any) -> Any:
         """The sums that the model returns for this process's rows.
 
         `fully_shard` sees to the precision.
         """
-        result: Tensor = self.module(*batch)
-        return result
+        return self.module(*batch)
 
     def backward(self, loss: Tensor, last: bool) -> None:
         """Add the gradient of `loss`, summed over the processes.

@@ -38,16 +38,17 @@ SPIKE = 5.0  # times the median of the norms before
 NORMS, FEWEST_NORMS = 100, 10  # before a step, that the median is of
 HELDOUT_FIELDS = {domain: f"heldout_{domain}_loss" for domain in DOMAINS}
 FIELDS = (
-    *("step", "steps", "tokens", "loss", "router_loss", "noise_free_loss", *HELDOUT_FIELDS.values()),
-    *("gradient_norm", "learning_rate"),
+    *("step", "steps", "tokens", "loss", "router_loss", "noise_free_loss", "consistency_loss"),
+    *(*HELDOUT_FIELDS.values(), "gradient_norm", "learning_rate"),
     *("tokens_per_second", "mfu", "peak_memory_bytes", "skipped", "spikes"),
 )
+NEWEST = {"steps", "consistency_loss", *HELDOUT_FIELDS.values()}  # fields that lines of before have not
 
 
 class StepSeen(NamedTuple):
     """A step that was done.
 
-    Its losses are means, of labels and of tokens.
+    Its losses are means, of labels, of tokens and of conversations.
     """
 
     step: int
@@ -55,6 +56,7 @@ class StepSeen(NamedTuple):
     router_loss: float
     norm: float  # of the gradient before it was clipped
     skipped: bool  # not finite
+    consistency_loss: float | None = None
 
 
 class Live:
@@ -130,6 +132,7 @@ class Live:
         speed, mfu = self.speed.since_last(state)
         values = (
             *(state.step, self.steps, state.tokens, _mean([seen.loss for seen in learned]), router, noise_free),
+            _mean([seen.consistency_loss for seen in learned if seen.consistency_loss is not None]),
             *(heldout.get(domain) for domain in HELDOUT_FIELDS),
             *(max((seen.norm for seen in learned), default=None), rate, speed, mfu, _peak_memory()),
             *(len(self._window) - len(learned), self._spikes),
@@ -155,8 +158,8 @@ def lines(path: Path) -> list[dict[str, Any]]:
             line = json.loads(text)
         except ValueError:
             continue
-        if isinstance(line, dict) and line.keys() >= set(FIELDS):
-            found.append(line)
+        if isinstance(line, dict) and line.keys() >= set(FIELDS) - NEWEST:
+            found.append(dict.fromkeys(FIELDS) | line)
     return found
 
 

@@ -125,6 +125,7 @@ def _live(run: Run, launch: Launch, state: State, speed: Speed, has_router: bool
             key: value for key, value in run.recipe.model_dump().items() if isinstance(value, float | int | str)
         }
         settings |= {"alpha": run.alpha, "seed": run.seed, "steps": run.steps()}
+        settings |= {"consistency": run.consistency} if run.consistency else {}
         tracker = started_tracker(launch.tracker, f"{run.title}-{run.seed}", path.parent, settings)
     return Live(path, speed, state.step if state.step > run.first_step() else 0, run.steps(), has_router, tracker)
 

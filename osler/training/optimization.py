@@ -8,8 +8,10 @@ steps and where they are written down, on a CPU, where nothing waits, after each
 """
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +22,7 @@ from osler.model.numerics import Numerics
 from osler.training.amendments import in_force
 from osler.training.batches import Batch
 from osler.training.checkpoints import Checkpoint, Logged, State
+from osler.training.consistency import Responses
 from osler.training.engine import Engine
 from osler.training.heldout_loss import probes
 from osler.training.launch import Launch
@@ -40,7 +43,8 @@ class Done:
     rate: float
     labels: int
     tokens: int
-    values: Tensor  # (3,) float64: both sums of the loss over all processes, and the gradient's norm
+    values: Tensor  # (3,) or (4,) float64: the sums of the loss over all processes, and the gradient's norm
+    conversations: int = 0
 
 
 @dataclass
@@ -80,11 +84,14 @@ class Optimization:
             self.checkpoint.complete(self.engine)
         noise_free = None
         if prepared.parts:
-            noise_free = self._noise_free_loss(step, prepared)
-            sums = self._backward(prepared)
+            is_due = bool(self.run.alpha) and not ((step + 1) % self.noise_free_every and step + 1 != self.steps)
+            clean = [self._clean(part, is_due) for part in prepared.parts] if is_due or self.run.consistency else []
+            noise_free = self._noise_free_loss(clean, prepared) if is_due else None
+            sums = self._backward(prepared, [responses for _, responses in clean])
             norm = self.engine.step(rate)
             values = torch.cat([sums, norm.detach().to(sums)[None]])
-            self._done.append(Done(step + 1, rate, prepared.labels, prepared.tokens, values))
+            done = Done(step + 1, rate, prepared.labels, prepared.tokens, values, prepared.conversations)
+            self._done.append(done)
         else:
             self.state.idle_steps += 1
         self.state.step, self.state.tokens = step + 1, self.state.tokens + prepared.tokens
@@ -109,18 +116,25 @@ class Optimization:
         self.state.amendments = in_force(self.run.amendments or (), self.state.step)
         self.checkpoint.save(self.engine, self.state)
 
-    def _sums(self, part: Batch) -> Tensor:
-        """The two sums of PackedLoss, (2,)."""
+    def _sums(self, part: Batch, responses: Responses | None = None) -> Any:
+        """The sums of PackedLoss; of a clean pass of `responses` also their means."""
         tensors = part.flat() if self.numerics.by_bounds() else part.tensors()
-        return self.engine.loss(*(None if value is None else value.to(self.engine.device) for value in tensors))
+        given = [None if value is None else value.to(self.engine.device) for value in tensors]
+        return self.engine.loss(*given) if responses is None else self.engine.loss(*given, responses)
 
-    def _noise_free_loss(self, step: int, prepared: Prepared) -> float | None:
-        """Now and then under NEFTune the loss that the batch has without noise, in nats a label."""
-        if not self.run.alpha or ((step + 1) % self.noise_free_every and step + 1 != self.steps):
-            return None
+    def _clean(self, part: Batch, is_scored: bool) -> tuple[float, Responses | None]:
+        """One pass without noise: its loss, 0 if it is not scored, and under consistency what the noisy one is pulled to."""
+        part = replace(part, noise_BTD=None)
         with torch.no_grad():
-            clean = [float(self._sums(replace(part, noise_BTD=None))[0]) for part in prepared.parts]
-        loss = self.engine.summed([sum(clean)])[0] / max(1, prepared.labels)
+            if not self.run.consistency:
+                return float(self._sums(part)[0]), None
+            responses = part.responses(is_scored).to(self.engine.device)
+            sums, means_CD = self._sums(part, responses)
+        return float(sums[0]) if is_scored else 0.0, replace(responses, clean_CD=means_CD)
+
+    def _noise_free_loss(self, clean: Sequence[tuple[float, Any]], prepared: Prepared) -> float | None:
+        """The loss that the batch has without noise, in nats a label."""
+        loss = self.engine.summed([sum(loss for loss, _ in clean)])[0] / max(1, prepared.labels)
         return round(loss, 6) if isfinite(loss) else None
 
     def _heldout_losses(self) -> dict[str, float]:
@@ -139,14 +153,20 @@ class Optimization:
                     losses[domain] = sums[0] / max(1, labels)
         return losses
 
-    def _backward(self, prepared: Prepared) -> Tensor:
-        """Gradients of the whole batch's loss; its two sums over all processes, (2,) float64 on the device."""
-        done = torch.zeros(2, dtype=torch.float64, device=self.engine.device)
-        for part in prepared.parts:
-            sums = self._sums(part)
+    def _backward(self, prepared: Prepared, clean: Sequence[Responses | None]) -> Tensor:
+        """Gradients of the whole batch's loss.
+
+        Its sums over all processes are returned, (2,) or under consistency (3,), float64 on the device.
+        """
+        consistency = self.run.consistency
+        done = torch.zeros(3 if consistency else 2, dtype=torch.float64, device=self.engine.device)
+        for index, part in enumerate(prepared.parts):
+            sums = self._sums(part, clean[index] if consistency else None)
             objective = sums[0] * (1 / max(1, prepared.labels))
             if self.router_coefficient:
                 objective = objective + sums[1] * (self.router_coefficient / prepared.tokens)
+            if consistency:
+                objective = objective + sums[2] * (consistency / max(1, prepared.conversations))
             # a loss that is not finite may have a gradient that is: here it has not, nor has the norm, on any process
             objective = objective * torch.where(objective.detach().isfinite(), 1.0, torch.nan)
             self.engine.backward(objective, last=part is prepared.parts[-1])
@@ -158,15 +178,17 @@ class Optimization:
     def _read(self) -> None:
         """Take the steps done so far into the state."""
         values = torch.stack([done.values for done in self._done]).tolist() if self._done else []
-        for done, (loss_sum, router_sum, norm) in zip(self._done, values, strict=True):
+        for done, (loss_sum, router_sum, *distance_sum, norm) in zip(self._done, values, strict=True):
             loss, router = loss_sum / max(1, done.labels), router_sum / done.tokens
+            distance = [value / max(1, done.conversations) for value in distance_sum]  # of one, or empty
             skipped = not isfinite(norm)
             if self.live:
-                self.live.add(StepSeen(done.step, loss, router, norm, skipped))
+                self.live.add(StepSeen(done.step, loss, router, norm, skipped, *distance))
             if skipped:
-                self._skip(done.step, loss + self.router_coefficient * router, norm)
+                total = loss + self.router_coefficient * router + self.run.consistency * sum(distance)
+                self._skip(done.step, total, norm)
             else:
-                self.state.pending_loss.append((loss, router))
+                self.state.pending_loss.append((loss, router, *distance))
         self._done.clear()
         if self.state.step == self.steps and not self.state.log and not self.state.pending_loss:
             raise BuildError(
@@ -198,6 +220,9 @@ class Optimization:
         """A row of the log for every `log_every` steps: means since the last; none where all were left out."""
         state = self.state
         if state.pending_loss:
-            mean, router = (round(float(np.mean(values)), 6) for values in zip(*state.pending_loss, strict=True))
-            state.log.append(Logged(state.step, state.tokens, mean, float(f"{rate:.6g}"), router, noise_free))
+            means = [round(float(np.mean(values)), 6) for values in zip(*state.pending_loss, strict=True)]
+            mean, router, *distance = means
+            state.log.append(
+                Logged(state.step, state.tokens, mean, float(f"{rate:.6g}"), router, noise_free, *distance)
+            )
             state.pending_loss.clear()

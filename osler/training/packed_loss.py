@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from osler.build.section import BuildError
 from osler.model.router import router_coefficient, router_loss
 from osler.training.batches import IGNORED, Segments
+from osler.training.consistency import Responses, response_means, summed_distance
 from osler.training.cross_entropy import linear_cross_entropy
 
 
@@ -53,12 +54,17 @@ class PackedLoss(nn.Module):
         noise_BTD: Tensor | None,
         places_L: Tensor | None = None,
         segments: Segments | None = None,
-    ) -> Tensor:
+        responses: Responses | None = None,
+    ) -> Tensor | tuple[Tensor, Tensor]:
         """Two sums (2,), which several processes and parts add up.
 
         The arguments are a batch's (`Batch.tensors`, `Batch.flat`); without `places_L` the labels' places are looked for here,
         which on a GPU waits for it. The first sum is nats over the labels that are not IGNORED. The second is the
         auxiliary loss of the routers times the tokens that are no padding (0 for a dense model).
+
+        With `responses` that have clean means there is a third sum (3,): the cosine distances of conversations from these.
+        With `responses` that have none this is the clean pass, and the means (C, D) are given beside the sums, which are
+        zeros where they are not asked for.
 
         Over all tokens of a step the second is the mean of each part's own auxiliary loss, weighted by its tokens: every
         part spreads its tokens evenly, which is a little stricter than spreading those of the whole batch.
@@ -69,9 +75,20 @@ class PackedLoss(nn.Module):
         if places_L is None:
             places_L = (labels_BT != IGNORED).flatten().nonzero()[:, 0]
         hidden_BTD, logits = self.hidden(tokens_BT, positions_BT, noise_BTD, segments)
-        head = self.model.get_output_embeddings()
-        hidden_LD, labels_L = hidden_BTD.flatten(0, 1)[places_L], labels_BT.flatten()[places_L]
-        loss = linear_cross_entropy(hidden_LD, head.weight, labels_L)
+        hidden_LD = hidden_BTD.flatten(0, 1)[places_L]
+        if responses is None:
+            return self._sums(hidden_LD, labels_BT.flatten()[places_L], kept_BT, logits)
+        means_CD = response_means(hidden_LD, responses.labels_C)
+        if responses.clean_CD is None and not responses.is_scored:
+            return means_CD.new_zeros(2), means_CD
+        sums = self._sums(hidden_LD, labels_BT.flatten()[places_L], kept_BT, logits)
+        if responses.clean_CD is None:
+            return sums, means_CD
+        return torch.cat([sums, summed_distance(means_CD, responses.clean_CD)[None]])
+
+    def _sums(self, hidden_LD: Tensor, labels_L: Tensor, kept_BT: Tensor, logits: tuple[Tensor, ...]) -> Tensor:
+        """The loss of the labels, and that of the routers."""
+        loss = linear_cross_entropy(hidden_LD, self.model.get_output_embeddings().weight, labels_L)
         if not self.router_coefficient:
             return torch.stack([loss, loss.new_zeros(())])
         if not logits or (torch.is_grad_enabled() and not all(layer_NE.requires_grad for layer_NE in logits)):

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from osler.build.section import BuildError
 from osler.tokens.shards import PackedRows
 from osler.training.amendments import Amendments, is_skipped, peak
-from osler.training.batches import IGNORED, Batch, batch_noise, batch_of, label_count, noise_seed
+from osler.training.batches import IGNORED, Batch, batch_noise, batch_of, conversation_count, label_count, noise_seed
 from osler.training.heldout_loss import Heldout
 from osler.training.recipe import Recipe, Schedule, learning_rate
 
@@ -42,6 +42,7 @@ class Prepared:
     parts: list[Batch]
     labels: int
     tokens: int  # padding is none
+    conversations: int = 0  # with labels; counted where the run has consistency
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ class Run:
     past: Past | None = None
     amendments: Amendments | None = None  # None: its section has no such key
     heldout: Heldout | None = None  # looked at as it runs; no result depends on it
+    consistency: float = 0.0  # weight of the distance from the clean pass (consistency.py); 0 has none
 
     def label(self) -> str:
         """What the run is called where people read it."""
@@ -147,7 +149,8 @@ class Run:
         tokens = sum(sum(source.segment_lengths(row)) for source, row in rows)
         skipped = self.is_skipped(step)
         parts = [] if skipped else self.micro_batches(step, rank, processes, limit, hidden)
-        return Prepared(parts, labels, tokens)
+        conversations = sum(conversation_count(source, row) for source, row in rows) if self.consistency else 0
+        return Prepared(parts, labels, tokens, conversations)
 
     def micro_batches(self, step: int, rank: int, processes: int, limit: int | None, hidden: int) -> list[Batch]:
         """What process `rank` reads in step `step`.

@@ -205,7 +205,7 @@ def _settings(asked: Training, numerics: Numerics) -> dict[str, Any]:
         "seed": run.seed,
         "rows": hashlib.sha256(run.order_N2.tobytes()).hexdigest(),
         "schedule": asdict(run.schedule) if run.schedule else None,
-    }
+    } | ({"consistency": run.consistency} if run.consistency else {})  # what has none is known as before there was any
 
 
 def _own_tokens(asked: Training, state: State) -> int:
@@ -219,6 +219,7 @@ def _write(
     """The folder `entry`, whole or not at all: the model, its provenance with `facts`, and CURVE."""
     run = asked.run
     without = ["router_loss"] * (not router_coefficient(asked.model.config)) + ["noise_free_loss"] * (not run.alpha)
+    without += ["consistency_loss"] * (not run.consistency)
     log = pl.DataFrame(state.log, schema=Logged._fields, orient="row").drop(without)
     parent = asked.inputs.get("model")
     before = provenance_of(parent) if parent and (parent / "provenance.json").is_file() else {}

@@ -148,6 +148,11 @@ def test_costs_of_the_default_by_hand() -> None:
     assert cpt.memory.weights == 4 * 151_744
     assert plan_costs.training("sft@cpt", params, (46_807, False), placed).tokens == 46_807
     assert plan_costs.training("pretrain@base", params, (0, True), placed).steps == 547
+    noised = plan_costs.training("neftune@cpt", params, (46_807, False), placed).flops
+    pulled = params | {"neftune": {"alpha": 5, "consistency": 1}}
+    assert plan_costs.training("neftune@cpt", pulled, (46_807, False), placed).flops == pytest.approx(4 / 3 * noised)
+    still = params | {"neftune": {"alpha": 0, "consistency": 1}}
+    assert plan_costs.training("neftune@cpt", still, (46_807, False), placed).flops == noised
     assert (cpt.seeds, plan_costs.trained_seeds("anneal@x", {"anneal": {"x": {}}})) == (3, 1)
 
 

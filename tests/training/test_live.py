@@ -261,8 +261,33 @@ def test_tensorboard_reads_what_a_run_wrote(tmp_path: Path) -> None:
 
 
 def a_line(step: int, norm: float | None, spikes: int = 0, skipped: int = 0) -> dict[str, Any]:
-    values = (step, 31, 10 * step, 2.0 / step, None, None, None, None, norm, 1e-3, 100.0, 0.4, 1 << 30, skipped, spikes)
+    values = (
+        step,
+        31,
+        10 * step,
+        2.0 / step,
+        None,
+        None,
+        None,
+        None,
+        None,
+        norm,
+        1e-3,
+        100.0,
+        0.4,
+        1 << 30,
+        skipped,
+        spikes,
+    )
     return dict(zip(FIELDS, values, strict=True))
+
+
+def test_lines_from_before_a_field_are_read(tmp_path: Path) -> None:
+    """A line without a distance has none; one without another field is no line."""
+    line = a_line(1, 1.0)
+    cut = [{key: value for key, value in line.items() if key != name} for name in ("consistency_loss", "loss")]
+    (tmp_path / "x.jsonl").write_text("".join(f"{json.dumps(one)}\n" for one in cut))
+    assert lines(tmp_path / "x.jsonl") == [line]
 
 
 def test_a_peak_of_one_line_is_seen_where_many_share_a_block() -> None:
