@@ -150,7 +150,7 @@ def lines(path: Path) -> list[dict[str, Any]]:
         except ValueError:
             continue
         if isinstance(line, dict) and line.keys() >= set(FIELDS) - {NEWEST}:
-            found.append({NEWEST: None} | line)
+            found.append(dict.fromkeys(FIELDS) | line)
     return found
 
 
