@@ -1,4 +1,4 @@
-"""What each of two processes does for test_consistency.py: a run of NEFTune with consistency, under ddp and under fsdp.
+"""What each of two processes does for test_consistency.py: a run of NEFTune with consistency, under each engine.
 
 `python -m torch.distributed.run --nproc-per-node=2 tests/support/consistency_worker.py FOLDER`.
 """
@@ -18,7 +18,12 @@ from osler.training.run import Run
 from tests.support.runs import VOCABULARY, a_run, rows_of
 from tests.support.tiny import NUMERICS, launch, tiny_model
 
-ENGINES = ("ddp", "fsdp")
+ENGINES: dict[str, dict[str, Any]] = {
+    "ddp": {"engine": "ddp"},
+    "fsdp": {"engine": "fsdp", "activation_checkpointing": True},
+    "zero3": {"engine": "deepspeed", "zero_stage": 3},
+}
+FLOAT64 = ("ddp", "fsdp")  # DeepSpeed keeps float32 weights
 LENGTHS = [[9, 4], [16], [3, 5, 4, 2], [1, 8], [2, 2, 2, 2, 2, 2, 2]]  # rows of 2, 1, 4, 1 and 7 conversations
 
 
@@ -32,7 +37,7 @@ def consistent_run(weight: float = 3.0, alpha: float = 20.0, rows: int = 23, **c
 def trained(folder: Path, run: Run, double: bool = True, **asked: Any) -> tuple[State, Weights]:
     """The end of the run, of a model that only the first process may have the weights of."""
     model = tiny_model(VOCABULARY).double() if double else tiny_model(VOCABULARY)
-    if asked.get("engine") == "fsdp" and os.environ.get("RANK") == "1":
+    if asked.get("engine") in ("fsdp", "deepspeed") and os.environ.get("RANK") == "1":
         model = model.to("meta")
     return train(model, run, NUMERICS, Checkpoint(folder, "x", False), launch(**asked))
 
@@ -40,17 +45,12 @@ def trained(folder: Path, run: Run, double: bool = True, **asked: Any) -> tuple[
 def main(folder: Path) -> None:
     """Write the log and the weights of each engine."""
     NUMERICS.apply()
-    for engine in ENGINES:
-        asked: dict[str, Any] = {
-            "engine": engine,
-            "processes": 2,
-            "micro_batch_rows": 1,
-            "activation_checkpointing": engine == "fsdp",
-        }
-        state, weights = trained(folder / f"{engine}-checkpoints", consistent_run(), **asked)
+    for name, settings in ENGINES.items():
+        asked = {"processes": 2, "micro_batch_rows": 1} | settings
+        state, weights = trained(folder / f"{name}-checkpoints", consistent_run(), name in FLOAT64, **asked)
         if weights:
-            save_file({key: value.contiguous() for key, value in weights.items()}, folder / f"{engine}.safetensors")
-            (folder / f"{engine}.json").write_text(json.dumps(state.log))
+            save_file({key: value.contiguous() for key, value in weights.items()}, folder / f"{name}.safetensors")
+            (folder / f"{name}.json").write_text(json.dumps(state.log))
 
 
 if __name__ == "__main__":

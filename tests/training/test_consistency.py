@@ -25,7 +25,7 @@ from osler.training.live import lines
 from osler.training.loop import Weights, train
 from osler.training.packed_loss import PackedLoss
 from osler.training.trained_model import CURVE, Training, _settings, _write
-from tests.support.consistency_worker import ENGINES, LENGTHS, consistent_run, trained
+from tests.support.consistency_worker import ENGINES, FLOAT64, LENGTHS, consistent_run, trained
 from tests.support.runs import VOCABULARY, KilledAt, recipe, rows_of, same
 from tests.support.tiny import NUMERICS, launch, tiny_model, tiny_tokenizer
 
@@ -235,14 +235,16 @@ def test_a_mixture_and_half_precision_learn_from_it() -> None:
     assert clean.clean_CD.dtype == torch.float32
 
 
-def assert_close(one: tuple[list[Logged], Weights], other: tuple[list[Logged], Weights]) -> None:
-    """Losses to their last digit, weights to 1e-9."""
+def assert_close(
+    one: tuple[list[Logged], Weights], other: tuple[list[Logged], Weights], loss: float = 1.1e-6, weight: float = 1e-9
+) -> None:
+    """By default losses to their last digit, weights to 1e-9."""
     assert len(one[0]) == len(other[0])
     for ours, theirs in zip(one[0], other[0], strict=True):
-        assert ours.loss == pytest.approx(theirs.loss, abs=1.1e-6)
-        assert ours.consistency_loss == pytest.approx(theirs.consistency_loss, abs=1.1e-6)
-        assert ours.noise_free_loss == pytest.approx(theirs.noise_free_loss, abs=1.1e-6)
-    assert all(torch.allclose(one[1][name], other[1][name], rtol=0, atol=1e-9) for name in one[1])
+        assert ours.loss == pytest.approx(theirs.loss, abs=loss)
+        assert ours.consistency_loss == pytest.approx(theirs.consistency_loss, abs=loss)
+        assert ours.noise_free_loss == pytest.approx(theirs.noise_free_loss, abs=loss)
+    assert all(torch.allclose(one[1][name], other[1][name], rtol=0, atol=weight) for name in one[1])
 
 
 @pytest.fixture(scope="module")
@@ -261,7 +263,8 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_two_processes_train_what_one_trains(engine: str, together: Path, tmp_path: Path) -> None:
-    """In float64, a row at a time, with unequal numbers of conversations and a last step of three rows; fsdp computes twice."""
-    state, weights = trained(tmp_path, consistent_run())
+    """A row at a time, with unequal numbers of conversations and a last step of three rows; fsdp computes twice."""
+    state, weights = trained(tmp_path, consistent_run(), engine in FLOAT64)
     log = [Logged(*row) for row in json.loads((together / f"{engine}.json").read_text())]
-    assert_close((state.log, weights), (log, load_file(together / f"{engine}.safetensors")))
+    ends = (state.log, weights), (log, load_file(together / f"{engine}.safetensors"))
+    assert_close(*ends, *((1.1e-6, 1e-9) if engine in FLOAT64 else (1e-5, 1e-5)))
