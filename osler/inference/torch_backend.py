@@ -37,9 +37,9 @@ class TorchBackend:
         return option_scores(self.model, trees, self.batch_tokens)
 
     def generated(
-        self, prompts: Sequence[list[int]], sampling: Sampling, seeds: Sequence[int], end: int
+        self, prompts: Sequence[list[int]], sampling: Sampling, seeds: Sequence[int], ends: Sequence[int]
     ) -> list[list[int]]:
-        return generated(self.model, prompts, sampling, seeds, end, self.batch_tokens)
+        return generated(self.model, prompts, sampling, seeds, ends, self.batch_tokens)
 
     def window_scores(self, windows: Sequence[list[int]]) -> list[list[float]]:
         return window_scores(self.model, windows, self.batch_tokens)
