@@ -23,8 +23,8 @@ from tests.tokens.test_marks import BEGINS, CHATML, ENDS, FAMILIES, made
 __all__ = ["address"]  # a fixture
 
 
-def served(folder: Path, family: str = "qwen", tied: bool = False, **changes: bytes | None) -> Any:
-    """Have the Hub serve a tiny Qwen3-MoE in three shards with a tokenizer of `family`; `changes` are files."""
+def served(folder: Path, family: str = "qwen", tied: bool = False) -> Any:
+    """Have the Hub serve a tiny Qwen3-MoE in three shards with a tokenizer of `family`."""
     import torch
     from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
 
@@ -40,10 +40,6 @@ def served(folder: Path, family: str = "qwen", tied: bool = False, **changes: by
     Qwen3MoeForCausalLM(config).save_pretrained(folder, max_shard_size="20KB")
     MODEL.clear()
     MODEL.update({path.name: path.read_bytes() for path in folder.iterdir()})
-    MODEL.update({name: content for name, content in changes.items() if content is not None})
-    for name in changes:
-        if changes[name] is None:
-            del MODEL[name]
     return tokenizer
 
 
@@ -154,7 +150,8 @@ def test_code_of_a_repositorys_own_is_refused(address: str, tmp_path: Path, name
 
 def test_a_base_without_tokenizer_json_is_refused(address: str, tmp_path: Path) -> None:
     """One line that says what to do."""
-    served(tmp_path / "served", **{"tokenizer.json": None})
+    served(tmp_path / "served")
+    del MODEL["tokenizer.json"]
     assert "owner/model has no tokenizer.json; set tokenizer.kind to package" in built(address, tmp_path)
 
 
