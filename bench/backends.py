@@ -58,7 +58,7 @@ def compared(backends: dict[str, LanguageModel], asked: Sequence[Question]) -> d
 
 def anew(backend: Backend, tokenizer: Any, prompts: Sequence[Prompt]) -> None:
     """Score prompts by a model that has not been asked; vLLM keeps its cache of prefixes, as in a stage."""
-    LanguageModel(backend, tokenizer, backend).likelihoods(prompts)
+    LanguageModel(backend, tokenizer, backend, (tokenizer.eos_token_id,)).likelihoods(prompts)
 
 
 def timed(steps: dict[str, Callable[[], object]], units: int, what: str, repetitions: int) -> dict[str, Any]:
@@ -99,7 +99,10 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     vllm = VllmBackend(options.model, numerics)
     computing: dict[str, Backend] = {"transformers": TorchBackend(model, options.batch_tokens), "vllm": vllm}
 
-    both = {name: LanguageModel(backend, tokenizer, backend) for name, backend in computing.items()}
+    both = {
+        name: LanguageModel(backend, tokenizer, backend, (tokenizer.eos_token_id,))
+        for name, backend in computing.items()
+    }
     for shots in (0, options.shots):
         asked = questions(options.root, options.items, shots)
         fit = fitting(model, tokenizer, asked)

@@ -112,7 +112,10 @@ def our_sums(model: Any, tokenizer: Any, prompts: Sequence[Prompt], batch_tokens
     from osler.inference.torch_backend import TorchBackend
 
     backend = TorchBackend(model, batch_tokens)
-    return [scored.sums for scored in LanguageModel(backend, tokenizer, backend).likelihoods(prompts)]
+    return [
+        scored.sums
+        for scored in LanguageModel(backend, tokenizer, backend, (tokenizer.eos_token_id,)).likelihoods(prompts)
+    ]
 
 
 def their_sums(model: Any, tokenizer: Any, prompts: Sequence[Prompt], batch_size: int) -> list[tuple[float, ...]]:

@@ -3,10 +3,9 @@
 It becomes the folder models/<name>.
 
 Weights are taken as safetensors only. The tokenizer files are those of the stage `tokenizer`, whose vocabulary all tokens of
-the build are of; where the repository brings a tokenizer.json, its vocabulary must be the same. A chat template of the
-repository's own stays there: a base model has none, and conversations are written with this build's. The sizes in config.json
-must be those of the section `architecture`, with which `plan` computed what the training costs. What was fetched stays in
-scratch/models, hard-linked into the out: an interrupted download goes on where it was.
+the build are of; where the repository brings a tokenizer.json, its vocabulary must be the same. The sizes in config.json
+must be those of the section `architecture`, with which `plan` computed what the training costs; where that is null, config.json
+alone decides. What was fetched stays in scratch/models, hard-linked into the out: an interrupted download goes on where it was.
 """
 
 import shutil
@@ -15,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from osler.build.files import file_hash, folder_hash, link, read_json, write_json
-from osler.build.hub import ModelFiles
 from osler.build.packages import package_versions
 from osler.build.section import BuildError
 from osler.build.stage import run
 from osler.model.architecture import Architecture
+from osler.model.origin import DownloadModel
 
 KEPT = ("config.json", "generation_config.json", "model.safetensors.index.json")  # beside the weights
 SIZES = {
@@ -38,10 +37,6 @@ EXPERTS = {
 }
 
 
-class DownloadModel(ModelFiles):
-    """A section `download_model.<name>`."""
-
-
 def differences(architecture: Architecture, config: Mapping[str, Any]) -> Iterator[str]:
     """Where a config.json has other sizes than `architecture`, as text."""
     if (config.get("model_type") == "mixtral") != (architecture.experts is not None):
@@ -55,7 +50,7 @@ def differences(architecture: Architecture, config: Mapping[str, Any]) -> Iterat
 
 
 def main(
-    download_model: DownloadModel, architecture: Architecture, name: str, tokenizer: Path, trained_model: Path
+    download_model: DownloadModel, architecture: Architecture | None, name: str, tokenizer: Path, trained_model: Path
 ) -> None:
     """Fill the folder `trained_model`.
 
@@ -64,19 +59,19 @@ def main(
     """
     wanted = download_model
     key = f"download_model.{name}"
-    fetched = wanted.fetched(key)
+    fetched = wanted.model_files(key)
     weights = sorted(path.name for path in fetched.glob("*.safetensors"))
     config = read_json(fetched / "config.json")
-    if wrong := list(differences(architecture, config)):
-        raise BuildError(f"params.yaml: architecture: does not fit {wanted.repository}: it says {'; '.join(wrong)}")
-    vocabulary = read_json(tokenizer / "tokenizer.json")["model"]["vocab"]
-    if config["vocab_size"] < len(vocabulary):
-        raise BuildError(
-            f"params.yaml: tokenizer: has {len(vocabulary)} tokens, {wanted.repository} {config['vocab_size']}"
-        )
+    if architecture and (wrong := list(differences(architecture, config))):
+        raise BuildError(f"params.yaml: architecture: does not fit {wanted.title}: it says {'; '.join(wrong)}")
+    described = read_json(tokenizer / "tokenizer.json")
+    vocabulary = described["model"]["vocab"]
+    tokens = max([len(vocabulary), *(token["id"] + 1 for token in described["added_tokens"])])
+    if config.get("vocab_size", 0) < tokens:
+        raise BuildError(f"params.yaml: tokenizer: has {tokens} tokens, {wanted.title} {config.get('vocab_size')}")
     own = fetched / "tokenizer.json"
     if own.is_file() and read_json(own)["model"]["vocab"] != vocabulary:
-        raise BuildError(f"params.yaml: tokenizer: its vocabulary is not that of {wanted.repository}")
+        raise BuildError(f"params.yaml: tokenizer: its vocabulary is not that of {wanted.title}")
     trained_model.mkdir(parents=True, exist_ok=True)
     taken = [file for file in (*KEPT, *weights) if (fetched / file).is_file()]
     for file in taken:
@@ -87,8 +82,7 @@ def main(
         "inputs": {"tokenizer": folder_hash(tokenizer)},
         "files": {file: file_hash(fetched / file) for file in taken},
         "packages": package_versions({"huggingface_hub"}),
-        "repository": wanted.repository,
-        "revision": wanted.revision,
+        **wanted.facts(),
     }
     write_json(trained_model / "provenance.json", provenance)
     size = sum((fetched / file).stat().st_size for file in taken)

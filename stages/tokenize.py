@@ -15,6 +15,7 @@ from osler.build.section import BuildError
 from osler.build.shard_store import Store
 from osler.build.stage import run
 from osler.corpus.documents import document_files
+from osler.tokens.marks import marks_in
 from osler.tokens.shards import token_dtype, write_manifest
 from osler.tokens.tokenizers import encoder
 
@@ -32,7 +33,7 @@ def tokenized_part(part: Path, folder: Path, tokenizer: Path) -> None:
     described = Tokenizer.from_file(str(tokenizer / "tokenizer.json"))
     dtype = token_dtype(described.get_vocab_size())
     frame = pl.read_parquet(part, columns=["doc_id", "text", "license"])
-    encode = encoder(described, frame["text"].gather_every(max(1, len(frame) // SAMPLE_DOCUMENTS)))
+    encode = encoder(described, marks_in(tokenizer), frame["text"].gather_every(max(1, len(frame) // SAMPLE_DOCUMENTS)))
     lengths: list[int] = []
     tokens = folder / "tokens.bin"
     with tokens.open("wb") as stream:

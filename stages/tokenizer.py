@@ -1,20 +1,24 @@
-"""Stage `tokenizer`: train a byte-pair encoding, or convert one.
+"""Stage `tokenizer`: train a byte-pair encoding, or take the base model's.
 
-It trains on samples of documents, or converts the base model's own tokenizer file.
+It trains on samples of documents, converts the base model's tokenizer file in a package, or takes what the repository of
+`download_model.base` brings at its commit, without its weights.
 
 Which sources are sampled is a list: a new one, of which DVC notices that it lies among the documents, changes no byte of it.
 
-Writes a standard Hugging Face tokenizer folder, without a chat template, which is an artifact of its own (`template`). It puts
-<s> before a text, as models that read documents so expect from whoever loads them; the build itself writes its marks.
+Writes a standard Hugging Face tokenizer folder. The chat template is an artifact of its own (`template`); a base's is kept beside
+its tokenizer. A trained one puts <s> before a text, as models that read documents so expect from whoever loads them; the build
+itself writes the marks (osler/tokens/marks.py).
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import polars as pl
 
 from osler.build.stage import run
+from osler.model.origin import BASE, DownloadModel, base_origin
+from osler.tokens.base_tokenizer import write_base_tokenizer
 from osler.tokens.tokenizers import (
-    BOS,
     TokenizerSettings,
     marked_tokenizer,
     package_file,
@@ -33,22 +37,27 @@ def sample(documents: Path, limit_bytes: int) -> list[str]:
     return texts.filter(size.cum_sum() - size < limit_bytes).collect()["text"].to_list()
 
 
-def main(documents: Path, trained_model: Path, tokenizer: TokenizerSettings) -> None:
+def main(
+    documents: Path, trained_model: Path, tokenizer: TokenizerSettings, download_model: Mapping[str, DownloadModel]
+) -> None:
     """Write the tokenizer folder `trained_model`."""
-    from tokenizers.processors import TemplateProcessing
-
+    if tokenizer.kind == "base":
+        base = base_origin(download_model)
+        tokens = write_base_tokenizer(base.tokenizer_files(f"download_model.{BASE}"), trained_model, base.title)
+        print(f"tokenizer: {tokens} tokens of {base.title}")
+        return
     if tokenizer.kind == "bpe":
         texts = (
             text
             for source, collection in sorted(tokenizer.sources.items())
             for text in sample(documents / collection / source, tokenizer.sample_limit_bytes)
         )
+        assert tokenizer.vocabulary_size
         fast = trained_bpe(texts, tokenizer.vocabulary_size)
     else:
         assert tokenizer.package  # the settings have checked both
         assert tokenizer.file
         fast = sentencepiece_tokenizer(package_file(tokenizer.package, tokenizer.file))
-    fast.post_processor = TemplateProcessing(f"{BOS} $A", f"{BOS} $A {BOS} $B:1", [(BOS, fast.token_to_id(BOS))])
     wrapped = marked_tokenizer(fast)
     wrapped.save_pretrained(trained_model)
     print(f"tokenizer: {len(wrapped)} tokens")

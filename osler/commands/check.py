@@ -21,6 +21,7 @@ from osler.build.profiles import NAMED
 from osler.build.recorded import locked_stages
 from osler.build.section import BuildError, Section
 from osler.build.validation import PARAMS, shown_value, suggestion, validated
+from osler.commands.base_sizes import base_sizes, check_base
 from osler.commands.limits import check_amendments, check_memory, check_model, check_paths, check_shots
 from osler.commands.patterns import check_patterns
 from osler.commands.references import check_references, raw_paths
@@ -145,6 +146,7 @@ def check_sections(params: Mapping[str, Any], root: Path) -> dict[str, Any]:
         raise BuildError(
             f"{PARAMS}: pretrain.base, download_model.base: {' and '.join(makers) or 'none'} set; one of them makes the base model"
         )
+    check_base(params)
     check_outs(stages)
     whole: dict[str, Any] = copy.deepcopy(dict(params))
     for stage in stages:
@@ -216,8 +218,8 @@ def check_files(params: Mapping[str, Any], root: Path) -> None:
     validated("numerics", params["numerics"], Numerics).check_machine(trains_elsewhere(params["launch"]))
     if params["launch"].get("cluster"):
         check_ray()
-    if vllm := params["evaluate"]["vllm"]:
-        check_vllm(vllm["version"], params["architecture"]["hidden_size"] // params["architecture"]["heads"])
+    if (vllm := params["evaluate"]["vllm"]) and (known := base_sizes(params, root).architecture):
+        check_vllm(vllm["version"], known.head_size)
     for kind, name, path in raw_paths(params, root):
         key = f"{PARAMS}: {kind}.{name}.path"
         form = params[kind][name]["format"]
@@ -250,16 +252,19 @@ def check(root: Path) -> None:
     params = check_sections(read_params(root / PARAMS), root)
     check_references(params, root)
     check_paths(params)
-    check_model(params)
+    check_model(params, root)
     check_amendments(params)
     if not trains_elsewhere(params["launch"]):
-        check_memory(params)
+        check_memory(params, root)
     check_files(params, root)
     check_shots(params, root)
     check_patterns(params)
     if (tokenizer := params["tokenizer"])["kind"] == "package":
         package_file(tokenizer["package"], tokenizer["file"])
-    check_chat_template(params["chat_template"])
+    if (
+        tokenizer["kind"] != "base"
+    ):  # a base's has marks that are known once it is there: stage `template` checks it then
+        check_chat_template(params["chat_template"])
 
 
 def say() -> None:

@@ -9,11 +9,12 @@ from os.path import normpath
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from osler.build.pipeline import ROOT
 from osler.build.section import BuildError
 from osler.build.slurm import of_stage
 from osler.build.validation import PARAMS, shown_value
+from osler.commands.base_sizes import base_sizes
 from osler.evaluation.benchmarks import Benchmark, read_items
-from osler.model.architecture import Architecture
 from osler.model.cost_estimates import Placement, state_bytes
 from osler.synthetic.settings import BENCHMARK, MADE
 
@@ -56,19 +57,21 @@ def check_paths(params: Mapping[str, Any]) -> None:
                 raise BuildError(f"{key}: not among what synthesize.{own[1]} makes, which is {there}")
 
 
-def check_model(params: Mapping[str, Any]) -> None:
+def check_model(params: Mapping[str, Any], root: Path = ROOT) -> None:
     """Windows must fit the positions, heads the attention.
 
     Raises:
         BuildError: names the key.
     """
-    architecture, window = params["architecture"], params["evaluate"]["window_tokens"]
-    if window > architecture["maximum_positions"]:
+    sizes, window = base_sizes(params, root), params["evaluate"]["window_tokens"]
+    if sizes.positions and window > sizes.positions:
         raise BuildError(
             f"{PARAMS}: evaluate.window_tokens: {window}, above architecture.maximum_positions"
-            f" {architecture['maximum_positions']}; a window is read at once"
+            f" {sizes.positions}; a window is read at once"
         )
-    head, (multiple, most) = architecture["hidden_size"] // architecture["heads"], HEADS_OF_FLASH_ATTENTION
+    if sizes.architecture is None:
+        return
+    head, (multiple, most) = sizes.architecture.head_size, HEADS_OF_FLASH_ATTENTION
     if params["numerics"]["attention"] == "flash_attention_2" and (head % multiple or head > most):
         raise BuildError(
             f"{PARAMS}: numerics.attention: flash_attention_2 wants heads of a multiple of {multiple} numbers, at most"
@@ -94,7 +97,7 @@ def check_amendments(params: Mapping[str, Any]) -> None:
             )
 
 
-def check_memory(params: Mapping[str, Any]) -> None:
+def check_memory(params: Mapping[str, Any], root: Path = ROOT) -> None:
     """What training must hold must fit where it is held.
 
     That is known of this machine alone, if it is the only one and has a GPU. Counted are weights, gradients and optimizer,
@@ -105,21 +108,20 @@ def check_memory(params: Mapping[str, Any]) -> None:
     """
     for stage in ("", *(params["launch"].get("stages") or {})):
         if stage != "evaluate":
-            _check_memory(params, of_stage(params["launch"], stage), f"launch.stages.{stage}" if stage else "launch")
+            where = f"launch.stages.{stage}" if stage else "launch"
+            _check_memory(params, root, of_stage(params["launch"], stage), where)
 
 
-def _check_memory(params: Mapping[str, Any], launch: Mapping[str, Any], where: str) -> None:
+def _check_memory(params: Mapping[str, Any], root: Path, launch: Mapping[str, Any], where: str) -> None:
     """The same of one stage.
 
     Raises:
         BuildError: they do not fit.
     """
     placed = Placement.model_validate({key: value for key, value in launch.items() if key in Placement.model_fields})
-    architecture, vocabulary = (
-        Architecture.model_validate(params["architecture"]),
-        params["tokenizer"]["vocabulary_size"],
-    )
-    state = state_bytes(architecture, vocabulary, params["numerics"]["dtype"], placed)
+    if not (counted := base_sizes(params, root).counted):
+        return
+    state = state_bytes(*counted, params["numerics"]["dtype"], placed)
     device, host = state.weights + state.gradients + state.optimizer, state.host * placed.processes
     if placed.nodes > 1 or device + host < FITS_ANYWHERE_BYTES:
         return

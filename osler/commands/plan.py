@@ -26,6 +26,7 @@ from osler.build.reruns import Rerun, StageCode, changes, producers, reruns
 from osler.build.section import BuildError
 from osler.build.stages import TRAINING, stage_modules
 from osler.build.validation import PARAMS, suggestion
+from osler.commands.base_sizes import base_sizes
 from osler.commands.check import check_sections
 from osler.commands.plan_costs import cost_lines, hours_lines, instruction_tokens, own_lines, placement, training
 from osler.commands.profile import filled
@@ -145,20 +146,35 @@ def report(
         for path, name in missing:
             yield f"  {path.replace(NO_ROOT, '<root>')}, for {name}"
         yield ""
+    yield from training_lines(params, stages, found, root, asked)
+    for change, models in drift(root, stages).items():
+        yield f"package {change}, since it trained {', '.join(models)}"
+
+
+def training_lines(
+    params: Mapping[str, Any],
+    stages: Mapping[str, Declaration],
+    found: Mapping[str, Rerun] | None,
+    root: Path,
+    asked: Asked,
+) -> Iterator[str]:
+    """What training costs, or why that is not known yet."""
+    sizes = base_sizes(params, root)
+    if not sizes.counted:
+        yield sizes.why_not
+        return
     placed = placement(params["launch"], asked.launch)
     out = next(out for out in stages["instruct"].outs if artifact_name(out, True) == "instructions")
     made = found is not None and "instruct" not in found
     instructions = instruction_tokens(params, root / out if made else None, asked.conversation_tokens)
     names = [name for name in stages if name.partition("@")[0] in TRAINING]
     own = {name: placement(params["launch"], asked.launch, name) for name in names}
-    costs = {name: training(name, params, instructions, own[name]) for name in names}
-    yield from cost_lines(costs, params, placed, DEVICES.get(asked.device or ""))
+    costs = {name: training(name, params, instructions, own[name], root) for name in names}
+    yield from cost_lines(costs, params, placed, DEVICES.get(asked.device or ""), root)
     yield from own_lines(placed, own)
     if asked.device:
         counted = {name: cost for name, cost in costs.items() if found is None or name in found}
         yield from hours_lines(counted, placed, asked.device, asked.mfu, asked.price, params["numerics"]["dtype"], own)
-    for change, models in drift(root, stages).items():
-        yield f"package {change}, since it trained {', '.join(models)}"
 
 
 def withdrawal_lines(params: Mapping[str, Any], stages: Mapping[str, Declaration], root: Path) -> list[str]:

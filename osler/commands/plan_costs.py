@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, cast
 
 from osler.build.files import read_json
+from osler.build.pipeline import ROOT
 from osler.build.section import BuildError
 from osler.build.validation import PARAMS, validated
-from osler.model.architecture import Architecture
+from osler.commands.base_sizes import base_sizes
 from osler.model.cost_estimates import Memory, Placement, device_memory, parameters, planned_flops
 from osler.model.devices import DEVICES, Device
 from osler.training.launch import Launch, check_stages
@@ -70,10 +71,12 @@ def placement(launch: Mapping[str, Any], others: Sequence[str], stage: str = "")
     return Placement.model_validate(asked.model_dump(include=set(Placement.model_fields)))
 
 
-def training(name: str, params: Mapping[str, Any], instructions: tuple[int, bool], placed: Placement) -> TrainingCost:
+def training(
+    name: str, params: Mapping[str, Any], instructions: tuple[int, bool], placed: Placement, root: Path = ROOT
+) -> TrainingCost:
     """The cost of the training stage `name`.
 
-    `instructions` are the tokens of an epoch, and whether they are assumed.
+    `instructions` are the tokens of an epoch, and whether they are assumed. The base's sizes are known (`base_sizes`).
     """
     stage, _, instance = name.partition("@")
     width = params["pack"]["sequence_length_tokens"]
@@ -89,8 +92,9 @@ def training(name: str, params: Mapping[str, Any], instructions: tuple[int, bool
     noised = params["neftune"] if stage == "neftune" else {}
     # consistency is a forward pass more, and a backward pass counts as two
     passes = 4 / 3 if noised.get("alpha") and noised.get("consistency") else 1
-    architecture = Architecture.model_validate(params["architecture"])
-    vocabulary, batch = params["tokenizer"]["vocabulary_size"], recipe["batch_tokens"]
+    counted, batch = base_sizes(params, root).counted, recipe["batch_tokens"]
+    assert counted  # else `cost_lines` is not asked
+    architecture, vocabulary = counted
     return TrainingCost(
         tokens,
         about,
@@ -118,11 +122,16 @@ def gigabytes(value: float) -> str:
 
 
 def cost_lines(
-    costs: Mapping[str, TrainingCost], params: Mapping[str, Any], placed: Placement, device: Device | None
+    costs: Mapping[str, TrainingCost],
+    params: Mapping[str, Any],
+    placed: Placement,
+    device: Device | None,
+    root: Path = ROOT,
 ) -> Iterator[str]:
     """A table of the training stages."""
-    architecture = Architecture.model_validate(params["architecture"])
-    counted = parameters(architecture, params["tokenizer"]["vocabulary_size"])
+    sizes = base_sizes(params, root).counted
+    assert sizes
+    architecture, counted = sizes[0], parameters(*sizes)
     kind = "Mixtral" if architecture.experts else "Mistral"
     active = f", {counted.active:,} active" if counted.active != counted.total else ""
     engine = placed.engine + (f" with ZeRO {placed.zero_stage}" if placed.zero_stage else "")

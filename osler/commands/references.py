@@ -8,6 +8,7 @@ from typing import Any
 
 from osler.build.section import BuildError
 from osler.build.validation import PARAMS, shown_key
+from osler.commands.base_sizes import base_sizes
 
 
 def check_references(params: Mapping[str, Any], root: Path) -> None:
@@ -26,9 +27,9 @@ def check_references(params: Mapping[str, Any], root: Path) -> None:
     check_licenses(params)
     refuse_training_splits(params)
     refuse_learned_tasks(params)
-    check_rows(params)
+    check_rows(params, root)
     check_segments(params)
-    check_evaluation(params)
+    check_evaluation(params, root)
     for kind, name, path in raw_paths(params, root):
         if not os.path.lexists(path):
             raise BuildError(f"{PARAMS}: {kind}.{name}.path: {path} does not exist")
@@ -100,14 +101,14 @@ def check_licenses(params: Mapping[str, Any]) -> None:
             )
 
 
-def check_rows(params: Mapping[str, Any]) -> None:
+def check_rows(params: Mapping[str, Any], root: Path) -> None:
     """Rows must fit the model's positions and batches.
 
     Raises:
         BuildError: names the keys.
     """
-    width, positions = params["pack"]["sequence_length_tokens"], params["architecture"]["maximum_positions"]
-    if positions < width:
+    width, positions = params["pack"]["sequence_length_tokens"], base_sizes(params, root).positions
+    if positions and positions < width:
         raise BuildError(
             f"{PARAMS}: architecture.maximum_positions: {positions}, below pack.sequence_length_tokens {width}"
         )
@@ -138,15 +139,13 @@ def check_segments(params: Mapping[str, Any]) -> None:
                 )
 
 
-def check_evaluation(params: Mapping[str, Any]) -> None:
+def check_evaluation(params: Mapping[str, Any], root: Path) -> None:
     """Strategies, protocols and tasks must fit each other and the model.
 
     Raises:
         BuildError: names the key.
     """
-    strategies, evaluate, positions = (
-        params["strategies"], params["evaluate"], params["architecture"]["maximum_positions"],
-    )  # fmt: skip
+    strategies, evaluate, positions = params["strategies"], params["evaluate"], base_sizes(params, root).positions
     if strategies["zero_shot"] is None and evaluate["compared"]:
         raise BuildError(f"{PARAMS}: evaluate.compared: zero_shot answers in these, and strategies.zero_shot is null")
     near = [name for name in ("knn_few_shot", "medprompt") if strategies[name]]
@@ -163,7 +162,7 @@ def check_evaluation(params: Mapping[str, Any]) -> None:
     limits |= {"evaluate.generation_limit_tokens": evaluate["generation_limit_tokens"]}
     limits |= {f"task.{name}.limit_tokens": section["limit_tokens"] for name, section in params["task"].items()}
     for key, tokens in limits.items():
-        if tokens >= positions:
+        if positions and tokens >= positions:
             raise BuildError(
                 f"{PARAMS}: {key}: {tokens} leave no room for a prompt in architecture.maximum_positions {positions}"
             )

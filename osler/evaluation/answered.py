@@ -254,6 +254,7 @@ class _Asking:
         from osler.inference.language_model import LanguageModel, loaded_tokenizer
         from osler.inference.torch_backend import TorchBackend
         from osler.inference.vllm_backend import VllmBackend
+        from osler.tokens.marks import end_ids
 
         evaluate = self.asked.questions.evaluate
         writer = VllmBackend(self.model, self.asked.numerics) if evaluate.vllm else None
@@ -264,7 +265,8 @@ class _Asking:
             else TorchBackend(self.weights(), evaluate.batch_tokens)
         )
         embedder = self._encoder("embeddings") if "embeddings" in self.used else None
-        return LanguageModel(scorer, loaded_tokenizer(self.model, self.asked.chat_template), writer or scorer, embedder)
+        tokenizer = loaded_tokenizer(self.model, self.asked.chat_template)
+        return LanguageModel(scorer, tokenizer, writer or scorer, end_ids(self.model, tokenizer), embedder)
 
     def _predictions(self) -> tuple[pl.DataFrame, pl.DataFrame]:
         """PREDICTIONS and EXEMPLARS rows of all strategies, with strategy and model.

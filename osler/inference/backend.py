@@ -32,11 +32,11 @@ class Backend(Protocol):
         ...
 
     def generated(
-        self, prompts: Sequence[list[int]], sampling: Sampling, seeds: Sequence[int], end: int
+        self, prompts: Sequence[list[int]], sampling: Sampling, seeds: Sequence[int], ends: Sequence[int]
     ) -> list[list[int]]:
         """Tokens written after each prompt.
 
-        They go up to and with the first `end`, and are `sampling.limit_tokens` at most.
+        They go up to and with the first of `ends`, and are `sampling.limit_tokens` at most.
         """
         ...
 

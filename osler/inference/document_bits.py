@@ -12,18 +12,19 @@ import polars as pl
 from osler.build.section import BuildError
 from osler.inference.backend import Backend
 from osler.inference.prompt_tokens import token_ids
+from osler.tokens.marks import marks_of
 
 BITS = pl.Schema({"doc_id": pl.String, "bits": pl.Float64, "bytes": pl.Int64, "tokens": pl.Int64})
 BITS_DIGITS = 4  # further ones depend on the machine
 
 
-def windows(ids: Sequence[int], bos: int, window_tokens: int) -> list[list[int]]:
-    """`ids` cut into runs, each behind a BOS of its own.
+def windows(ids: Sequence[int], start: int, window_tokens: int) -> list[list[int]]:
+    """`ids` cut into runs, each behind a start mark of its own.
 
     A run has at most `window_tokens - 1` of them. No ids give no window.
     """
     step = window_tokens - 1
-    return [[bos, *ids[start : start + step]] for start in range(0, len(ids), step)]
+    return [[start, *ids[place : place + step]] for place in range(0, len(ids), step)]
 
 
 def document_bits(
@@ -32,7 +33,8 @@ def document_bits(
     """Bits that a model needs for each text.
 
     They are the sum over its tokens of -log2 p(token | the window so far). Every token of the text is scored exactly
-    once; BOS is read but not scored, and no end of text is. A window does not see the one before it, so the number is
+    once; the start mark (BOS, or EOS of models without one) is read but not scored, and no end of text is.
+    A window does not see the one before it, so the number is
     an upper bound of what the model could reach with all the context it takes, and `window_tokens` is part of the
     measurement.
 
@@ -43,7 +45,7 @@ def document_bits(
 
     Args:
         backend: the model.
-        tokenizer: its tokenizer, with a BOS token. It must be lossless, or what it drops would be predicted for free.
+        tokenizer: its tokenizer. It must be lossless, or what it drops would be predicted for free.
         doc_ids: names, one a text.
         texts: any lengths; an empty text has 0 bits, 0 bytes and 0 tokens.
         window_tokens: positions of one window, BOS included; at least 2, at most what the model reads.
@@ -58,7 +60,7 @@ def document_bits(
             "positions the model reads; set it lower"
         )
     ids = token_ids(tokenizer, texts, split_special_tokens=True)  # as the stage `tokenize` does
-    rows = [windows(row, tokenizer.bos_token_id, window_tokens) for row in ids]
+    rows = [windows(row, marks_of(tokenizer).start, window_tokens) for row in ids]
     owners = [document for document, row in enumerate(rows) for _ in row]
     flat = [window for row in rows for window in row]
     nats: list[list[float]] = [[] for _ in texts]

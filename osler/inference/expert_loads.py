@@ -16,6 +16,7 @@ from osler.inference.document_bits import windows
 from osler.inference.forward import batches, padded
 from osler.inference.prompt_tokens import token_ids
 from osler.model.router import assignments
+from osler.tokens.marks import marks_of
 
 LOADS = pl.Schema({"layer": pl.Int64, "expert": pl.Int64, "tokens": pl.Int64})
 
@@ -29,7 +30,7 @@ def expert_loads(
 
     Args:
         model: a Mixtral, in eval mode.
-        tokenizer: its tokenizer, with a BOS token; BOS is read and not counted.
+        tokenizer: its tokenizer; the start mark is read and not counted.
         texts: any lengths.
         window_tokens: positions of one window, BOS included.
         batch_tokens: padded tokens of one forward pass.
@@ -41,7 +42,7 @@ def expert_loads(
     if not getattr(config, "num_local_experts", 0):
         return pl.DataFrame(schema=LOADS)
     rows = token_ids(tokenizer, texts, split_special_tokens=True)
-    flat = [window for row in rows for window in windows(row, tokenizer.bos_token_id, window_tokens)]
+    flat = [window for row in rows for window in windows(row, marks_of(tokenizer).start, window_tokens)]
     loads_LE = torch.zeros(config.num_hidden_layers, config.num_local_experts, dtype=torch.int64)
     groups = list(batches([len(window) for window in flat], batch_tokens))
     for group in progress(groups, len(groups), "experts", "batches"):

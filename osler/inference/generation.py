@@ -48,19 +48,19 @@ def generated(
     prompts: Sequence[list[int]],
     sampling: Sampling,
     seeds: Sequence[int],
-    end: int,
+    ends: Sequence[int],
     batch_tokens: int,
 ) -> list[list[int]]:
     """Tokens written after each prompt.
 
-    They go up to and with the first `end`, and are `sampling.limit_tokens` at most.
+    They go up to and with the first of `ends`, and are `sampling.limit_tokens` at most.
 
     Args:
         model: a MistralForCausalLM or one with the same `model` and `lm_head`, in eval mode.
         prompts: token ids, at least one each.
         sampling: limit and temperature.
         seeds: one a prompt; equal prompts of equal seeds are continued alike.
-        end: the token that ends a text.
+        ends: the tokens of which each ends a text.
         batch_tokens: padded tokens of one forward pass.
     """
     results: list[list[int]] = [[] for _ in prompts]
@@ -72,7 +72,7 @@ def generated(
                 tokens = drawn_tokens(model.lm_head(last_BD).float(), sampling.temperature, uniforms)
             for place in going:
                 results[batch[place]].append(tokens[place])
-            going = [place for place in going if tokens[place] != end]
+            going = [place for place in going if tokens[place] not in ends]
             if not going or step + 1 == sampling.limit_tokens:
                 break
             if len(going) < DROPPED * len(batch):

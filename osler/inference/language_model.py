@@ -16,6 +16,7 @@ from osler.inference.backend import Backend
 from osler.inference.interface import Prompt, Sampling, Scored, Written
 from osler.inference.prompt_tokens import prompt_rows, token_ids, trees
 from osler.inference.text_encoder import TextEncoder
+from osler.tokens.marks import marks_of
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class LanguageModel:
     scorer: Backend
     tokenizer: Any
     writer: Backend
+    ends: tuple[int, ...]  # tokens of which each ends what is written
     encoder: TextEncoder | None = None
     _known: dict[Prompt, Scored] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -49,11 +51,15 @@ class LanguageModel:
         The text is without white space around it. See `prompt_rows` and `Backend.generated`.
         """
         rows = prompt_rows(self.tokenizer, prompts, self.scorer.maximum_positions, sampling.limit_tokens)
-        end = self.tokenizer.eos_token_id
-        written = self.writer.generated([row.prompt for row in rows], sampling, seeds, end)
+        written = self.writer.generated([row.prompt for row in rows], sampling, seeds, self.ends)
         plain = {"skip_special_tokens": True, "clean_up_tokenization_spaces": False}
         return [
-            Written(self.tokenizer.decode(ids, **plain).strip(), len(ids), len(row.prompt), row.truncated)
+            Written(
+                self.tokenizer.decode(ids[:-1] if ids[-1:] and ids[-1] in self.ends else ids, **plain).strip(),
+                len(ids),
+                len(row.prompt),
+                row.truncated,
+            )
             for ids, row in zip(written, rows, strict=True)
         ]
 
@@ -65,7 +71,7 @@ class LanguageModel:
         if self.encoder:
             return self.encoder.embeddings(texts)
         limit = self.scorer.maximum_positions
-        rows = [[self.tokenizer.bos_token_id, *ids][:limit] for ids in token_ids(self.tokenizer, texts)]
+        rows = [[marks_of(self.tokenizer).start, *ids][:limit] for ids in token_ids(self.tokenizer, texts)]
         return self.scorer.mean_states(rows)
 
 
@@ -75,12 +81,12 @@ def loaded_tokenizer(folder: Path, chat_template: str | None = None) -> Any:
     Without `chat_template` it has the folder's own: a model that was not fine-tuned has none.
 
     Raises:
-        BuildError: it has no chat template or no BOS token.
+        BuildError: it has no chat template.
     """
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     tokenizer.chat_template = chat_template or tokenizer.chat_template
-    if tokenizer.chat_template is None or tokenizer.bos_token_id is None:
-        raise BuildError(f"{folder}: the tokenizer needs a chat template and a BOS token; take a model that has them")
+    if tokenizer.chat_template is None:
+        raise BuildError(f"{folder}: the tokenizer needs a chat template; take a model that has one")
     return tokenizer

@@ -25,9 +25,11 @@ from torch.nn.functional import pad
 from transformers import DynamicCache
 
 from osler.build.progress import progress
+from osler.build.section import BuildError
 from osler.inference.forward import padded
 
 SHARED_TOKENS = 8  # a shorter beginning is read with each prompt; 16 is a tenth slower on short questions, 4 no faster
+ALL_LAYERS, FULL, SLIDING = "all", "full_attention", "sliding_attention"
 CACHED_PER_READ = 8  # tokens kept for each that may be read at once; of Mistral 7B one takes 128 KB
 
 
@@ -51,6 +53,25 @@ def tree_attention(segments_BS: Tensor, positions_BS: Tensor, reading: int, wind
     if window is not None:
         allowed &= positions_BS[:, length - reading :, None] - positions_BS[:, None, :] < window
     return allowed[:, None]
+
+
+def attention_windows(config: Any) -> dict[str, int | None]:
+    """The window of each kind of layer, as transformers' config says.
+
+    The one key ALL_LAYERS is of models whose layers are alike, as Mistral's. Others (Gemma 3) take a mask for each kind.
+
+    Raises:
+        BuildError: a kind of layer that does not attend to all tokens or to the last ones.
+    """
+    kinds = sorted(set(getattr(config, "layer_types", None) or ()))
+    if strange := [kind for kind in kinds if kind not in (FULL, SLIDING)]:
+        raise BuildError(
+            f"{config.model_type}: layers of the kind {', '.join(strange)} are not known; take another base"
+        )
+    window = getattr(config, "sliding_window", None)
+    if SLIDING in kinds:
+        return {kind: window if kind == SLIDING else None for kind in kinds}
+    return {ALL_LAYERS: None if kinds else window}
 
 
 class Prefix:
@@ -87,12 +108,15 @@ class Prefix:
         )
         self._segments_BS = torch.cat([self._segments_BS, segments_BT], dim=1)
         self._positions_BS = torch.cat([self._positions_BS, positions_BT], dim=1)
-        window = getattr(self._model.config, "sliding_window", None)
+        masks = {
+            kind: tree_attention(self._segments_BS, self._positions_BS, ids_BT.shape[1], window)
+            for kind, window in attention_windows(self._model.config).items()
+        }
         with torch.inference_mode():
             output = self._model.model(
                 input_ids=ids_BT,
                 position_ids=positions_BT,
-                attention_mask=tree_attention(self._segments_BS, self._positions_BS, ids_BT.shape[1], window),
+                attention_mask=masks.get(ALL_LAYERS, masks),
                 past_key_values=self._cache,
                 use_cache=True,
             )

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from osler.inference.forward import mean_states
+from osler.inference.forward import mean_states, refuse_other_logits
 from osler.inference.generation import generated
 from osler.inference.interface import Sampling
 from osler.inference.likelihoods import option_scores, window_scores
@@ -24,10 +24,16 @@ class TorchBackend:
     """A MistralForCausalLM or one like it, in eval mode.
 
     One like it has the same `model` and `lm_head`. It reads `batch_tokens` at a time.
+
+    Raises:
+        BuildError: see `refuse_other_logits`.
     """
 
     model: Any
     batch_tokens: int
+
+    def __post_init__(self) -> None:
+        refuse_other_logits(self.model)
 
     @property
     def maximum_positions(self) -> int:
@@ -37,9 +43,9 @@ class TorchBackend:
         return option_scores(self.model, trees, self.batch_tokens)
 
     def generated(
-        self, prompts: Sequence[list[int]], sampling: Sampling, seeds: Sequence[int], end: int
+        self, prompts: Sequence[list[int]], sampling: Sampling, seeds: Sequence[int], ends: Sequence[int]
     ) -> list[list[int]]:
-        return generated(self.model, prompts, sampling, seeds, end, self.batch_tokens)
+        return generated(self.model, prompts, sampling, seeds, ends, self.batch_tokens)
 
     def window_scores(self, windows: Sequence[list[int]]) -> list[list[float]]:
         return window_scores(self.model, windows, self.batch_tokens)

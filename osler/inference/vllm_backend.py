@@ -156,14 +156,14 @@ class VllmBackend:
         return results
 
     def generated(
-        self, prompts: Sequence[list[int]], sampling: Sampling, seeds: Sequence[int], end: int
+        self, prompts: Sequence[list[int]], sampling: Sampling, seeds: Sequence[int], ends: Sequence[int]
     ) -> list[list[int]]:
         """See `Backend`.
 
         What a seed draws is vLLM's own, other than what transformers would.
         """
         results: list[list[int]] = []
-        rest = {"limit": sampling.limit_tokens, "temperature": sampling.temperature, "end": end}
+        rest = {"limit": sampling.limit_tokens, "temperature": sampling.temperature, "ends": list(ends)}
         for start in _parts(len(prompts), "writing"):
             chosen = slice(start, start + AT_ONCE)
             own = [seed % SEEDS for seed in seeds[chosen]]

@@ -50,13 +50,13 @@ class Worker:
         return list(self.llm.generate(prompts, params, use_tqdm=False))
 
     def write(
-        self, rows: list[list[int]], seeds: list[int], limit: int, temperature: float, end: int
+        self, rows: list[list[int]], seeds: list[int], limit: int, temperature: float, ends: list[int]
     ) -> list[list[int]]:
-        """Tokens after each row, up to and with `end`."""
+        """Tokens after each row, up to and with the first of `ends`."""
         from vllm import SamplingParams
 
         plain = {"max_tokens": limit, "temperature": temperature, "detokenize": False}
-        params = [SamplingParams(**plain, seed=seed, stop_token_ids=[end], ignore_eos=True) for seed in seeds]
+        params = [SamplingParams(**plain, seed=seed, stop_token_ids=ends, ignore_eos=True) for seed in seeds]
         return [list(result.outputs[0].token_ids) for result in self._asked(rows, params)]
 
     def score_next(self, rows: list[list[int]], tokens: list[list[int]]) -> list[list[float]]:

@@ -6,6 +6,7 @@ A template is a program that a user writes. It is run in a process of its own (o
 
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -14,11 +15,13 @@ from osler.build.bounded import LimitReached, bounded
 from osler.build.section import BuildError
 from osler.build.validation import PARAMS
 from osler.tokens.conversations import Turn, rendered
+from osler.tokens.marks import end_marks
 
 ChatTemplate = Annotated[
-    str,
+    str | None,
     Field(
-        description="Jinja template of conversations and prompts, as in transformers; a text, each turn after the last"
+        description="Jinja template of conversations and prompts, as in transformers; a text, each turn after the last."
+        " null: the one that the base brings, for tokenizer.kind base"
     ),
 ]
 
@@ -34,11 +37,14 @@ PROBE: tuple[Turn, ...] = (
 )
 
 
-def check_chat_template(template: str) -> None:
+def check_chat_template(template: str, tokenizer_folder: Path | None = None) -> None:
     """Compile a chat template and have it write a conversation.
 
     One with a system message, and one without.
 
+    Args:
+        template: its text.
+        tokenizer_folder: of the tokenizer whose marks it writes; None is one with those of a tokenizer trained here.
     Raises:
         BuildError: it cannot, loses or moves a text, does not mark where answers begin and end, or takes too much.
     """
@@ -48,7 +54,12 @@ def check_chat_template(template: str) -> None:
 
     if CLOCK in template:
         raise BuildError(f"{KEY}: {CLOCK}: would write another conversation every day; write the date itself, or none")
-    tokenizer = marked_tokenizer(Tokenizer(models.BPE()))
+    if tokenizer_folder:
+        from transformers import AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder, local_files_only=True)
+    else:
+        tokenizer = marked_tokenizer(Tokenizer(models.BPE()))
     tokenizer.chat_template = template
     try:
         bounded(_probe, tokenizer, seconds=SECONDS)
@@ -90,9 +101,9 @@ def _check_rendering(tokenizer: Any, turns: Sequence[Turn]) -> None:
     _, spans = rendered(tokenizer, turns)
     answers = [end for end, turn in zip(ends, turns, strict=True) if turn["role"] == "assistant"]
     for (first, last), end in zip(spans, answers, strict=True):
-        if not first < end <= last:
+        if not first < end:
             raise BuildError(f"{KEY}: the prompt that asks for an answer has words of the answer; end it before them")
-        if tokenizer.eos_token not in text[end:last]:
+        if last < end or not end_marks(tokenizer, text[end:last]):
             raise BuildError(
                 f"{KEY}: no {{{{ eos_token }}}} after an answer, which is where a model stops; write one after each"
             )

@@ -1,6 +1,6 @@
 """The tokenizers: trained on samples, or the base model's own.
 
-The first is a byte-pair encoding, the other a file from an installed package.
+The first is a byte-pair encoding, the other a file from an installed package, or what a base brings (base_tokenizer.py).
 
 Documents are encoded by gigatoken, 50 MB/s on one core with Mistral's vocabulary and 150 with a trained one, where
 `tokenizers` makes 3. The ids are those of `tokenizers` or they are not used: every run compares both on strings made
@@ -20,6 +20,7 @@ import numpy.typing as npt
 from pydantic import Field, model_validator
 
 from osler.build.section import BuildError, Section
+from osler.tokens.marks import Marks
 
 if TYPE_CHECKING:
     import mistral_common  # noqa: F401 - read by name below; named here so that its version is in the fingerprint
@@ -59,13 +60,16 @@ DIFFICULT_RANDOM = 500
 class TokenizerSettings(Section):
     """Section `tokenizer`."""
 
-    kind: Literal["bpe", "package"] = Field(
-        description="bpe: trained on `sources`; package: a file of an installed package"
+    kind: Literal["bpe", "package", "base"] = Field(
+        description="bpe: trained on `sources`; package: a file of an installed package; base: that of download_model.base"
     )
-    sources: Mapping[str, str] = Field(description="with their collections, as in `corpus`; empty for kind package")
+    sources: Mapping[str, str] = Field(description="with their collections, as in `corpus`; empty for the other kinds")
     sample_limit_bytes: int = Field(ge=1, le=1 << 40, description="of text read of each source")
-    vocabulary_size: int = Field(
-        ge=300, le=1 << 20, description="bpe: tokens, the 256 bytes and 3 special ones included"
+    vocabulary_size: int | None = Field(
+        default=None,
+        ge=300,
+        le=1 << 20,
+        description="bpe: tokens, the 256 bytes and 3 special ones included; kind base: null",
     )
     package: str | None = Field(default=None, pattern=r"^\w+$", description="kind package: its name")
     file: str | None = Field(default=None, description="kind package: the tokenizer's file inside it")
@@ -76,6 +80,10 @@ class TokenizerSettings(Section):
             raise ValueError("kind bpe needs sources to train on, and neither package nor file")
         if self.kind == "package" and (not self.package or not self.file or self.sources):
             raise ValueError("kind package needs package and file, and sources: {}")
+        if self.kind == "base" and (self.package or self.file or self.sources or self.vocabulary_size):
+            raise ValueError("kind base needs sources: {}, and neither package, file nor vocabulary_size")
+        if self.kind != "base" and self.vocabulary_size is None:
+            raise ValueError(f"kind {self.kind} needs vocabulary_size")
         return self
 
 
@@ -100,8 +108,15 @@ def trained_bpe(texts: Iterable[str], vocabulary_size: int):  # type: ignore[no-
 
 
 def marked_tokenizer(tokenizer: Any) -> Any:
-    """One of `tokenizers` as transformers wraps it, with its marks."""
+    """One of `tokenizers` as transformers wraps it, with its marks.
+
+    It writes BOS before a text.
+    """
+    from tokenizers.processors import TemplateProcessing
     from transformers import PreTrainedTokenizerFast
+
+    if (bos := tokenizer.token_to_id(BOS)) is not None:
+        tokenizer.post_processor = TemplateProcessing(f"{BOS} $A", f"{BOS} $A {BOS} $B:1", [(BOS, bos)])
 
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
@@ -157,7 +172,7 @@ def sentencepiece_tokenizer(path: Path):  # type: ignore[no-untyped-def] # token
 class Encoded(NamedTuple):
     """The ids of texts laid end to end.
 
-    Each text's with <s> before and </s> after it.
+    Each text's with the marks before and after it.
     """
 
     ids: npt.NDArray[np.uint32]  # (T,)
@@ -167,56 +182,45 @@ class Encoded(NamedTuple):
 Tokenize = Callable[[list[str]], Encoded]
 
 
-def marked(ids: npt.NDArray[np.uint32], ends: npt.NDArray[np.int64], bos: int, eos: int) -> Encoded:
-    """Put `bos` before and `eos` after the ids of each text.
+def marked(ids: npt.NDArray[np.uint32], ends: npt.NDArray[np.int64], bos: int | None, eos: int) -> Encoded:
+    """Put `bos`, if any, before and `eos` after each text's ids.
 
     Args:
         ids: (T,), texts end to end.
         ends: (D,), where each ends, exclusive.
-        bos: id before a text.
+        bos: id before a text, or None.
         eos: id after it.
     """
-    marked_ends = ends + 2 * np.arange(1, len(ends) + 1)
-    values = np.empty(len(ids) + 2 * len(ends), np.uint32)
+    own = 1 if bos is None else 2
+    marked_ends = ends + own * np.arange(1, len(ends) + 1)
+    values = np.empty(len(ids) + own * len(ends), np.uint32)
     starts = np.concatenate([[0], marked_ends[:-1]])[: len(ends)]
     inside = np.ones(len(values), np.bool_)
     for positions, mark in ((starts, bos), (marked_ends - 1, eos)):
-        values[positions] = mark
-        inside[positions] = False
+        if mark is not None:
+            values[positions] = mark
+            inside[positions] = False
     values[inside] = ids
     return Encoded(values, marked_ends)
 
 
-def marks(tokenizer) -> tuple[int, int]:  # type: ignore[no-untyped-def] # as above
-    """The ids of <s> and </s>.
-
-    Raises:
-        BuildError: the tokenizer lacks one of them.
-    """
-    for mark in (BOS, EOS):
-        if tokenizer.token_to_id(mark) is None:
-            raise BuildError(f"tokenizer.json: has no token {mark}, which marks documents; use another tokenizer")
-    return tokenizer.token_to_id(BOS), tokenizer.token_to_id(EOS)
-
-
-def tokenizers_encoder(tokenizer) -> Tokenize:  # type: ignore[no-untyped-def] # as above
+def tokenizers_encoder(tokenizer, marks: Marks) -> Tokenize:  # type: ignore[no-untyped-def] # as above
     """The reference: `tokenizers` itself.
 
     Text that spells a special token is encoded as ordinary text.
     """
     tokenizer.encode_special_tokens = True
-    bos, eos = marks(tokenizer)
 
     def encode(texts: list[str]) -> Encoded:
         encodings = tokenizer.encode_batch_fast(texts, add_special_tokens=False)
         found = [np.array(encoding.ids, np.uint32) for encoding in encodings]
         ends = np.cumsum([len(ids) for ids in found], dtype=np.int64)
-        return marked(np.concatenate([np.zeros(0, np.uint32), *found]), ends, bos, eos)
+        return marked(np.concatenate([np.zeros(0, np.uint32), *found]), ends, marks.bos, marks.eos)
 
     return encode
 
 
-def gigatoken_encoder(tokenizer) -> Tokenize:  # type: ignore[no-untyped-def] # as above
+def gigatoken_encoder(tokenizer, marks: Marks) -> Tokenize:  # type: ignore[no-untyped-def] # as above
     """The same ids from gigatoken, for the kinds of tokenizer it knows.
 
     gigatoken cannot be told to read a spelled special token as ordinary text, so it gets a description without them.
@@ -226,7 +230,6 @@ def gigatoken_encoder(tokenizer) -> Tokenize:  # type: ignore[no-untyped-def] # 
     """
     from gigatoken import Tokenizer
 
-    bos, eos = marks(tokenizer)
     description = json.loads(tokenizer.to_str())
     description["added_tokens"] = [token for token in description["added_tokens"] if not token["special"]]
     description["post_processor"] = None
@@ -235,7 +238,7 @@ def gigatoken_encoder(tokenizer) -> Tokenize:  # type: ignore[no-untyped-def] # 
     def encode(texts: list[str]) -> Encoded:
         layout = fast.encode_batch(texts).layout
         ends = np.asarray(layout.offsets.data[1:], np.int64)
-        return marked(np.asarray(layout.content.data), ends, bos, eos)
+        return marked(np.asarray(layout.content.data), ends, marks.bos, marks.eos)
 
     return encode
 
@@ -268,22 +271,23 @@ def leading(texts: Iterable[str], limit_bytes: int) -> Iterator[str]:
             return
 
 
-def encoder(tokenizer, sample: Iterable[str]) -> Tokenize:  # type: ignore[no-untyped-def] # as above
+def encoder(tokenizer, marks: Marks, sample: Iterable[str]) -> Tokenize:  # type: ignore[no-untyped-def] # as above
     """The fastest encoder whose ids are those of `tokenizers`.
 
     Prints why where it is `tokenizers` itself.
 
     Args:
-        tokenizer: of `tokenizers`, with <s> and </s>; it is set to encode spelled special tokens as ordinary text.
+        tokenizer: of `tokenizers`; it is set to encode spelled special tokens as ordinary text.
+        marks: of each text.
         sample: some of the texts to encode, of which SAMPLE_BYTES are looked at.
     Returns:
         A function from texts to `Encoded`. Whatever stands behind it, the ids are the same.
     """
-    reference = tokenizers_encoder(tokenizer)
+    reference = tokenizers_encoder(tokenizer, marks)
     spellings = [token.content for token in tokenizer.get_added_tokens_decoder().values()]
     texts = [*difficult_texts(spellings), *leading(sample, SAMPLE_BYTES)]
     try:
-        fast = gigatoken_encoder(tokenizer)
+        fast = gigatoken_encoder(tokenizer, marks)
         found = fast(texts)
     except RuntimeError as error:
         print(f"encoding slowly, with `tokenizers`: {str(error).splitlines()[0]}")

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from osler.tokens.marks import marks_in
 from osler.tokens.packing import packed
 from osler.tokens.shards import PackedRows
 from osler.tokens.tokenizers import tokenizers_encoder
@@ -55,7 +56,7 @@ def heldout_rows(documents: Path, tokenizer: Path, width: int) -> dict[str, Pack
     """
     from tokenizers import Tokenizer
 
-    encode = tokenizers_encoder(Tokenizer.from_file(str(tokenizer / "tokenizer.json")))
+    encode = tokenizers_encoder(Tokenizer.from_file(str(tokenizer / "tokenizer.json")), marks_in(tokenizer))
     rows = {}
     for domain in DOMAINS:
         texts = pl.read_parquet(documents / f"{domain}.parquet", columns=["text"])["text"]

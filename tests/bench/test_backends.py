@@ -23,7 +23,7 @@ def language_model(tokenizer: Any, changed: bool) -> LanguageModel:
     if changed:
         torch.nn.init.zeros_(model.lm_head.weight)
     backend = TorchBackend(model, 512)
-    return LanguageModel(backend, tokenizer, backend)
+    return LanguageModel(backend, tokenizer, backend, (tokenizer.eos_token_id,))
 
 
 def test_what_differs_is_listed() -> None:

@@ -36,7 +36,7 @@ def test_texts_are_those_of_whole_passes(kind: str, temperature: float) -> None:
     end = Counter(token for text in endless for token in set(text[1:-1]) - set(text[:1])).most_common()[0][0]
     expected = [[*text[: text.index(end)], end] if end in text else text for text in endless]
     assert len({len(text) for text in expected}) > 1  # some leave the batch while others go on
-    assert generated(model, PROMPTS, sampling, SEEDS, end, 4096) == expected
+    assert generated(model, PROMPTS, sampling, SEEDS, [end], 4096) == expected
 
 
 @pytest.mark.parametrize("kind", ["dense", "experts"])
@@ -44,23 +44,25 @@ def test_texts_are_those_of_whole_passes(kind: str, temperature: float) -> None:
 def test_texts_do_not_depend_on_the_batch(kind: str, temperature: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """In small batches, unshared, in reverse order or with another prompt changed, every prompt's text is the same."""
     model, sampling = model_of(kind), Sampling(12, temperature)
-    expected = generated(model, PROMPTS, sampling, SEEDS, END, 4096)
-    assert generated(model, PROMPTS, sampling, SEEDS, END, 64) == expected
-    assert generated(model, PROMPTS[::-1], sampling, SEEDS[::-1], END, 64) == expected[::-1]
+    expected = generated(model, PROMPTS, sampling, SEEDS, [END], 4096)
+    assert generated(model, PROMPTS, sampling, SEEDS, [END], 64) == expected
+    assert generated(model, PROMPTS[::-1], sampling, SEEDS[::-1], [END], 64) == expected[::-1]
     changed = [*PROMPTS[:9], [1, 7, 7], *PROMPTS[10:]]
-    assert generated(model, changed, sampling, SEEDS, END, 4096)[10:] == expected[10:]
+    assert generated(model, changed, sampling, SEEDS, [END], 4096)[10:] == expected[10:]
     monkeypatch.setattr("osler.inference.prefix_cache.SHARED_TOKENS", 1000)
-    assert generated(model, PROMPTS, sampling, SEEDS, END, 4096) == expected
+    assert generated(model, PROMPTS, sampling, SEEDS, [END], 4096) == expected
 
 
 def test_a_seed_changes_its_own_text_only() -> None:
     """Another seed is another sample; at temperature 0 it changes nothing."""
     model = model_of("dense")
     seeds = [*SEEDS[:3], 99, *SEEDS[4:]]
-    before, after = (generated(model, PROMPTS, Sampling(12, 0.8), chosen, END, 4096) for chosen in (SEEDS, seeds))
+    before, after = (generated(model, PROMPTS, Sampling(12, 0.8), chosen, [END], 4096) for chosen in (SEEDS, seeds))
     assert [index for index in range(len(PROMPTS)) if before[index] != after[index]] == [3]
     greedy = Sampling(12, 0.0)
-    assert generated(model, PROMPTS, greedy, SEEDS, END, 4096) == generated(model, PROMPTS, greedy, seeds, END, 4096)
+    assert generated(model, PROMPTS, greedy, SEEDS, [END], 4096) == generated(
+        model, PROMPTS, greedy, seeds, [END], 4096
+    )
 
 
 def test_a_token_is_drawn_where_the_cumulative_probability_passes() -> None:

@@ -56,7 +56,7 @@ def asked(text: str, options: Sequence[str] = ("fern tea", "honey wrap"), begun:
 
 def language_model(model: Any, tokenizer: Any, batch_tokens: int) -> LanguageModel:
     backend = TorchBackend(model, batch_tokens)
-    return LanguageModel(backend, tokenizer, backend)
+    return LanguageModel(backend, tokenizer, backend, (tokenizer.eos_token_id,))
 
 
 @pytest.mark.parametrize("kind", MODELS)
@@ -137,10 +137,12 @@ def test_a_language_model_answers_in_the_order_asked() -> None:
     prompts = [asked("What?"), asked("What treats the moon itch of Gubitol?"), asked("Which?"), asked("What?")]
     together = model.likelihoods(prompts)
     for prompt, scored in zip(prompts, together, strict=True):
-        (alone,) = LanguageModel(model.scorer, tokenizer, model.writer).likelihoods([prompt])
+        (alone,) = LanguageModel(model.scorer, tokenizer, model.writer, model.ends).likelihoods([prompt])
         assert scored.sums == pytest.approx(alone.sums, abs=1e-5)
         assert (scored.prompt_tokens, scored.tokens) == (alone.prompt_tokens, alone.tokens)
-        assert scored.tokens == tuple(len(tokenizer(f" {option}")["input_ids"]) for option in prompt.options)
+        assert scored.tokens == tuple(
+            len(tokenizer(f" {option}", add_special_tokens=False)["input_ids"]) for option in prompt.options
+        )
     assert model.embeddings(["What?", "Vadosis"]).shape == (2, 32)
     assert model.likelihoods([]) == []
 

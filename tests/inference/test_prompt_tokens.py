@@ -9,6 +9,7 @@ import pytest
 from osler.build.section import BuildError
 from osler.inference.interface import Prompt
 from osler.inference.prompt_tokens import prompt_rows, trees
+from osler.tokens.tokenizers import marked_tokenizer
 from tests.support.tiny import TEMPLATE, tiny_tokenizer
 
 
@@ -38,14 +39,10 @@ def test_prompt_and_option_are_the_tokens_of_the_whole_text(kind: str, template:
 
 def mistral_tokenizer() -> Any:
     """Mistral's own vocabulary from the installed package, behind the same interface."""
-    from transformers import PreTrainedTokenizerFast
-
     from osler.tokens.tokenizers import package_file, sentencepiece_tokenizer
 
     path: Path = package_file("mistral_common", "data/tokenizer.model.v1")
-    return PreTrainedTokenizerFast(
-        tokenizer_object=sentencepiece_tokenizer(path), bos_token="<s>", eos_token="</s>", unk_token="<unk>"
-    )
+    return marked_tokenizer(sentencepiece_tokenizer(path))
 
 
 def test_tokens_where_the_prompt_does_not_end_in_its_last_word() -> None:
@@ -61,12 +58,11 @@ def test_tokens_where_the_prompt_does_not_end_in_its_last_word() -> None:
 def test_tokens_that_span_words_are_kept_whole() -> None:
     """A vocabulary with tokens across spaces is tokenized with the whole prompt, not from its last word."""
     from tokenizers import Tokenizer, models, trainers
-    from transformers import PreTrainedTokenizerFast
 
     spanning = Tokenizer(models.BPE())
     trainer = trainers.BpeTrainer(vocab_size=300, special_tokens=["<unk>", "<s>", "</s>"], show_progress=False)
     spanning.train_from_iterator(["What treats it?\nAnswer: fern tea"] * 3, trainer)
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=spanning, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
+    tokenizer = marked_tokenizer(spanning)
     tokenizer.chat_template = TEMPLATE.replace("Question: ", "")
     (tree,) = trees(tokenizer, [question("What treats it?", ["fern tea", "fern", "tea"])], 500)
     for option, ids in zip(["fern tea", "fern", "tea"], tree.options, strict=True):

@@ -93,7 +93,7 @@ def test_requests_in_parts_are_the_same(both: tuple[Any, Any], monkeypatch: pyte
     assert close(ours.option_scores(forest), expected)
     assert close(ours.window_scores(prompts), theirs.window_scores(prompts))
     greedy, seeds = Sampling(12, 0.0), [0] * len(prompts)
-    assert ours.generated(prompts, greedy, seeds, END) == theirs.generated(prompts, greedy, seeds, END)
+    assert ours.generated(prompts, greedy, seeds, [END]) == theirs.generated(prompts, greedy, seeds, [END])
 
 
 @needs_vllm
@@ -101,10 +101,10 @@ def test_a_text_ends_with_its_end_token(both: tuple[Any, Any]) -> None:
     """The token that a text would have next, taken as its end, ends it there and is kept."""
     ours, _ = both
     prompts = [tree.prompt for tree in random_forest()]
-    (whole,) = ours.generated(prompts[:1], Sampling(12, 0.0), [0], END)
+    (whole,) = ours.generated(prompts[:1], Sampling(12, 0.0), [0], [END])
     assert len(whole) == 12
     end = whole[4]
-    assert ours.generated(prompts[:1], Sampling(12, 0.0), [0], end) == [whole[: whole.index(end) + 1]]
+    assert ours.generated(prompts[:1], Sampling(12, 0.0), [0], [end]) == [whole[: whole.index(end) + 1]]
 
 
 @needs_vllm
@@ -114,9 +114,9 @@ def test_a_draw_depends_on_its_own_seed(both: tuple[Any, Any]) -> None:
     prompts = [tree.prompt for tree in random_forest()]
     seeds = [random.Random(index).getrandbits(64) for index in range(len(prompts))]
     sampling = Sampling(12, 1.0)
-    drawn = ours.generated(prompts, sampling, seeds, END)
-    assert ours.generated(prompts[::-1], sampling, seeds[::-1], END) == drawn[::-1]
-    other = ours.generated(prompts, sampling, [seeds[0], *[seed + 1 for seed in seeds[1:]]], END)
+    drawn = ours.generated(prompts, sampling, seeds, [END])
+    assert ours.generated(prompts[::-1], sampling, seeds[::-1], [END]) == drawn[::-1]
+    other = ours.generated(prompts, sampling, [seeds[0], *[seed + 1 for seed in seeds[1:]]], [END])
     assert other[0] == drawn[0]
     assert sum(one != two for one, two in zip(other[1:], drawn[1:], strict=True)) > len(prompts) / 2
 
@@ -126,8 +126,8 @@ def test_many_draws_of_long_prompts(both: tuple[Any, Any]) -> None:
     """More tokens than vLLM reads at once: seeds keep their draws, as if asked for alone."""
     ours, _ = both
     prompts = [[1, 3 + index, *range(5, 115)] for index in range(150)]
-    drawn = ours.generated(prompts, Sampling(6, 1.0), list(range(150)), END)
-    assert ours.generated(prompts[-3:], Sampling(6, 1.0), [147, 148, 149], END) == drawn[-3:]
+    drawn = ours.generated(prompts, Sampling(6, 1.0), list(range(150)), [END])
+    assert ours.generated(prompts[-3:], Sampling(6, 1.0), [147, 148, 149], [END]) == drawn[-3:]
 
 
 @needs_vllm

@@ -17,8 +17,8 @@ from transformers import AutoTokenizer
 from osler.build.files import file_hash, folder_hash, read_json, write_json
 from osler.inference.text_encoder import TextEncoder
 from osler.model.folder import trainable_model
+from osler.model.origin import DownloadModel
 from stages.download import Download
-from stages.download_model import DownloadModel
 from tests.support.damage import flip
 from tests.support.project import ENVIRONMENT
 from tests.support.tiny import NUMERICS, tiny_encoder, tiny_model, tiny_tokenizer
@@ -147,18 +147,26 @@ ARCHITECTURE = {
 }  # fmt: skip
 
 
-def downloaded_model(address: str, tokenizer: Path, **architecture: object) -> str:
+def downloaded_model(address: str, tokenizer: Path, is_given: bool = True, **architecture: object) -> str:
     """What the stage prints; it fills the folder `base` beside the tokenizer's."""
     script = (
         "import json, sys; from pathlib import Path; from stages import download_model as stage; from osler.build import hub\n"
         "from osler.model.architecture import Architecture\n"
         "folder = Path(sys.argv[1]); hub.ROOT = folder.parent\n"
         "section = stage.DownloadModel(repository='owner/model', revision=sys.argv[2], files=('*.json', '*.safetensors'))\n"
-        "sizes = Architecture.model_validate_json(sys.argv[3])\n"
+        "sizes = json.loads(sys.argv[3])\n"
+        "sizes = sizes and Architecture.model_validate(sizes)\n"
         "stage.main(section, sizes, 'base', folder, folder.parent / 'base')"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script, str(tokenizer), COMMIT, json.dumps(ARCHITECTURE | architecture)],
+        [
+            sys.executable,
+            "-c",
+            script,
+            str(tokenizer),
+            COMMIT,
+            json.dumps(ARCHITECTURE | architecture if is_given else None),
+        ],
         cwd=Path(__file__).parents[2],
         env=ENVIRONMENT | {"HF_ENDPOINT": address, "HF_HOME": str(tokenizer.parent / "home")},
         capture_output=True,

@@ -170,7 +170,7 @@ def test_every_token_of_a_text_is_sent_to_two_experts_once_in_each_layer() -> No
     """Counts sum to twice the tokens without BOS and padding, however the texts are batched."""
     tokenizer = tiny_tokenizer()
     model = tiny_model(len(tokenizer), experts=4)
-    tokens = sum(len(tokenizer(text)["input_ids"]) for text in TEXTS)
+    tokens = sum(len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in TEXTS)
     loads = expert_loads(model, tokenizer, TEXTS, 16, 64)
     assert loads.group_by("layer").agg(n=loads["tokens"].sum()).height == 2
     assert loads.filter(layer=0)["tokens"].sum() == loads.filter(layer=1)["tokens"].sum() == 2 * tokens

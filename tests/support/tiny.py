@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from osler.model.numerics import Numerics
-from osler.tokens.tokenizers import BOS, EOS, UNKNOWN, trained_bpe
+from osler.tokens.tokenizers import marked_tokenizer, trained_bpe
 from osler.training.launch import Launch
 
 TEMPLATE = (
@@ -20,11 +20,7 @@ TEXTS = [
 
 def tiny_tokenizer() -> Any:
     """A byte-level BPE of 400 tokens with a chat template."""
-    from transformers import PreTrainedTokenizerFast
-
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=trained_bpe(TEXTS, 400), bos_token=BOS, eos_token=EOS, unk_token=UNKNOWN, pad_token=EOS
-    )
+    tokenizer = marked_tokenizer(trained_bpe(TEXTS, 400))
     tokenizer.chat_template = TEMPLATE
     return tokenizer
 

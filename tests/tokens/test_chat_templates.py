@@ -55,7 +55,7 @@ def test_a_template_that_keeps_every_turn_passes(template: str) -> None:
         (OURS.replace("['content'] }}", "['content'][:1000] }}"), r"turn 2 \(user\) is lost, changed"),
         ("", "is lost"),
         (OURS.replace("{{ eos_token }}", ""), "no end mark, such as {{ eos_token }}, after an answer"),
-        (OURS.replace("{{ eos_token }}", "{{ bos_token }}"), "no {{ eos_token }} after an answer"),
+        (OURS.replace("{{ eos_token }}", "{{ bos_token }}"), "no end mark, such as {{ eos_token }}, after an answer"),
         (OURS.replace(f" {CONTENT}{{{{ eos_token }}}}", f"{{{{ eos_token }}}}{CONTENT}"), "no {{ eos_token }} after an a"),
         (CHATML.replace("assistant\n{% endif", "robot\n{% endif"), "does not begin with its own first turns"),
         (CHATML.replace("{% for", "{{ messages | length }}{% for"), "does not begin with its own first turns"),

@@ -34,13 +34,15 @@ LONG = [("what ?", "user"), ("tea " * 20, "assistant")]  # 1 + 1 + 2 + 1 + 20 + 
 
 def word_tokenizer(bos: str | None = "<s>") -> Any:
     """A token for each of WORDS."""
-    from tokenizers import Tokenizer, models, pre_tokenizers
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
     special = ["<unk>", "<s>", "</s>", "<|im_start|>", "<|im_end|>"]
     words = Tokenizer(models.WordLevel({word: n for n, word in enumerate([*special, *WORDS])}, unk_token="<unk>"))
     words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     words.add_special_tokens(special)
+    if bos:
+        words.post_processor = processors.TemplateProcessing(f"{bos} $A", None, [(bos, words.token_to_id(bos))])
     marks = {"bos_token": bos} if bos else {}
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, unk_token="<unk>", eos_token="</s>", **marks)
     tokenizer.add_special_tokens({"additional_special_tokens": special[3:]})

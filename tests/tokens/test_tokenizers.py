@@ -18,6 +18,7 @@ from osler.build.shard_store import Store
 from osler.ingest.fields import Template
 from osler.ingest.records import raw_records
 from osler.tokens import tokenizers
+from osler.tokens.marks import Marks, marks_in, marks_of
 from osler.tokens.tokenizers import (
     PIECES,
     Encoded,
@@ -28,6 +29,7 @@ from osler.tokens.tokenizers import (
     gigatoken_encoder,
     leading,
     marked,
+    marked_tokenizer,
     package_file,
     sentencepiece_tokenizer,
     tokenizers_encoder,
@@ -38,6 +40,7 @@ from stages import tokenizer as tokenizer_stage
 from tests.ingest.test_records import section
 from tests.support.project import SHARED
 
+MARKS = Marks(1, 2)
 HARD = [
     "The patient's BP was 120/80 mmHg;\n\n  no   change.",
     "µg/mL – 37.5 °C, β-blocker, naïve, 𝛼",
@@ -68,7 +71,7 @@ def mistral() -> Any:
 @cache
 def encoders(tokenizer: Callable[[], Any]) -> tuple[Tokenize, Tokenize]:
     """The reference, and what must equal it."""
-    return tokenizers_encoder(tokenizer()), gigatoken_encoder(tokenizer())
+    return tokenizers_encoder(tokenizer(), MARKS), gigatoken_encoder(tokenizer(), MARKS)
 
 
 BOTH = pytest.mark.parametrize("tokenizer", [bpe, mistral])
@@ -85,7 +88,7 @@ def test_mistrals_tokenizer_gives_the_ids_of_sentencepiece_itself() -> None:
     ours = sentencepiece_tokenizer(path)
     theirs = SentencePieceProcessor(model_file=str(path))
     assert ours.get_vocab_size() == theirs.vocab_size() == 32000
-    for text, ids in zip(HARD, split(tokenizers_encoder(ours)(HARD)), strict=True):
+    for text, ids in zip(HARD, split(tokenizers_encoder(ours, MARKS)(HARD)), strict=True):
         assert ids == [1, *theirs.encode(text), 2], text
 
 
@@ -149,6 +152,7 @@ def test_marks_stand_around_every_text_also_an_empty_one() -> None:
     found = marked(np.array([7, 8, 9], np.uint32), np.array([2, 2, 3]), 1, 5)
     assert found.ids.tolist() == [1, 7, 8, 5, 1, 5, 1, 9, 5]
     assert found.ends.tolist() == [4, 6, 9]
+    assert marked(np.array([7, 8, 9], np.uint32), np.array([2, 2, 3]), None, 5).ids.tolist() == [7, 8, 5, 5, 9, 5]
     assert [len(part) for part in marked(np.zeros(0, np.uint32), np.zeros(0, np.int64), 1, 5)] == [0, 0]
 
 
@@ -160,9 +164,9 @@ def test_a_token_added_to_the_vocabulary_is_one_token_whoever_encodes() -> None:
     tokenizer = bpe()
     tokenizer.add_tokens(["HbA1c"])
     texts = ["the HbA1c is", "HbA1c</s>HbA1cHbA1c"]
-    expected = tokenizers_encoder(tokenizer)(texts).ids.tolist()
+    expected = tokenizers_encoder(tokenizer, MARKS)(texts).ids.tolist()
     assert expected.count(tokenizer.token_to_id("HbA1c")) == 4
-    assert gigatoken_encoder(tokenizer)(texts).ids.tolist() == expected
+    assert gigatoken_encoder(tokenizer, MARKS)(texts).ids.tolist() == expected
 
 
 def test_a_tokenizer_that_gigatoken_does_not_know_is_encoded_by_tokenizers(capsys: pytest.CaptureFixture[str]) -> None:
@@ -171,7 +175,7 @@ def test_a_tokenizer_that_gigatoken_does_not_know_is_encoded_by_tokenizers(capsy
 
     tokenizer = Tokenizer(models.WordLevel({"<unk>": 0, "<s>": 1, "</s>": 2, "fern": 3}, "<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    found = encoder(tokenizer, ["fern tea"])(["fern tea", "fern"])
+    found = encoder(tokenizer, MARKS, ["fern tea"])(["fern tea", "fern"])
     assert split(found) == [[1, 3, 0, 2], [1, 3, 2]]
     assert "WordLevel" in capsys.readouterr().out
 
@@ -182,8 +186,8 @@ def test_one_other_id_is_enough_to_use_tokenizers(
 ) -> None:
     """In a document of the sample, or in a difficult string."""
 
-    def wrong(tokenizer: Any) -> Tokenize:
-        right = gigatoken_encoder(tokenizer)
+    def wrong(tokenizer: Any, marks: Marks) -> Tokenize:
+        right = gigatoken_encoder(tokenizer, marks)
 
         def encode(texts: list[str]) -> Encoded:
             ids, ends = right(texts)
@@ -195,10 +199,10 @@ def test_one_other_id_is_enough_to_use_tokenizers(
 
     monkeypatch.setattr(tokenizers, "gigatoken_encoder", wrong)
     texts = ["moss tea", "fern tea"]
-    found = encoder(bpe(), texts)(texts)
-    assert found.ids.tolist() == tokenizers_encoder(bpe())(texts).ids.tolist()
+    found = encoder(bpe(), MARKS, texts)(texts)
+    assert found.ids.tolist() == tokenizers_encoder(bpe(), MARKS)(texts).ids.tolist()
     assert "differ" in capsys.readouterr().out
-    assert encoder(bpe(), [])(["a"]).ends.tolist() == [3]
+    assert encoder(bpe(), MARKS, [])(["a"]).ends.tolist() == [3]
     assert ("differ" in capsys.readouterr().out) == (sign != "fern")
 
 
@@ -209,24 +213,28 @@ def test_a_sample_stops_where_it_is_large_enough_and_has_at_least_one_text() -> 
     assert list(leading([], 1)) == []
 
 
-def test_a_tokenizer_without_marks_is_refused() -> None:
+def test_a_tokenizer_without_an_end_mark_is_refused(tmp_path: Path) -> None:
     """Documents would run into each other."""
-    from tokenizers import Tokenizer, models
+    from transformers import PreTrainedTokenizerFast
 
-    with pytest.raises(BuildError, match="no token </s>"):
-        encoder(Tokenizer(models.BPE({"<s>": 0}, [])), [])
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe())
+    tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(BuildError, match="no eos_token, which ends documents"):
+        marks_in(tmp_path)
+    with pytest.raises(BuildError, match="no eos_token, which ends documents"):
+        marks_of(tokenizer)
 
 
 def test_shards_are_the_same_bytes_whoever_encodes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Ids, ends, documents and manifest."""
-    bpe().save(str(tmp_path / "tokenizer.json"))
+    marked_tokenizer(bpe()).save_pretrained(tmp_path)
     texts = difficult_texts(["</s>"])
     documents = {"doc_id": [str(n) for n in range(len(texts))], "text": texts, "license": ["CC0-1.0"] * len(texts)}
     (tmp_path / "documents").mkdir()
 
-    def no_ids(_: Any) -> Tokenize:
+    def no_ids(*_: Any) -> Tokenize:
         return lambda _: Encoded(np.zeros(0, np.uint32), np.zeros(0, np.int64))
 
     pl.DataFrame(documents).write_parquet(tmp_path / "documents" / "part-00000.parquet")
@@ -248,7 +256,7 @@ def test_training_twice_gives_the_same_tokenizer() -> None:
 def test_a_byte_level_tokenizer_loses_nothing() -> None:
     """Decoding gives the text back, whatever it is, between the two marks."""
     tokenizer = trained_bpe(["a few words"], 300)
-    for text, ids in zip(HARD, split(encoder(tokenizer, [])(HARD)), strict=True):
+    for text, ids in zip(HARD, split(encoder(tokenizer, MARKS, [])(HARD)), strict=True):
         assert (ids[0], ids[-1]) == (1, 2)
         assert tokenizer.decode(ids[1:-1], skip_special_tokens=False) == text
 
@@ -270,7 +278,7 @@ def test_the_stage_writes_a_folder_that_transformers_loads(tmp_path: Path) -> No
 
     (tmp_path / "clinical/a").mkdir(parents=True)
     pl.DataFrame({"text": ["some words " * 20]}).write_parquet(tmp_path / "clinical/a/part-00000.parquet")
-    tokenizer_stage.main(tmp_path, tmp_path / "out", settings())
+    tokenizer_stage.main(tmp_path, tmp_path / "out", settings(), {})
     loaded = AutoTokenizer.from_pretrained(tmp_path / "out")
     assert (loaded.bos_token_id, loaded.eos_token_id) == (1, 2)
     assert loaded.chat_template is None
