@@ -84,7 +84,7 @@ def training(name: str, params: Mapping[str, Any], instructions: tuple[int, bool
     elif stage in ("trunk", "anneal"):
         recipe, tokens, about = params["cpt"], params[stage][instance]["tokens"], False
     else:
-        recipe = params["sft"]
+        recipe = params["adapter"][instance] if stage == "adapter" else params["sft"]
         tokens, about = round(instructions[0] * recipe["epochs"]), instructions[1]
     architecture = Architecture.model_validate(params["architecture"])
     vocabulary, batch = params["tokenizer"]["vocabulary_size"], recipe["batch_tokens"]
@@ -106,6 +106,8 @@ def trained_seeds(name: str, params: Mapping[str, Any]) -> int:
     stage, _, instance = name.partition("@")
     if stage in ("trunk", "anneal"):
         return len(params[stage][instance].get("seeds") or [None])
+    if stage == "adapter":
+        return len(params[stage][instance].get("seeds") or params["seeds"])
     return len(params["seeds"])
 
 
