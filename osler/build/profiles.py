@@ -24,7 +24,18 @@ from osler.build.validation import suggestion
 
 FOLDER = "profiles"
 EXTENDS = "extends"
-NAMED = ("source", "benchmark", "task", "synthesize", "download", "download_model", "pretrain", "trunk", "anneal")
+NAMED = (
+    "source",
+    "benchmark",
+    "task",
+    "synthesize",
+    "download",
+    "download_model",
+    "pretrain",
+    "trunk",
+    "anneal",
+    "adapter",
+)
 """Sections whose keys are names of one's own, each with a section below it."""
 SHARES = ("tokenizer.sources", "mix.weights", "mix.epochs", "instruct.weights", "instruct.benchmark_training_splits")
 TABLES = frozenset((*NAMED, "corpus", *SHARES))

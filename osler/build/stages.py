@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-TRAINING = ("pretrain", "cpt", "trunk", "anneal", "sft", "neftune")  # started as the section `launch` says
+TRAINING = ("pretrain", "cpt", "trunk", "anneal", "sft", "neftune", "adapter")  # started as the section `launch` says
 
 
 def stage_modules(root: Path) -> dict[str, Path]:

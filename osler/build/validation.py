@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -79,6 +79,7 @@ def validated(key: str, value: Any, annotation: Any, file: str = PARAMS) -> Any:
     Raises:
         BuildError: names the file, each key at fault, what it should be and what it is.
     """
+    annotation = _kind(annotation, value)
     try:
         return TypeAdapter(annotation).validate_json(json.dumps(value), strict=True)
     except ValidationError as error:
@@ -94,6 +95,19 @@ def validated(key: str, value: Any, annotation: Any, file: str = PARAMS) -> Any:
         raise BuildError(f"{file}: {'; '.join(lines[:SHOWN_PROBLEMS])}{more}") from None
     except (TypeError, ValueError) as error:
         raise BuildError(f"{file}: {key}: {error}") from None
+
+
+def _kind(annotation: Any, value: Any) -> Any:
+    """The section that `value` names among those of a discriminated union; else the annotation as it is.
+
+    Errors then name the keys of that section and no other's.
+    """
+    if get_origin(annotation) is not Annotated or not isinstance(value, Mapping):
+        return annotation
+    union, *facts = get_args(annotation)
+    key = next((found for fact in facts if isinstance(found := getattr(fact, "discriminator", None), str)), "")
+    sections = [one for one in get_args(union) if key in getattr(one, "model_fields", ())]
+    return next((one for one in sections if value.get(key) in get_args(one.model_fields[key].annotation)), annotation)
 
 
 def _is_kind(problem: "ErrorDetails") -> bool:

@@ -36,6 +36,7 @@ from osler.privacy.keys import secret
 from osler.privacy.screening import check_detector
 from osler.tokens.chat_templates import check_chat_template
 from osler.tokens.tokenizers import package_file
+from osler.training.adapters import AdapterSection
 from osler.training.arithmetic import ADVICE, is_as_committed
 from osler.training.continued_pretraining import Branch, Segment
 from osler.training.launch import Launch, check_stages
@@ -46,7 +47,17 @@ NOT_BOUND = ("root", "corpus", "evaluated", "launch")
 NO_MODELS = {"models/tokenizer", "models/encoders"}
 NAME = re.compile("[A-Za-z0-9_][A-Za-z0-9_-]*")
 # sections of a stage for each entry, of which there may be none
-EMPTY_ALLOWED = ("synthesize", "download", "download_model", "pretrain", "architecture", "trunk", "anneal", "task")
+EMPTY_ALLOWED = (
+    "synthesize",
+    "download",
+    "download_model",
+    "pretrain",
+    "architecture",
+    "trunk",
+    "anneal",
+    "adapter",
+    "task",
+)
 
 
 def check_shape(params: Mapping[str, Any], root: Path) -> None:
@@ -102,6 +113,8 @@ def check_names(params: Mapping[str, Any], root: Path) -> None:
     for key, kind in (("trunk", Segment), ("anneal", Branch)):
         for name, section in params[key].items():
             validated(f"{key}.{name}", section, kind)
+    for name, section in params["adapter"].items():
+        validated(f"adapter.{name}", section, AdapterSection)
     for name in params["trunk"]:
         before, seen = name, {name}
         while (before := params["trunk"].get(before, {"from": ""})["from"].removeprefix("trunk-")) in params["trunk"]:
@@ -189,7 +202,7 @@ def check_outs(stages: Collection[Declaration]) -> None:
                 dep in made and not (kind == "evaluate" and f"models/{name}" in NO_MODELS)
             ):
                 continue
-            if kind in ("evaluate", "trunk", "anneal"):
+            if kind in ("evaluate", "trunk", "anneal", "adapter"):
                 key = "evaluated" if kind == "evaluate" else f"{kind}.{name}.from"
                 raise BuildError(
                     f"{PARAMS}: {key}: {PurePosixPath(dep).name}: no model of this build, which are {models}"

@@ -87,7 +87,7 @@ def training(
     elif stage in ("trunk", "anneal"):
         recipe, tokens, about = params["cpt"], params[stage][instance]["tokens"], False
     else:
-        recipe = params["sft"]
+        recipe = params["adapter"][instance] if stage == "adapter" else params["sft"]
         tokens, about = round(instructions[0] * recipe["epochs"]), instructions[1]
     noised = params["neftune"] if stage == "neftune" else {}
     # consistency is a forward pass more, and a backward pass counts as two
@@ -113,6 +113,8 @@ def trained_seeds(name: str, params: Mapping[str, Any]) -> int:
     stage, _, instance = name.partition("@")
     if stage in ("trunk", "anneal"):
         return len(params[stage][instance].get("seeds") or [None])
+    if stage == "adapter":
+        return len(params[stage][instance].get("seeds") or params["seeds"])
     return len(params["seeds"])
 
 

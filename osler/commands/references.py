@@ -57,9 +57,10 @@ def names_of_others(
     yield "instruct.benchmark_training_splits", params["instruct"]["benchmark_training_splits"].items(), splits
     for name, section in params["pretrain"].items():
         yield f"pretrain.{name}.weights", section["weights"], general
+    evaluated = [*params["evaluated"], *(f"adapter-{name}" for name in params["adapter"])]
     for name, section in params["strategies"].items():
         if section and section.get("models") is not None:
-            yield f"strategies.{name}.models", section["models"], params["evaluated"]
+            yield f"strategies.{name}.models", section["models"], evaluated
 
 
 def check_source_names(params: Mapping[str, Any]) -> None:
@@ -117,6 +118,7 @@ def check_rows(params: Mapping[str, Any], root: Path) -> None:
             f"{PARAMS}: mix.clinical_documents: subset, but pack.subset is null; say there which documents"
         )
     recipes = {f"pretrain.{name}": section for name, section in params["pretrain"].items()}
+    recipes |= {f"adapter.{name}": section for name, section in params["adapter"].items()}
     for key, section in (recipes | {"cpt": params["cpt"], "sft": params["sft"]}).items():
         if section["batch_tokens"] % width:
             raise BuildError(

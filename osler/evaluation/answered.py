@@ -31,9 +31,7 @@ from osler.evaluation.exemplars import EXEMPLARS, exemplar_pool, leaked
 from osler.evaluation.protocols import AnswerProtocol
 from osler.evaluation.questions import Item, items_of, limited
 from osler.evaluation.settings import ROOT, STRATEGIES, Questions, protocols, vllm_parts
-from osler.evaluation.strategies import (
-    StrategySettings,
-)
+from osler.evaluation.strategies import StrategySettings
 from osler.evaluation.task_predictions import task_predictions
 from osler.model.numerics import Numerics
 from osler.model.seeds import folder_of, model_hash
@@ -118,7 +116,7 @@ class Evaluation:
     """All that one model is asked.
 
     Paths are of the artifacts of those names. The first of `seeds` is asked everything; the others the strategies whose
-    `seeds` is `all`, and the held-out documents.
+    `seeds` is `all`, and the held-out documents. With `start` the model is an adapter of the one there.
     """
 
     model: Path
@@ -130,6 +128,7 @@ class Evaluation:
     numerics: Numerics
     name: str
     seeds: tuple[int, ...]
+    start: Path | None = None
 
     def measured(self, jobs: int) -> dict[int, Measured]:
         """What every seed answered.
@@ -191,18 +190,20 @@ class _Asking:
         self.asked, self.seed, self.reuse_only = asked, seed, reuse_only
         self.is_first = seed == asked.seeds[0]
         self.model = folder_of(asked.model, seed) if len(asked.seeds) > 1 else asked.model
+        self.below = folder_of(asked.start, seed) if asked.start else self.model
         self.told: list[str] = []
         folders = {name: asked.encoders / name for name in ("embeddings", "bertscore")}
         self.used = {name: folder_hash(folder) for name, folder in folders.items() if folder.is_dir()}
         self.weights, self.loaded = Lazy(self._weights), Lazy(self._language_model)
         evaluate = asked.questions.evaluate
-        self.common = {
+        self.common: dict[str, object] = {
             "vllm": vllm_parts(evaluate.vllm) if evaluate.vllm else None,
             "model": files,
             "numerics": asked.numerics.model_dump(),
             "batch_tokens": evaluate.batch_tokens,
             "scoring": fingerprint(ROOT / "osler/inference/language_model.py", ROOT, with_packages=False),
             "packages": package_versions(closure(Path(__file__), ROOT)[1]),  # once: it takes 0.4 s
+            **({"start": model_hash(self.below)} if asked.start else {}),
         }
 
     def measured(self) -> Measured:
@@ -248,7 +249,7 @@ class _Asking:
     def _weights(self) -> Any:
         from osler.inference.torch_backend import frozen_model
 
-        return frozen_model(self.model, self.asked.numerics)
+        return frozen_model(self.below, self.asked.numerics, self.model if self.asked.start else None)
 
     def _language_model(self) -> "LanguageModel":
         from osler.inference.language_model import LanguageModel, loaded_tokenizer
@@ -378,7 +379,7 @@ class _Asking:
         """Which experts of a Mixtral read the held-out documents, of the first seed."""
         loads = [pl.DataFrame(schema=EXPERTS)]
         code = fingerprint(ROOT / "osler/inference/expert_loads.py", ROOT, with_packages=False)
-        is_mixture = self.is_first and read_json(self.model / "config.json").get("num_local_experts")
+        is_mixture = self.is_first and read_json(self.below / "config.json").get("num_local_experts")
         evaluate = self.asked.questions.evaluate
         for domain in DOMAINS if is_mixture else ():
             texts = self._texts(domain)["text"].to_list()

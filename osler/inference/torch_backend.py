@@ -16,6 +16,7 @@ from osler.inference.generation import generated
 from osler.inference.interface import Sampling
 from osler.inference.likelihoods import option_scores, window_scores
 from osler.inference.prompt_tokens import Tree
+from osler.model.adapters import merged
 from osler.model.numerics import Numerics
 
 
@@ -57,10 +58,10 @@ class TorchBackend:
         pass  # it is in this process
 
 
-def frozen_model(folder: Path, numerics: Numerics) -> Any:
+def frozen_model(folder: Path, numerics: Numerics, adapter: Path | None = None) -> Any:
     """The causal language model of `folder`, in eval mode.
 
-    It is on the GPU where there is one.
+    It is on the GPU where there is one. With the folder of an `adapter` it answers as trained there.
     """
     import torch
     from transformers import AutoModelForCausalLM
@@ -75,4 +76,5 @@ def frozen_model(folder: Path, numerics: Numerics) -> Any:
         use_safetensors=True,
         local_files_only=True,
     )
-    return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+    model = model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+    return merged(model, adapter) if adapter else model

@@ -46,7 +46,7 @@ Rule = Literal["gain", "gain_of_each", "little"]
 Value = str | int | float | dict[str, "Value"]
 PROMPTED = "medprompt"  # the strategy of the last claim
 POWER = 0.8  # of `minimum_detectable_points`, as is customary
-CURVE_ONLY = ("trunk-", "anneal-")  # models that are points of a curve and of no claim
+CURVE_ONLY = ("trunk-", "anneal-", "adapter-")  # models that are of no claim
 
 
 @dataclass(frozen=True)

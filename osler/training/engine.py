@@ -35,7 +35,8 @@ class Engine:
     It uses accelerate, which for several is DDP. The other engines differ where they override.
 
     Args:
-        module: what is called for a loss; its attribute `model` is the language model, trained in place.
+        module: what is called for a loss; its attribute `model` is the language model, trained in place. Of its parameters
+            only those that require a gradient are trained, kept and checkpointed.
         recipe: of the optimizer.
         numerics: of the run.
         launch: what was asked for.
@@ -58,7 +59,7 @@ class Engine:
                 f"params.yaml: launch: {launch.world()} processes were asked for and {self.processes} run together"
             )
         self.recipe, self.launch = recipe, launch
-        self.parameters = dict(module.model.named_parameters())
+        self.parameters = trainable(module.model)
         self.module = self._wrapped(module)
         got = self._name()
         if got != launch.engine:
@@ -167,6 +168,14 @@ class Engine:
         state = self.optimizer.state[parameter]
         moments = {moment: state[moment] if moment in state else torch.zeros_like(parameter) for moment in MOMENTS}
         return {f"{key}.{name}": value.detach() for key, value in {WEIGHT: parameter, **moments}.items()}
+
+
+def trainable(model: Any) -> dict[str, nn.Parameter]:
+    """The parameters that get a gradient, by name.
+
+    They are all of a model, or those of an adapter.
+    """
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
 def process_group(launch: Launch) -> InitProcessGroupKwargs:

@@ -31,6 +31,8 @@ def started_engine(module: nn.Module, recipe: Recipe, numerics: Numerics, launch
     """
     language_model: Any = module.model
     refuse_dropout(language_model)
+    if launch.engine == "deepspeed" and not all(one.requires_grad for one in language_model.parameters()):
+        raise BuildError("params.yaml: launch.engine: deepspeed trains no adapter; use python, ddp or fsdp")
     numerics.fit(language_model)
     recompute(language_model, launch.activation_checkpointing)
     kinds: dict[str, type[Engine]] = {"python": Engine, "ddp": Engine, "fsdp": Fsdp, "deepspeed": DeepSpeed}

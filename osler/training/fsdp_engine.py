@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from osler.model.sharding import cut_dimension
 from osler.training.checkpoint_files import Part
-from osler.training.engine import Engine, adamw
+from osler.training.engine import Engine, adamw, trainable
 
 
 class Fsdp(Engine):
@@ -30,23 +30,25 @@ class Fsdp(Engine):
         if self.launch.offload:
             policies["offload_policy"] = CPUOffloadPolicy(pin_memory=self.device.type != "cpu")
         language_model: Any = module.model
-        given = {name: value.detach() for name, value in [*self.parameters.items(), *language_model.named_buffers()]}
+        whole_model = [*language_model.named_parameters(), *language_model.named_buffers()]
+        given = {name: value.detach() for name, value in whole_model}
         language_model.to("meta")
         language_model.tie_weights()
         divide(module, mesh(self.device.type, self.processes, self.launch.shard_processes), **policies)
         module.to_empty(device=self.home)
         language_model.tie_weights()
-        self.parameters = dict(language_model.named_parameters())
+        self.parameters = trainable(language_model)
         self.optimizer = adamw(self.parameters.values(), self.recipe)
+        divided = dict(language_model.named_parameters())
         with torch.no_grad():
-            for name, place in [*self.parameters.items(), *language_model.named_buffers()]:
+            for name, place in [*divided.items(), *language_model.named_buffers()]:
                 whole = (
                     given[name].to(self.device)
                     if self.rank == 0
                     else torch.empty(place.shape, dtype=place.dtype, device=self.device)
                 )
                 torch.distributed.broadcast(whole, 0)
-                if name in self.parameters:
+                if name in divided:
                     place.copy_(self._part(whole, place))
                 else:  # on the device that computes, wherever weights are
                     owner, _, own = name.rpartition(".")

@@ -35,7 +35,7 @@ from osler.training.launch import Launch
 from osler.training.live import Live
 from osler.training.optimization import Optimization
 from osler.training.optimizer_state import restore_moments, write_moments
-from osler.training.packed_loss import PackedLoss
+from osler.training.prompted_loss import loss_of
 from osler.training.run import Prepared, Run
 from osler.training.speed import Speed
 from osler.training.stopping import Stopping
@@ -70,7 +70,7 @@ def train(
     model.train()
     weights_used = weights_per_token(model)  # an engine may divide them
     shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
-    engine = started_engine(PackedLoss(model), run.recipe, numerics, launch)
+    engine = started_engine(loss_of(model), run.recipe, numerics, launch)
     state = begun_state(run, engine, checkpoint)
     coefficient = router_coefficient(model.config)
     speed = Speed(model.config, weights_used, engine, state.tokens)

@@ -22,11 +22,12 @@ from typing import Any
 
 import polars as pl
 
-from osler.build.files import link, write_bytes
+from osler.build.files import link, write_bytes, write_json
 from osler.build.fingerprint import closure, fingerprint
 from osler.build.packages import package_versions
 from osler.build.pipeline import ROOT
 from osler.build.shard_store import content_key, made_entry, whole_entry
+from osler.model.adapters import Adapter, write_adapter
 from osler.model.folder import import_ahead, provenance_of, write_model
 from osler.model.numerics import Numerics
 from osler.model.router import router_coefficient
@@ -65,6 +66,7 @@ class Training:
         tokenizer: folder the tokenizer files are copied from.
         stream_tokens: how far continued pretraining reads its stream, as asked for; None: it is another training.
         keep_moments: the model's folder gets the optimizer's moments too, so that a run can go on from it.
+        adapter: on the model; it alone is trained and written. None: the whole model is.
     """
 
     model: Any
@@ -73,6 +75,7 @@ class Training:
     tokenizer: Path
     stream_tokens: int | None = None
     keep_moments: bool = False
+    adapter: Adapter | None = None
 
 
 @dataclass(frozen=True)
@@ -164,6 +167,7 @@ class Trainer:
                 print(f"warning: {run.label()}: cpt.amendments: {one}: none of its {run.steps()} steps", flush=True)
         moments = folder / FILE if asked.keep_moments else None
         parameters = sum(parameter.numel() for parameter in model.parameters())  # an engine may divide them
+        trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
         live = SCRATCH / LIVE / f"{run.title}-{run.seed}.jsonl"
         checkpoint = Checkpoint(folder, code, launch.accept_code_change, numerics, launch.keep_every_steps)
         state, weights = train(model, run, self.numerics, checkpoint, launch, moments, live)
@@ -171,6 +175,8 @@ class Trainer:
             leave()
         if is_first:
             facts = {"inputs": hashes, "settings": settings, "parameters": parameters}
+            if asked.adapter:
+                facts["trained_parameters"] = trained
             facts["packages"] = package_versions(closure(self.module, ROOT)[1])
             entry = made_entry(place, lambda folder: _write(asked, facts, state, weights, moments, folder))
             checkpoint.retire(folder.with_name(f"{key}-{FINISHED}-{code[:8]}"))
@@ -195,7 +201,8 @@ def run_key(settings: Mapping[str, Any], hashes: Mapping[str, str]) -> str:
 def _settings(asked: Training, numerics: Numerics) -> dict[str, Any]:
     """All that a result depends on besides its inputs and the code."""
     run = asked.run
-    return {
+    adapter = {"adapter": asked.adapter.settings | {"from": asked.adapter.start}} if asked.adapter else {}
+    return adapter | {
         "alpha": run.alpha,
         "config": {key: value for key, value in asked.model.config.to_dict().items() if key not in WHERE_AND_WHEN},
         "numerics": numerics.model_dump(),
@@ -245,4 +252,8 @@ def _write(
     if state.idle_steps:
         provenance["idle_steps"] = state.idle_steps
     files = {CURVE: log.write_csv().encode()}
+    if asked.adapter:
+        write_adapter(asked.adapter, weights, asked.tokenizer, entry, files)
+        write_json(entry / "provenance.json", provenance)
+        return
     write_model(asked.model, asked.tokenizer, entry, provenance, weights, moments, files)

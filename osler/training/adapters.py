@@ -1,0 +1,133 @@
+"""Sections of adapters: few weights trained beside a base model that stays as it is.
+
+Checked without torch or peft. `tuned` is what stage `adapter` hands to a `Trainer` (trained_model.py), which calls it once a
+seed; osler/model/adapters.py has what a method does to a model.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from osler.build.section import EACH_ONCE
+from osler.model.seeds import Seeds
+from osler.training.finetuning import Sft, finetuned
+from osler.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from osler.training.trained_model import Training
+
+PREFIX = "adapter-"  # of the names of their folders
+
+
+def _whole_model(name: str) -> str:
+    if name.startswith(PREFIX):
+        raise ValueError("an adapter stands on a whole model; name the one below it")
+    return name
+
+
+Start = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]*$"), AfterValidator(_whole_model)]
+ModuleName = Annotated[str, Field(pattern=r"^\w+(\.\w+)*$")]
+ModuleNames = Annotated[tuple[ModuleName, ...], Field(min_length=1), EACH_ONCE]
+
+
+class Tuning(Sft):
+    """What all methods have.
+
+    It is the model below, the noise, and a recipe of their own.
+    """
+
+    start: Start = Field(alias="from", description="a folder of models/, which stays as it is")
+    neftune_alpha: float = Field(ge=0, le=1000, description="of NEFTune; 0 is without noise")
+    seeds: Seeds | None = Field(default=None, description="trained; absent: all of the build")
+
+    def method_settings(self) -> dict[str, Any]:
+        """What the result depends on besides rows, recipe and noise."""
+        left_out = {*Recipe.model_fields, "epochs", "start", "neftune_alpha", "seeds"}
+        return self.model_dump(mode="json", exclude=left_out)
+
+
+class LowRank(Tuning):
+    """LoRA: a thin product is added to a linear map.
+
+    Hu et al. 2021, arXiv 2106.09685.
+    """
+
+    method: Literal["lora"]
+    rank: int = Field(ge=1, le=4096, description="of the product")
+    alpha: float = Field(gt=0, le=1e6, description="the product is scaled by alpha / rank")
+    target_modules: ModuleNames | Literal["all-linear"] = Field(
+        description="last names of linear maps; all-linear: all but head and routers"
+    )
+
+
+class WeightDecomposed(LowRank):
+    """DoRA: LoRA of the direction, beside a learned magnitude.
+
+    Each output has its own. Liu et al. 2024, arXiv 2402.09353.
+    """
+
+    method: Literal["dora"]  # type: ignore[assignment]
+
+
+class Rescaled(Tuning):
+    """IA3: learned factors of keys, values and inner activations.
+
+    Liu et al. 2022, arXiv 2205.05638.
+    """
+
+    method: Literal["ia3"]
+    target_modules: ModuleNames = Field(description="last names of linear maps whose output is scaled")
+    feedforward_modules: Annotated[tuple[ModuleName, ...], EACH_ONCE] = Field(
+        description="those of target_modules whose input is scaled instead"
+    )
+
+    @model_validator(mode="after")
+    def _are_targets(self) -> Self:
+        if others := sorted(set(self.feedforward_modules) - set(self.target_modules)):
+            raise ValueError(f"feedforward_modules has {others[0]}, which target_modules has not; name it there too")
+        return self
+
+
+class SoftPrompt(Tuning):
+    """Prompt tuning: learned embeddings before each conversation.
+
+    Lester et al. 2021, arXiv 2104.08691.
+    """
+
+    method: Literal["prompt_tuning"]
+    virtual_tokens: int = Field(ge=1, le=65536, description="learned embeddings before each conversation")
+
+
+AdapterSection = Annotated[LowRank | WeightDecomposed | Rescaled | SoftPrompt, Field(discriminator="method")]
+
+
+def tuned(model: Path, instructions: Path, section: Tuning, name: str, seed: int) -> "Training":
+    """The training of an adapter of `model` on the responses in `instructions`.
+
+    The model is the one of `seed`, which the adapter's first weights are drawn from too.
+
+    Args:
+        name: of the adapter's folder.
+    Raises:
+        BuildError: the model has not what the section names.
+    """
+    # torch is imported when training starts: params are checked without it
+    from osler.model.adapters import adapt
+
+    training = finetuned(model, instructions, section, name, seed, alpha=section.neftune_alpha)
+    longest = int(training.run.sources["instructions"].lengths_S.max())
+    where = f"params.yaml: {name.replace('-', '.', 1)}"
+    adapter = adapt(training.model, section.method_settings(), seed, where, longest)
+    return replace(training, adapter=replace(adapter, start=start_name(training.tokenizer)))
+
+
+def start_name(folder: Path) -> str:
+    """How a written adapter names its model's folder.
+
+    From models/ on, without what lies above.
+    """
+    parts = folder.parts
+    last = max((place for place, part in enumerate(parts) if part == "models"), default=len(parts) - 1)
+    return "/".join(parts[last:])
