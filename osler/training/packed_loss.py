@@ -14,6 +14,26 @@ from osler.training.batches import IGNORED, Segments
 from osler.training.consistency import Responses, response_means, summed_distance
 from osler.training.cross_entropy import linear_cross_entropy
 
+SCALES = ("final_logit_softcapping", "logits_scaling", "logit_scale")  # Gemma 2, Granite, Cohere
+
+
+def refuse_other_heads(model: Any) -> None:
+    """Refuse a model whose logits are not hidden states times the head's weight.
+
+    The loss is computed from these two, so that it would be of other logits than the model gives.
+
+    Raises:
+        BuildError: the head has a bias, or config.json scales or caps the logits.
+    """
+    what = [f"{key} {value:g}" for key in SCALES if (value := getattr(model.config, key, None)) not in (None, 1)]
+    if getattr(model.get_output_embeddings(), "bias", None) is not None:
+        what.append("a bias in the output head")
+    if what:
+        raise BuildError(
+            f"{type(model).__name__}: {', '.join(what)} in the base model (config.json), which the training loss leaves out:"
+            " choose a base without it"
+        )
+
 
 class PackedLoss(nn.Module):
     """A causal language model that returns the loss of packed rows.
@@ -25,6 +45,7 @@ class PackedLoss(nn.Module):
         super().__init__()
         self.model = model
         self.router_coefficient = router_coefficient(model.config)
+        refuse_other_heads(model)
 
     def hidden(
         self, tokens_BT: Tensor, positions_BT: Tensor, noise_BTD: Tensor | None, segments: Segments | None = None
