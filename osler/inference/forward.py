@@ -16,10 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from osler.build.section import BuildError
-
 LOGITS_AT_ONCE = 1 << 25  # 128 MB in float32
-SCALES = ("final_logit_softcapping", "logits_scaling", "logit_scale")  # Gemma 2, Granite, Cohere
 
 
 def batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
@@ -42,24 +39,6 @@ def padded(rows: Sequence[Sequence[int]], fill: int) -> NDArray[np.int64]:
     for index, row in enumerate(rows):
         array[index, : len(row)] = row
     return array
-
-
-def refuse_other_logits(model: Any) -> None:
-    """Refuse a model whose logits are not its head's alone.
-
-    Probabilities are computed from these two. A bias of the head counts.
-
-    Raises:
-        BuildError: names what config.json scales or caps logits by, or the model's type.
-    """
-    if not hasattr(model, "lm_head") or not hasattr(model, "model"):
-        raise BuildError(f"{model.config.model_type}: no decoder with `model` and `lm_head`; take another base")
-    found = [f"{key} {value:g}" for key in SCALES if (value := getattr(model.config, key, None)) not in (None, 1)]
-    if found:
-        raise BuildError(
-            f"{model.config.model_type}: {', '.join(found)} in config.json: scaled or capped logits are not computed; take"
-            " another base"
-        )
 
 
 def hidden_states(model: Any, ids_BT: Tensor, positions_BT: Tensor | None, attention: Tensor | None) -> Tensor:

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from osler.inference.forward import mean_states, refuse_other_logits
+from osler.inference.forward import mean_states
 from osler.inference.generation import generated
 from osler.inference.interface import Sampling
 from osler.inference.likelihoods import option_scores, window_scores
 from osler.inference.prompt_tokens import Tree
 from osler.model.adapters import merged
+from osler.model.heads import refuse_other_logits
 from osler.model.numerics import Numerics
 
 
@@ -34,7 +35,7 @@ class TorchBackend:
     batch_tokens: int
 
     def __post_init__(self) -> None:
-        refuse_other_logits(self.model)
+        refuse_other_logits(self.model, with_bias=True)
 
     @property
     def maximum_positions(self) -> int:

@@ -9,43 +9,27 @@ import torch
 from torch import Tensor, nn
 
 from osler.build.section import BuildError
+from osler.model.heads import refuse_other_logits
 from osler.model.router import router_coefficient, router_loss
 from osler.training.batches import IGNORED, Segments
 from osler.training.consistency import Responses, response_means, summed_distance
 from osler.training.cross_entropy import linear_cross_entropy
-
-SCALES = ("final_logit_softcapping", "logits_scaling", "logit_scale")  # Gemma 2, Granite, Cohere
-
-
-def refuse_other_heads(model: Any) -> None:
-    """Refuse a model whose logits are not hidden states times the head's weight.
-
-    The loss is computed from these two, so that it would be of other logits than the model gives.
-
-    Raises:
-        BuildError: the head has a bias, or config.json scales or caps the logits.
-    """
-    what = [f"{key} {value:g}" for key in SCALES if (value := getattr(model.config, key, None)) not in (None, 1)]
-    if getattr(model.get_output_embeddings(), "bias", None) is not None:
-        what.append("a bias in the output head")
-    if what:
-        raise BuildError(
-            f"{type(model).__name__}: {', '.join(what)} in the base model (config.json), which the training loss leaves out:"
-            " choose a base without it"
-        )
 
 
 class PackedLoss(nn.Module):
     """A causal language model that returns the loss of packed rows.
 
     Its forward pass is the summed loss. It is what DDP and its kin wrap.
+
+    Raises:
+        BuildError: see `refuse_other_logits`.
     """
 
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
         self.router_coefficient = router_coefficient(model.config)
-        refuse_other_heads(model)
+        refuse_other_logits(model, with_bias=False)
 
     def hidden(
         self, tokens_BT: Tensor, positions_BT: Tensor, noise_BTD: Tensor | None, segments: Segments | None = None

@@ -202,17 +202,21 @@ def _settings(asked: Training, numerics: Numerics) -> dict[str, Any]:
     """All that a result depends on besides its inputs and the code."""
     run = asked.run
     adapter = {"adapter": asked.adapter.settings | {"from": asked.adapter.start}} if asked.adapter else {}
-    return adapter | {
-        "alpha": run.alpha,
-        "config": {key: value for key, value in asked.model.config.to_dict().items() if key not in WHERE_AND_WHEN},
-        "numerics": numerics.model_dump(),
-        "recipe": run.recipe.model_dump(
-            include=set(Recipe.model_fields)
-        ),  # the rest of a section decides on rows alone
-        "seed": run.seed,
-        "rows": hashlib.sha256(run.order_N2.tobytes()).hexdigest(),
-        "schedule": asdict(run.schedule) if run.schedule else None,
-    } | ({"consistency": run.consistency} if run.consistency else {})  # what has none is known as before there was any
+    return (
+        adapter
+        | {
+            "alpha": run.alpha,
+            "config": {key: value for key, value in asked.model.config.to_dict().items() if key not in WHERE_AND_WHEN},
+            "numerics": numerics.model_dump(),
+            "recipe": run.recipe.model_dump(
+                include=set(Recipe.model_fields)
+            ),  # the rest of a section decides on rows alone
+            "seed": run.seed,
+            "rows": hashlib.sha256(run.order_N2.tobytes()).hexdigest(),
+            "schedule": asdict(run.schedule) if run.schedule else None,
+        }
+        | ({"consistency": run.consistency} if run.consistency else {})
+    )  # what has none is known as before there was any
 
 
 def _own_tokens(asked: Training, state: State) -> int:

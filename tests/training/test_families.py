@@ -70,7 +70,7 @@ def test_packed_loss_is_that_of_each_document_alone(family: str) -> None:
         ("gemma3_text", {"final_logit_softcapping": 30.0}, "final_logit_softcapping 30"),
         ("granite", {"logits_scaling": 8.0}, "logits_scaling 8"),
         ("cohere", {"logit_scale": 0.0625}, "logit_scale 0.0625"),
-        ("phi", {}, "a bias in the output head"),
+        ("phi", {}, "a bias of the output head"),
     ],
 )
 def test_other_heads_are_refused(family: str, values: dict[str, Any], said: str) -> None:
