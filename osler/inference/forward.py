@@ -45,7 +45,7 @@ def padded(rows: Sequence[Sequence[int]], fill: int) -> NDArray[np.int64]:
 
 
 def refuse_other_logits(model: Any) -> None:
-    """Refuse a model whose logits are not its head of the last states.
+    """Refuse a model whose logits are not `lm_head` of states.
 
     Probabilities are computed from these two. A bias of the head counts.
 

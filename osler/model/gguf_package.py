@@ -21,7 +21,7 @@ PRE = "tokenizer.ggml.pre"
 
 
 def package_path(package: str, version: str, file: str, key: str) -> Path:
-    """The path of a file inside an installed package, which is not imported.
+    """The path of a file in a package, which is not imported.
 
     Raises:
         BuildError: the package is not there, of another version, or without that file.
@@ -53,9 +53,9 @@ def _fresh(folder: Path) -> Path:
 
 
 def write_gguf_tokenizer(path: Path, folder: Path, key: str) -> None:
-    """Write the tokenizer of a GGUF file to `folder`, with its chat template. 13 s.
+    """Write the tokenizer of a GGUF file to `folder`.
 
-    What transformers 5.23 makes of it lacks the first part of the pre-tokenizer, which the file only names: SmolLM2's splits digits
+    Its chat template goes with it; 13 s. What transformers 5.23 makes of it lacks the first part of the pre-tokenizer, which the file only names: SmolLM2's splits digits
     before anything else. Without it a space before a digit would be another token.
 
     Raises:
