@@ -55,8 +55,8 @@ def _fresh(folder: Path) -> Path:
 def write_gguf_tokenizer(path: Path, folder: Path, key: str) -> None:
     """Write the tokenizer of a GGUF file to `folder`.
 
-    Its chat template goes with it; 13 s. What transformers 5.23 makes of it lacks the first part of the pre-tokenizer, which the file only names: SmolLM2's splits digits
-    before anything else. Without it a space before a digit would be another token.
+    Its chat template goes with it; 13 s. What transformers 5.23 makes of it lacks the first part of the pre-tokenizer, which the
+    file only names: SmolLM2's splits digits before anything else. Without it two spaces before a digit are two tokens, not one.
 
     Raises:
         BuildError: the file names another pre-tokenizer.
