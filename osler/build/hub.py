@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field
 
 from osler.build.section import EACH_ONCE, BuildError, Section
 
@@ -22,21 +22,31 @@ CommitId = Annotated[
 ]
 
 
+def only_safe(files: tuple[str, ...]) -> tuple[str, ...]:
+    """`files`, patterns of safetensors and JSON.
+
+    Raises:
+        ValueError: one is of other files.
+    """
+    if wrong := [name for name in files if not name.endswith((".safetensors", ".json"))]:
+        raise ValueError(f"{', '.join(wrong)}: only .safetensors and .json are taken; other weights may run code")
+    return files
+
+
+Patterns = Annotated[
+    tuple[str, ...],
+    EACH_ONCE,
+    AfterValidator(only_safe),
+    Field(min_length=1, description="which files to take, as patterns: 'model*.safetensors'"),
+]
+
+
 class ModelFiles(Section):
     """What to take of a model's repository, in a params section."""
 
     repository: Repository
     revision: CommitId
-    files: Annotated[tuple[str, ...], EACH_ONCE] = Field(
-        min_length=1, description="which files to take, as patterns: 'model*.safetensors'"
-    )
-
-    @field_validator("files")
-    @classmethod
-    def _safetensors(cls, files: tuple[str, ...]) -> tuple[str, ...]:
-        if wrong := [name for name in files if not name.endswith((".safetensors", ".json"))]:
-            raise ValueError(f"{', '.join(wrong)}: only .safetensors and .json are taken; other weights may run code")
-        return files
+    files: Patterns
 
     def fetched(self, key: str) -> Path:
         """The folder below scratch/ with the files.

@@ -6,13 +6,17 @@ once and read by two stages: `tokenizer` takes its tokenizer, `download_model` i
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
+
+from pydantic import Field, model_validator
 
 from osler.build import hub
 from osler.build.files import read_json
-from osler.build.hub import ModelFiles, fetch
-from osler.build.section import BuildError
+from osler.build.hub import CommitId, ModelFiles, Patterns, Repository, fetch
+from osler.build.packages import installed
+from osler.build.section import BuildError, Section
 from osler.build.validation import PARAMS
+from osler.model.gguf_package import package_path, write_gguf_model, write_gguf_tokenizer
 
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -25,23 +29,66 @@ TOKENIZER_FILES = (
 BASE = "base"
 
 
-class DownloadModel(ModelFiles):
-    """A section `download_model.<name>`: a repository of the Hub at one commit."""
+class DownloadModel(Section):
+    """A section `download_model.<name>`.
+
+    It names a repository of the Hub at one commit, or a file of an installed package.
+    """
+
+    repository: Repository | None = Field(default=None, description="on the Hub, owner/name")
+    revision: CommitId | None = Field(
+        default=None, description="of the repository, a commit: a branch would give other bytes tomorrow"
+    )
+    files: Patterns | None = Field(
+        default=None, description="of the repository, which to take, as patterns: 'model*.safetensors'"
+    )
+    package: str | None = Field(
+        default=None, pattern=r"^\w+$", description="in place of `repository`: an installed one that carries the model"
+    )
+    version: str | None = Field(default=None, description="of the package")
+    file: str | None = Field(default=None, pattern=r"^[\w.-]+\.gguf$", description="the model in the package, GGUF")
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        hub = [self.repository, self.revision, self.files]
+        package = [self.package, self.version, self.file]
+        if not ((all(hub) and not any(package)) or (all(package) and not any(hub))):
+            raise ValueError(
+                "needs repository, revision and files (of the Hub), or package, version and file; nothing else"
+            )
+        return self
 
     @property
     def title(self) -> str:
         """What it is called in messages."""
-        return self.repository
+        return self.repository or f"{self.package} {self.version}"
+
+    @property
+    def place(self) -> str:
+        """Where it comes from, in a line."""
+        return f"{self.repository} at {self.revision[:12]}" if self.revision else self.title
+
+    def facts(self) -> dict[str, str]:
+        """What the model's provenance has of it."""
+        found: dict[str, str] = self.model_dump(exclude_none=True, exclude={"files"})
+        return found
 
     def model_files(self, key: str) -> Path:
         """The folder with weights and config.
 
         Raises:
-            BuildError: see `ModelFiles.fetched`; or the repository asks for code of its own.
+            BuildError: see `ModelFiles.fetched` and `package_path`; or the repository asks for code of its own.
         """
-        folder = self.fetched(key)
-        refuse_remote_code(folder, key, self.repository)
-        return folder
+        if self.package:
+            folder = self._converted()
+            path = package_path(self.package, str(self.version), str(self.file), key)
+            if not (folder / "model/config.json").is_file():
+                write_gguf_model(path, self.tokenizer_files(key), folder / "model")
+            return folder / "model"
+        files = ModelFiles(repository=str(self.repository), revision=str(self.revision), files=self.files or ())
+        fetched = files.fetched(key)
+        refuse_remote_code(fetched, key, self.title)
+        return fetched
 
     def tokenizer_files(self, key: str) -> Path:
         """The folder with the tokenizer; weights are not fetched for it.
@@ -49,19 +96,27 @@ class DownloadModel(ModelFiles):
         Raises:
             BuildError: they cannot be fetched, there is no tokenizer.json, or the repository asks for code of its own.
         """
-        folder = hub.ROOT / "scratch/models" / self.repository.replace("/", "--") / self.revision
-        fetch("model", self.repository, self.revision, TOKENIZER_FILES, folder, key)
-        refuse_remote_code(folder, key, self.repository)
+        if self.package:
+            folder = self._converted() / "tokenizer"
+            path = package_path(self.package, str(self.version), str(self.file), key)
+            if not folder.is_dir():
+                write_gguf_tokenizer(path, folder, key)
+            return folder
+        repository, revision = str(self.repository), str(self.revision)
+        folder = hub.ROOT / "scratch/models" / repository.replace("/", "--") / revision
+        fetch("model", repository, revision, TOKENIZER_FILES, folder, key)
+        refuse_remote_code(folder, key, repository)
         if not (folder / "tokenizer.json").is_file():
             raise BuildError(
-                f"{PARAMS}: {key}.repository: {self.repository} has no tokenizer.json; set tokenizer.kind to package, or"
+                f"{PARAMS}: {key}.repository: {repository} has no tokenizer.json; set tokenizer.kind to package, or"
                 " take a repository with one"
             )
         return folder
 
-    def facts(self) -> dict[str, str]:
-        """Of the record of a model."""
-        return {"repository": self.repository, "revision": self.revision}
+    def _converted(self) -> Path:
+        """What was made of the package's file by the installed versions of its readers."""
+        readers = "-".join(f"{name}-{installed(name)}" for name in ("gguf", "transformers"))
+        return hub.ROOT / "scratch/models" / f"{self.package}--{self.version}" / f"{self.file}-{readers}"
 
 
 def refuse_remote_code(folder: Path, key: str, title: str) -> None:
