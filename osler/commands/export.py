@@ -138,10 +138,11 @@ def say(name: str, folder: Path, dtype: Stored | None = None, merge: bool = Fals
         whole = below if merge and below else model
         # an adapter's few weights are kept as they were trained
         cast = None if below and not merge else dtype_to_export(whole, base[0] if base else None, dtype)
-        if merge and below:
-            written = write_merged(model, below, card, folder, cast)
-        else:
-            written = write_export(model, card, folder, cast)
+        written = (
+            write_merged(model, below, card, folder, cast)
+            if merge and below
+            else write_export(model, card, folder, cast)
+        )
     except OSError as error:
         raise BuildError(f"{folder}: cannot be written: {error.strerror}; name another folder") from None
     print(f"{folder}: {', '.join(written)}" + (f"; weights in {cast}" if cast else ""))
