@@ -280,7 +280,6 @@ def rows_of(annotation: Any, prefix: str) -> list[Key]:
     """The rows of a section, or of all sections of a union."""
     found: dict[str, Key] = {}
     union = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
-    found: dict[str, Key] = {}
     for row in [row for one in map(section_of, get_args(union) or [union]) if one for row in keys(one, prefix)]:
         if row.type not in (before := found.setdefault(row.key, row)).type:
             found[row.key] = before._replace(type=f"{before.type} or {row.type}")
