@@ -276,6 +276,16 @@ def keys(section: type[Section], prefix: str = "") -> Iterator[Key]:
             yield from keys(inner, f"{key}.")
 
 
+def rows_of(annotation: Any, prefix: str) -> list[Key]:
+    """The rows of a section, or of all sections of a union."""
+    found: dict[str, Key] = {}
+    union = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+    for row in [row for one in map(section_of, get_args(union) or [union]) if one for row in keys(one, prefix)]:
+        if row.type not in (before := found.setdefault(row.key, row)).type:
+            found[row.key] = before._replace(type=f"{before.type} or {row.type}")
+    return list(found.values())
+
+
 def read_yaml(file: str) -> Any:
     """A file of the project as DVC reads it."""
     from dvc.utils.serialize import load_yaml
@@ -309,9 +319,8 @@ def params_page() -> str:
     ]
     for section in read_yaml("params.yaml"):
         about = known.get(section)
-        inner = section_of(about.annotation) if about else None
-        if about and inner:
-            rows = list(keys(inner, "name." if about.is_named else ""))
+        if about and section_of(about.annotation):
+            rows = rows_of(about.annotation, "name." if about.is_named else "")
         elif about:
             described = next((one for one in about.annotation.__metadata__ if isinstance(one, FieldInfo)), None)
             text = (described and described.description) or ""

@@ -26,7 +26,6 @@ OPTIONAL = {  # distribution -> what it is for
     "flash-attn": "numerics.attention flash_attention_2, on NVIDIA GPUs",
     "liger-kernel": "numerics.liger: fused kernels on GPUs",
     "ray": "launch.cluster: data stages on several machines; `make ray`",
-    "peft": "adapters; Osler trains all weights and needs none",
 }
 LOW_DISK = 20e9  # bytes; the default build takes about 1 GB, an environment 5
 

@@ -10,6 +10,7 @@ bfloat16: half the bytes, and what the build measured was measured before they w
 import os
 import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from osler.build.artifacts import Artifacts
 from osler.build.files import read_json, write_json
@@ -20,6 +21,8 @@ from osler.build.validation import PARAMS, suggestion
 from osler.model.cast import Stored, stored_dtype, write_cast
 from osler.model.seeds import model_hash, own_files
 
+TEMPLATE = "chat_template.jinja"
+CONFIG = "adapter_config.json"
 LEFT_OUT = ("optimizer.safetensors",)
 ROUNDED = """
 ## Precision
@@ -29,17 +32,20 @@ build's own weights, whose hash is above.
 """
 
 
-def write_export(model: Path, card: Path, folder: Path, dtype: Stored | None = None) -> list[str]:
+def write_export(
+    model: Path, card: Path, folder: Path, dtype: Stored | None = None, about: Path | None = None
+) -> list[str]:
     """Copy `model` with `card` to `folder`, whole or not at all.
 
-    With `dtype` the weights are cast; None leaves them as stored. It returns the names of the files.
+    With `dtype` the weights are cast; None leaves them as stored. The card is about the files in `about`, or about these. It
+    returns the names of the files.
 
     Raises:
         BuildError: `folder` is there and not empty, or the card is about other files.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise BuildError(f"{folder}: is there and not an empty folder; name a new one")
-    if not card.is_file() or model_hash(model) not in card.read_text(encoding="utf-8"):
+    if not card.is_file() or model_hash(about or model) not in card.read_text(encoding="utf-8"):
         raise BuildError(f"results/cards/{card.name}: no card of these files; run `dvc repro report`")
     folder = folder.resolve()
     temporary = folder.with_name(f".{folder.name}.tmp")
@@ -85,7 +91,32 @@ def dtype_to_export(model: Path, base: Path | None, asked: Stored | None) -> Sto
     return None if wanted == stored_dtype(model) else wanted
 
 
-def say(name: str, folder: Path, dtype: Stored | None = None) -> None:
+def write_merged(adapter: Path, start: Path, card: Path, folder: Path, dtype: Stored | None = None) -> list[str]:
+    """Write the model `start` with an adapter in its weights to `folder`.
+
+    The card is the adapter's. It returns the names of the files.
+
+    Raises:
+        BuildError: as `write_export`, or the adapter cannot be merged.
+    """
+    from osler.inference.torch_backend import frozen_model
+    from osler.model.adapters import is_mergeable
+    from osler.model.folder import provenance_of, write_model
+    from osler.model.numerics import Numerics
+
+    if not is_mergeable(adapter):
+        raise BuildError(f"{adapter.name}: virtual tokens cannot be merged into weights; export it without --merge")
+    numerics = Numerics(portable=False, threads=1, dtype="float32", attention="sdpa", compile=False, liger=False)
+    with TemporaryDirectory() as temporary:
+        whole = Path(temporary) / adapter.name
+        provenance = provenance_of(adapter) | {"merged_into": provenance_of(adapter)["settings"]["adapter"]["from"]}
+        write_model(frozen_model(start, numerics, adapter).cpu(), adapter, whole, provenance)
+        if (adapter / TEMPLATE).is_file():
+            shutil.copyfile(adapter / TEMPLATE, whole / TEMPLATE)
+        return write_export(whole, card, folder, dtype, about=adapter)
+
+
+def say(name: str, folder: Path, dtype: Stored | None = None, merge: bool = False) -> None:
     """Export the model `name`, and say what was written.
 
     Raises:
@@ -98,11 +129,20 @@ def say(name: str, folder: Path, dtype: Stored | None = None) -> None:
         raise BuildError(f"{name}: no model that was built here{meant}; there are {', '.join(models) or 'none'}")
     cards = artifacts.path("report", "cards")
     model, _ = models[name]
-    check_deps(ROOT, [artifacts.shown(model)], artifacts.stages.keys())
+    below = ROOT / read_json(model / CONFIG)["base_model_name_or_path"] if (model / CONFIG).is_file() else None
+    if merge and not below:
+        raise BuildError(f"{name}: a whole model, in which is nothing to merge; export it without --merge")
+    check_deps(ROOT, [artifacts.shown(path) for path in (model, below) if path], artifacts.stages.keys())
     try:
-        base = models.get("base")
-        cast = dtype_to_export(model, base[0] if base else None, dtype)
-        written = write_export(model, cards / f"{name}.md", folder, cast)
+        base, card = models.get("base"), cards / f"{name}.md"
+        whole = below if merge and below else model
+        # an adapter's few weights are kept as they were trained
+        cast = None if below and not merge else dtype_to_export(whole, base[0] if base else None, dtype)
+        written = (
+            write_merged(model, below, card, folder, cast)
+            if merge and below
+            else write_export(model, card, folder, cast)
+        )
     except OSError as error:
         raise BuildError(f"{folder}: cannot be written: {error.strerror}; name another folder") from None
     print(f"{folder}: {', '.join(written)}" + (f"; weights in {cast}" if cast else ""))

@@ -260,7 +260,7 @@ def ablate(
 
 @app.command()
 def export(
-    model: Annotated[str, typer.Argument(help="its name in models/, one of `evaluated`")],
+    model: Annotated[str, typer.Argument(help="its name in models/, one of `evaluated`, or adapter-NAME")],
     folder: Annotated[Path, typer.Argument(help="where to; a new or empty folder")],
     dtype: Annotated[
         Literal["bfloat16", "float32"] | None,
@@ -268,17 +268,22 @@ def export(
             help="of the weights; unless given, bfloat16 for a base that came so, else as stored", show_default=False
         ),
     ] = None,
+    merge: Annotated[
+        bool,
+        typer.Option("--merge", help="of an adapter: a whole model, the adapter in its weights; not prompt tuning"),
+    ] = False,
 ) -> None:
     """A model and its card as a Hugging Face folder.
 
     \b
     Example:
         osler export cpt-neftune /some/folder
+        osler export adapter-thin /some/folder --merge
     """
     from osler.commands import export as command
 
     with one_line_errors():
-        command.say(model, folder, dtype)
+        command.say(model, folder, dtype, merge)
 
 
 @app.command()

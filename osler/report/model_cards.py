@@ -60,14 +60,14 @@ def front_matter(name: str, records: Records) -> dict[str, Any]:
         "language": ["en"],
         "license": "other",
         "license_name": "see-the-licenses-of-the-texts-below",
-        "library_name": "transformers",
+        "library_name": "peft" if name.startswith("adapter-") else "transformers",
         "pipeline_tag": "text-generation",
         **named,
         "tags": [
             "medical",
             "clinical",
             "continued-pretraining",
-            *(["instruct"] if name.endswith(("-sft", "-neftune")) else []),
+            *(["instruct"] if name.endswith(("-sft", "-neftune")) or name.startswith("adapter-") else []),
         ],
     }
 
@@ -166,6 +166,9 @@ def model_facts(name: str, records: Records) -> list[Text]:
     if "parameters" in provenance:
         kind = str(config.get("model_type", "")).capitalize() or "model"
         facts.append(f"A {kind} of {provenance['parameters']:,} parameters, {config.get('num_hidden_layers')} layers.")
+    if adapter := settings.get("adapter"):
+        count = provenance["trained_parameters"]
+        facts.append((f"An adapter ({adapter['method']}) of {count:,} of these, on ", Code(adapter["from"]), "."))
     if base := records.models.get("base", {}).get("provenance", {}).get("repository"):
         revision = records.models["base"]["provenance"]["revision"]
         facts.append(("Starts from ", Code(f"{base}@{revision}"), "."))

@@ -54,7 +54,7 @@ class LowRank(Tuning):
     Hu et al. 2021, arXiv 2106.09685.
     """
 
-    method: Literal["lora"]
+    method: Literal["lora"] = Field(description="how weights are added; the other keys are of these methods")
     rank: int = Field(ge=1, le=4096, description="of the product")
     alpha: float = Field(gt=0, le=1e6, description="the product is scaled by alpha / rank")
     target_modules: ModuleNames | Literal["all-linear"] = Field(

@@ -190,10 +190,10 @@ def changed_by(root: Path, file: str, old: str, new: str) -> set[str]:
             "generator=generator) * 3 - 1",
             set(TRAINING),
         ),
-        ("osler/training/finetuning.py", "max(1, int(np.ceil(", "max(2, int(np.ceil(", {"neftune", "sft"}),
+        ("osler/training/finetuning.py", "max(1, int(np.ceil(", "max(2, int(np.ceil(", {"adapter", "neftune", "sft"}),
         ("osler/corpus/text_counts.py", "TOP_WORDS = (2, 3, 4)", "TOP_WORDS = (2, 3)", {"screen", "select"}),
         ("osler/statistics/shapley.py", 'REFERENCE_STRATEGY = "zero_shot"', 'REFERENCE_STRATEGY = "cot"', {"report"}),
-        ("osler/inference/document_bits.py", "return pl.DataFrame(", "return pl.LazyFrame(", {"evaluate"}),
+        ("osler/inference/document_bits.py", "return pl.DataFrame(", "return pl.LazyFrame(", {"evaluate", "evaluate_adapter"}),
         (
             "osler/corpus/scanning_errors.py",
             'with_name("trigrams.txt")',

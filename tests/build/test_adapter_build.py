@@ -1,0 +1,65 @@
+"""The whole micro build with two adapters: trained, evaluated, in the metrics and on cards, and exported."""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from tests.support.project import copied
+
+RECIPE = (
+    "neftune_alpha: 5.0, epochs: 1.0, batch_tokens: 512, learning_rate: 1.0e-2, final_learning_rate_fraction: 0.1,"
+    " warmup_fraction: 0.05, weight_decay: 0.0, betas: [0.9, 0.98], epsilon: 1.0e-8, gradient_clip: 1.0"
+)
+ADAPTERS = f"""adapter:
+  thin: {{from: cpt, method: lora, rank: 4, alpha: 8.0, target_modules: all-linear, {RECIPE}}}
+  prompt: {{from: base, method: prompt_tuning, virtual_tokens: 4, seeds: [1], {RECIPE}}}
+"""
+
+
+@pytest.mark.dag
+def test_adapters_are_models_of_the_build(tmp_path: Path) -> None:
+    """Every seed's folder is peft's, reports name them, a second build runs nothing, and `--merge` makes a whole model."""
+    project = copied(tmp_path, "micro")
+    params = tmp_path / "params.yaml"
+    params.write_text(re.sub(r"^adapter: \{\}.*\n", ADAPTERS, params.read_text(), flags=re.M))
+    project.run(sys.executable, "-m", "osler", "check")
+    project.run("dvc", "repro", "-q")
+    assert "Running stage" not in project.run("dvc", "repro")
+    for folder in ("adapter-thin", "adapter-thin/seeds/2", "adapter-prompt"):
+        place = tmp_path / "models" / folder
+        config = json.loads((place / "adapter_config.json").read_text())
+        below = "models/base" if "prompt" in folder else "models/cpt"
+        assert config["base_model_name_or_path"] == below + "/seeds/2" * ("seeds" in folder)
+        assert (place / "adapter_model.safetensors").is_file()
+    evaluated = json.loads((tmp_path / "metrics/eval.json").read_text())
+    for name in ("adapter-thin", "adapter-prompt"):
+        assert name in json.dumps(evaluated)
+        answers = pl.read_parquet(tmp_path / "results/predictions" / name / "predictions.parquet")
+        assert answers.filter(strategy="zero_shot")["seed"].unique().len() == (1 if name == "adapter-prompt" else 2)
+        assert (tmp_path / f"results/cards/{name}.md").is_file()
+    project.run(sys.executable, "-m", "osler", "export", "adapter-thin", "whole", "--merge")
+    _same_answers(tmp_path)
+    project.run(sys.executable, "-m", "osler", "export", "adapter-thin", "thin")
+    assert (tmp_path / "thin/adapter_model.safetensors").is_file()
+    refused = project.run(sys.executable, "-m", "osler", "export", "adapter-prompt", "x", "--merge", fails=True)
+    assert "virtual tokens cannot be merged into weights; export it without --merge" in refused
+
+
+def _same_answers(project: Path) -> None:
+    """What was exported as a whole model answers as peft's model on its base."""
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    whole = AutoModelForCausalLM.from_pretrained(project / "whole")
+    base = AutoModelForCausalLM.from_pretrained(project / "models/cpt")
+    ids = torch.arange(3, 40)[None]
+    with torch.no_grad():
+        untouched = base(ids).logits
+        adapted = PeftModel.from_pretrained(base, str(project / "models/adapter-thin"))(ids).logits
+        assert float((whole(ids).logits - adapted).abs().max()) < 1e-4
+        assert float((untouched - adapted).abs().max()) > 1e-2
