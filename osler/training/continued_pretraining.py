@@ -47,7 +47,9 @@ class Cpt(Recipe):
 class Segment(Section):
     """A section `trunk.<name>`."""
 
-    start: Annotated[str, Field(pattern=r"^(base|trunk-.+)$")] = Field(alias="from", description="a folder of models/")
+    start: Annotated[str, Field(pattern=r"^(base|trunk-.+)$")] = Field(
+        alias="from", description="base, or trunk-NAME of another segment"
+    )
     tokens: int = Field(ge=1, le=1 << 50, description="read in this segment, padding not counted")
     maximum_epochs: float = Field(ge=1e-6, le=1e9, description="times that any row may be read since the base model")
     seeds: Seeds | None = Field(default=None, description="trained; absent: the first of the build")
@@ -59,7 +61,7 @@ class Branch(Segment):
     It starts from a trunk, as only a trunk has the optimizer to go on from.
     """
 
-    start: Annotated[str, Field(pattern=r"^trunk-.+$")] = Field(alias="from", description="a folder of models/")
+    start: Annotated[str, Field(pattern=r"^trunk-.+$")] = Field(alias="from", description="trunk-NAME of a segment")
 
 
 def continued(

@@ -83,8 +83,8 @@ def test_every_stage_binds_to_its_main(project: Path) -> None:
             "evaluated: anneal-lat: no model of this build, which are anneal-late, base, ",
         ),
         ("from: trunk-late", "from: trunk-lat", "anneal.late.from: trunk-lat: no model of this build"),
-        ("from: trunk-late", "from: base", "anneal.late.from: String should match"),
-        ("from: base", "from: cpt", "trunk.early.from: String should match"),
+        ("from: trunk-late", "from: base", "anneal.late.from: not written as it should be"),
+        ("from: base", "from: cpt", "trunk.early.from: not written as it should be"),
     ],
 )
 def test_a_model_that_no_stage_makes_is_refused(tmp_path: Path, old: str, new: str, message: str) -> None:
@@ -193,7 +193,12 @@ def changed_by(root: Path, file: str, old: str, new: str) -> set[str]:
         ("osler/training/finetuning.py", "max(1, int(np.ceil(", "max(2, int(np.ceil(", {"adapter", "neftune", "sft"}),
         ("osler/corpus/text_counts.py", "TOP_WORDS = (2, 3, 4)", "TOP_WORDS = (2, 3)", {"screen", "select"}),
         ("osler/statistics/shapley.py", 'REFERENCE_STRATEGY = "zero_shot"', 'REFERENCE_STRATEGY = "cot"', {"report"}),
-        ("osler/inference/document_bits.py", "return pl.DataFrame(", "return pl.LazyFrame(", {"evaluate", "evaluate_adapter"}),
+        (
+            "osler/inference/document_bits.py",
+            "return pl.DataFrame(",
+            "return pl.LazyFrame(",
+            {"evaluate", "evaluate_adapter"},
+        ),
         (
             "osler/corpus/scanning_errors.py",
             'with_name("trigrams.txt")',

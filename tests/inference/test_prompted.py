@@ -54,7 +54,7 @@ def test_options_are_scored_as_by_peft(window: int | None) -> None:
 def test_texts_are_written_as_by_peft() -> None:
     """The likeliest token, many prompts at a time."""
     ours, theirs = models()
-    found = generated(ours, PROMPTS, Sampling(6, 0.0), [0] * 4, 2, 64)
+    found = generated(ours, PROMPTS, Sampling(6, 0.0), [0] * 4, (2,), 64)
     for prompt, written in zip(PROMPTS, found, strict=True):
         ids = list(prompt)
         while len(ids) < len(prompt) + 6 and (len(ids) == len(prompt) or ids[-1] != 2):
