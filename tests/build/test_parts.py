@@ -13,7 +13,7 @@ from osler.corpus.overlaps import Overlap
 from osler.evaluation.benchmarks import Benchmark
 from osler.ingest import runs
 from osler.ingest.audit import Audit
-from osler.tokens.tokenizers import trained_bpe
+from osler.tokens.tokenizers import marked_tokenizer, trained_bpe
 from stages import benchmarks, ingest, screen, tokenize
 from tests.corpus.test_selection import ITEMS, SCREEN, prose
 from tests.ingest.test_records import section
@@ -34,8 +34,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     benchmarks.main(
         raw=tmp_path / "items.jsonl", benchmark=benchmark, name="quiz", items=tmp_path / "items/quiz.parquet"
     )
-    (tmp_path / "tokenizer").mkdir()
-    trained_bpe([prose(n) for n in range(9)], 400).save(str(tmp_path / "tokenizer/tokenizer.json"))
+    marked_tokenizer(trained_bpe([prose(n) for n in range(9)], 400)).save_pretrained(tmp_path / "tokenizer")
     return tmp_path
 
 
