@@ -12,37 +12,12 @@ from osler.inference.interface import Sampling
 from osler.inference.likelihoods import option_scores, window_scores
 from osler.inference.prompt_tokens import Tree
 from osler.inference.torch_backend import TorchBackend
+from tests.support.families import FAMILIES, tiny
 
-SIZES: dict[str, Any] = {
-    "vocab_size": 97, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
-    "num_key_value_heads": 2, "head_dim": 8, "pad_token_id": None, "bos_token_id": 1, "eos_token_id": 2,
-    "initializer_range": 0.2, "max_position_embeddings": 128,
-}  # fmt: skip
-EXPERTS = {"num_experts_per_tok": 2, "router_aux_loss_coef": 0.01}
-FAMILIES: dict[str, dict[str, Any]] = {
-    "mistral": {"sliding_window": 4},
-    "mixtral": {"num_local_experts": 4, **EXPERTS},
-    "llama": {},
-    "qwen3": {},
-    "qwen3_moe": {"num_experts": 4, "moe_intermediate_size": 24, **EXPERTS},
-    "gemma3_text": {"sliding_window": 4, "layer_types": ["sliding_attention", "full_attention"]},
-    "olmo2": {},
-    "phi3": {},
-    "apertus": {},
-}
 PREFIX = [1, *range(20, 32)]
 TREES = [
     Tree([*PREFIX, 40 + number], [[50, 51, 52], [53 + number], [60, 61, 62, 63, 64]], False) for number in range(4)
 ]
-
-
-def tiny(family: str, **values: Any) -> Any:
-    """A random model with weights large enough that what it must not see would show."""
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    torch.manual_seed(0)
-    config = AutoConfig.for_model(family, **SIZES | FAMILIES.get(family, {}) | values)
-    return AutoModelForCausalLM.from_config(config, attn_implementation="sdpa").eval()
 
 
 def alone(model: Any, ids: list[int]) -> torch.Tensor:
