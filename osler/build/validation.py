@@ -88,7 +88,9 @@ def validated(key: str, value: Any, annotation: Any, file: str = PARAMS) -> Any:
         problems = [problem for problem in problems if problem["loc"] not in deeper]  # a list whose values are wrong
         missing = {problem["loc"] for problem in problems if problem["type"] == "missing"}
         lines = list(
-            dict.fromkeys(_problem(key, problem, missing, annotation) for problem in problems if not _is_kind(problem))
+            dict.fromkeys(
+                _problem(key, problem, missing, annotation, value) for problem in problems if not _is_kind(problem)
+            )
         )
         lines += _kinds(key, [problem for problem in problems if _is_kind(problem)])
         more = f"; and {len(lines) - SHOWN_PROBLEMS} more" if len(lines) > SHOWN_PROBLEMS else ""
@@ -130,7 +132,9 @@ def _kinds(key: str, problems: Sequence["ErrorDetails"]) -> list[str]:
     return lines
 
 
-def _problem(key: str, problem: "ErrorDetails", missing: set[tuple[int | str, ...]], annotation: Any) -> str:
+def _problem(
+    key: str, problem: "ErrorDetails", missing: set[tuple[int | str, ...]], annotation: Any, value: Any
+) -> str:
     """One of pydantic's errors as "key: what is wrong (what it is)".
 
     Args:
@@ -138,6 +142,7 @@ def _problem(key: str, problem: "ErrorDetails", missing: set[tuple[int | str, ..
         problem: the error.
         missing: places of all keys that are missing, one of which an unknown key may mean.
         annotation: of the value, for what a list should be.
+        value: the whole, for the keys that are there.
     """
     *above, last = problem["loc"] or ("",)
     where, message = ".".join([key, *map(str, problem["loc"])]), problem["msg"].removeprefix("Value error, ")
@@ -146,7 +151,7 @@ def _problem(key: str, problem: "ErrorDetails", missing: set[tuple[int | str, ..
         return f"{where.removesuffix('.[key]')}: unknown{suggestion(str(problem['input']), known)}; there are {', '.join(known)}"
     if problem["type"] == "extra_forbidden":
         lacking = [str(loc[-1]) for loc in missing if list(loc[:-1]) == above]
-        meant = suggestion(str(last), lacking) or suggestion(str(last), _keys(annotation, above))
+        meant = suggestion(str(last), lacking) or suggestion(str(last), _keys(annotation, above, value))
         return f"{where}: unknown key{meant or ', take it out'}"
     if problem["type"] == "missing":
         return f"{where}: {message}"
@@ -216,12 +221,15 @@ def _along(annotation: Any, place: Sequence[int | str]) -> Iterator[list[Mapping
             yield [kind for each in found for kind in (each, *_alternatives(each, definitions))]
 
 
-def _keys(annotation: Any, place: Sequence[int | str]) -> list[str]:
-    """Those that a section at `place` may have."""
+def _keys(annotation: Any, place: Sequence[int | str], value: Any) -> list[str]:
+    """Those that a section at `place` of `value` may have and has not."""
+    for part in place:
+        inside = isinstance(value, dict) and part in value
+        value = value[part] if inside or (isinstance(value, list | tuple) and isinstance(part, int)) else value
     *_, found = _along(annotation, place)
     definitions = TypeAdapter(annotation).json_schema().get("$defs", {})
     kinds = [kind for each in found for kind in _alternatives(each, definitions)]
-    return list(dict.fromkeys(key for kind in kinds for key in kind.get("properties", {})))
+    return list(dict.fromkeys(key for kind in kinds for key in kind.get("properties", {}) if key not in value))
 
 
 def _description(annotation: Any, place: Sequence[int | str]) -> str:
