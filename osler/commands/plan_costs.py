@@ -11,7 +11,7 @@ from typing import Any, cast
 from osler.build.files import read_json
 from osler.build.pipeline import ROOT
 from osler.build.section import BuildError
-from osler.build.validation import PARAMS, validated
+from osler.build.validation import PARAMS, suggestion, validated
 from osler.commands.base_sizes import base_sizes
 from osler.model.cost_estimates import Memory, Placement, device_memory, parameters, planned_flops
 from osler.model.devices import DEVICES, Device
@@ -57,6 +57,8 @@ def placement(launch: Mapping[str, Any], others: Sequence[str], stage: str = "")
     values = dict(launch)
     for pair in others:
         key, _, value = pair.partition("=")
+        if key not in Launch.model_fields:  # before the section's own keys lie beside it
+            raise BuildError(f"--launch: launch.{key}: unknown key{suggestion(key, Launch.model_fields)}")
         try:
             values[key] = parse_yaml(value, "--launch")  # by the same rules as params.yaml
         except ParseError:
