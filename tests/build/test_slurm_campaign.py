@@ -177,15 +177,44 @@ def test_ctrl_c_leaves_the_job(project: Project, expected: tuple[str, bytes]) ->
 
 
 def test_the_end_of_a_jobs_time_is_followed_by_another_job(project: Project, expected: tuple[str, bytes]) -> None:
-    """A job of two minutes that stops before its end is followed by the next, until all is done: one `dvc repro`."""
-    project.edit("params.yaml", "time: '60'", "time: '1'")
-    project.edit("params.yaml", "\n  nodes: 2", "\n  stop_minutes_before_end: 0.75\n  nodes: 2")
+    """A job that stops before its end, at 0.6 of what all takes, is followed by the next: one `dvc repro`."""
+    fresh(project)
+    started = time.monotonic()
+    project.run(*DRIVER)
+    minutes_before = 10 - 0.6 * (time.monotonic() - started) / 60
+    params = (project.folder / "params.yaml").read_text()
+    project.edit("params.yaml", "time: '60'", "time: '10'")
+    project.edit("params.yaml", "\n  nodes: 2", f"\n  stop_minutes_before_end: {minutes_before:.2f}\n  nodes: 2")
     try:
         fresh(project)
         said = project.run(*DRIVER)
     finally:
-        project.edit("params.yaml", "time: '1'", "time: '60'")
-        project.edit("params.yaml", "\n  stop_minutes_before_end: 0.75", "")
+        (project.folder / "params.yaml").write_text(params)
     print(said)
     assert "the next one goes on" in said
     assert outcome(project, "cpt") == expected
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """What is in it, by name."""
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_an_evaluation_is_a_job_and_its_training_is_not(tmp_path: Path, slurm: dict[str, str]) -> None:
+    """`launch.stages.evaluate` alone asks for jobs; predictions are the same bytes as without one."""
+    project = copied(tmp_path, "micro", slurm)
+    project.edit("params.yaml", "\nlaunch:", f"\nlaunch:\n  stages: {{evaluate: {{submit: {SUBMIT}}}}}")
+    said = project.run("dvc", "repro", "evaluate@base")
+    assert re.findall(r"(\S+): submitted as job", said) == ["evaluate@base"], said
+    predictions = tmp_path / "results/predictions/base"
+    as_job = files(predictions)
+    assert len(as_job) > 1
+    (log,) = (tmp_path / "scratch/jobs").glob("*/log")
+    assert "n1" in said, log.read_text()
+
+    project.edit("params.yaml", f"{{evaluate: {{submit: {SUBMIT}}}}}", "{}")
+    for folder in (predictions, *(tmp_path / "scratch").glob("*/evaluate@base")):
+        shutil.rmtree(folder)
+    said = project.run("dvc", "repro", "--single-item", "--force", "evaluate@base")
+    assert "submitted" not in said
+    assert files(predictions) == as_job
