@@ -19,7 +19,7 @@ from osler.build.files import read_json, write_json, write_parquet
 from osler.build.section import BuildError
 from osler.build.stage import run
 from osler.corpus.deciding import Settings, decide, sources_of
-from osler.corpus.documents import COLLECTIONS
+from osler.corpus.documents import COLLECTIONS, HELDOUT_DOMAINS
 from osler.corpus.dropped import ledger_rows
 from osler.corpus.leaks import Shares
 from osler.corpus.ledger import SCHEMA
@@ -27,7 +27,7 @@ from osler.corpus.long_parquet import write_long_parquet
 from osler.corpus.quality import Quality
 from osler.corpus.screened_parts import Batch, batches, numbers_of, read_documents, read_overlaps, screened_parts
 from osler.corpus.screening import Screen
-from osler.corpus.selection import HELDOUT_DOMAINS, KEPT, KEYS, REASONS, Decisions, Licenses, Select, counted
+from osler.corpus.selection import KEPT, KEYS, REASONS, Decisions, Licenses, Select, counted
 from osler.corpus.withdrawn import Named, listed_names
 
 SHOWN_NAMES = 5

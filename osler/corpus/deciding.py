@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from osler.build.progress import progress
 from osler.build.section import BuildError
 from osler.corpus.comparisons import verified_pairs
+from osler.corpus.documents import HELDOUT_DOMAINS
 from osler.corpus.leaks import leaks
 from osler.corpus.near_duplicates import candidate_pairs
 from osler.corpus.quality import INSTRUCTION_RULES, RULES, Quality, Rule
@@ -36,7 +37,6 @@ from osler.corpus.screened_parts import (
 )
 from osler.corpus.screening import Screen
 from osler.corpus.selection import (
-    HELDOUT_DOMAINS,
     KEPT,
     REASONS,
     Decisions,

@@ -14,6 +14,8 @@ from osler.build.section import BuildError
 Collection = Literal["clinical", "general", "instructions"]
 COLLECTIONS: tuple[Collection, ...] = ("clinical", "general", "instructions")
 
+HELDOUT_DOMAINS: tuple[Collection, ...] = ("clinical", "general")  # of which documents are held out, each in a file
+
 BATCH_BYTES = 1 << 22  # of documents' text at a time: their words and hashes take about ten times as much
 
 

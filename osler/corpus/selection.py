@@ -60,7 +60,6 @@ KEYS = {
 """What decides each reason."""
 KEPT = 255
 """Among the reasons of documents: none."""
-HELDOUT_DOMAINS = ("clinical", "general")
 
 
 class Select(Section):

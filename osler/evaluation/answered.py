@@ -27,6 +27,7 @@ from osler.build.fingerprint import closure, fingerprint
 from osler.build.packages import package_versions
 from osler.build.section import BuildError
 from osler.build.shard_store import content_key, made_entry, whole_entry
+from osler.corpus.documents import HELDOUT_DOMAINS
 from osler.evaluation.exemplars import EXEMPLARS, exemplar_pool, leaked
 from osler.evaluation.protocols import AnswerProtocol
 from osler.evaluation.questions import Item, items_of, limited
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 STORE = Path("scratch/predictions")  # below the folder the build runs in
-DOMAINS = ("clinical", "general")
 ITEM_SEED = 0  # of which items are asked where there is a limit: the same ones under every training seed
 EXPERTS = pl.Schema(
     {"domain": pl.String, "model": pl.String, "layer": pl.Int64, "expert": pl.Int64, "tokens": pl.Int64}
@@ -344,7 +344,7 @@ class _Asking:
         window = self.asked.questions.evaluate.window_tokens
         measured: list[pl.DataFrame] = []
         done: list[tuple[int, bool]] = []
-        for domain in DOMAINS:
+        for domain in HELDOUT_DOMAINS:
             documents = self._texts(domain)
             names, texts = documents["doc_id"].to_list(), documents["text"].to_list()
 
@@ -381,7 +381,7 @@ class _Asking:
         code = fingerprint(ROOT / "osler/inference/expert_loads.py", ROOT, with_packages=False)
         is_mixture = self.is_first and read_json(self.below / "config.json").get("num_local_experts")
         evaluate = self.asked.questions.evaluate
-        for domain in DOMAINS if is_mixture else ():
+        for domain in HELDOUT_DOMAINS if is_mixture else ():
             texts = self._texts(domain)["text"].to_list()
 
             def experts(texts: list[str] = texts) -> pl.DataFrame:

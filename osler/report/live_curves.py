@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from osler.training.live import HELDOUT_FIELDS
+
 BLOCKS = "▁▂▃▄▅▆▇█"
 WIDTH, HEIGHT, LEFT, RIGHT = 720, 110, 64, 84  # of a curve, in pixels, and of the room for its numbers
 STYLE = """
@@ -20,7 +22,7 @@ line{stroke:#ddd}circle{fill:#D55E00}
 polyline{stroke:#56B4E9}}
 """
 Line = Mapping[str, Any]
-HELDOUT = (("held-out clinical", "heldout_clinical_loss"), ("held-out general", "heldout_general_loss"))
+HELDOUT = tuple((f"held-out {domain}", field) for domain, field in HELDOUT_FIELDS.items())
 
 
 def sparkline(values: Sequence[float | None], width: int) -> str:

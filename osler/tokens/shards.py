@@ -16,9 +16,10 @@ its processes, so that 130 GB (65B tokens) on eight processes of two threads tak
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -123,13 +124,41 @@ def _reserve(path: Path) -> None:
             os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
 
 
+Piece = Callable[[int, int, int], npt.ArrayLike]
+"""From (document, start, length) to the values there."""
+
+
+def fill(rows_RT: Iterable[npt.NDArray[Any]], pieces: Iterator[list[tuple[int, int, int]]], piece: Piece) -> None:
+    """Write each row's pieces one after another.
+
+    What is left of a row stays as it is.
+
+    Args:
+        rows_RT: rows of (T,), each written in place.
+        pieces: of each row, as (document, start, length), taken as far as there are rows.
+        piece: the values of one.
+    """
+    for row in rows_RT:
+        place = 0
+        for document, start, length in next(pieces):
+            row[place : place + length] = piece(document, start, length)
+            place += length
+
+
+def row_pieces(layout: Packing) -> Iterator[list[tuple[int, int, int]]]:
+    """The pieces of each row of a packing, as (document, start, length)."""
+    segments = zip(layout.document.tolist(), layout.start.tolist(), layout.length.tolist(), strict=True)
+    for number in np.diff(layout.row_ends, prepend=0).tolist():
+        yield list(islice(segments, number))
+
+
 def write_rows(
     folder: Path,
     name: str,
     layout: Packing,
     width: int,
     dtype: np.dtype[Any],
-    piece: Callable[[int, int, int], npt.ArrayLike],
+    piece: Piece,
     shard_bytes: int = SHARD_BYTES,
 ) -> None:
     """Write `<name>-00000.npy` and on: the rows of a packing, padded with zeros.
@@ -140,25 +169,19 @@ def write_rows(
         layout: which pieces of which documents make each row.
         width: of a row.
         dtype: of the array.
-        piece: from (document, start, length) to those values.
+        piece: the values of one.
         shard_bytes: of one file, at most, if a row fits.
     """
     rows = len(layout.row_ends)
     per_shard = max(1, shard_bytes // (width * dtype.itemsize))
-    segments = zip(layout.document.tolist(), layout.start.tolist(), layout.length.tolist(), strict=True)
-    counts = iter(np.diff(layout.row_ends, prepend=0).tolist())
+    pieces = row_pieces(layout)
     for first in progress(range(0, rows, per_shard), -(-rows // per_shard), f"{folder.name}: {name}", "shards"):
         path = folder / f"{name}-{first // per_shard:05d}.npy"
         shard = np.lib.format.open_memmap(  # type: ignore[no-untyped-call] # numpy leaves it untyped
             path, mode="w+", dtype=dtype, shape=(min(per_shard, rows - first), width)
         )
         _reserve(path)
-        for row in shard:
-            place = 0
-            for _ in range(next(counts)):
-                document, start, length = next(segments)
-                row[place : place + length] = piece(document, start, length)
-                place += length
+        fill(shard, pieces, piece)
         shard.flush()
 
 

@@ -7,7 +7,7 @@ No stage of training declares these documents, as none declares `launch`, which 
 them, and one of them that is withdrawn must not train a model anew. `osler launch` says where they lie.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,9 +16,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from osler.corpus.documents import HELDOUT_DOMAINS
 from osler.tokens.marks import marks_in
 from osler.tokens.packing import packed
-from osler.tokens.shards import PackedRows
+from osler.tokens.shards import PackedRows, fill, row_pieces
 from osler.tokens.tokenizers import tokenizers_encoder
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from osler.training.run import Run
 
 FOLDER = "OSLER_HELDOUT"  # of the documents, in the environment
-DOMAINS = ("clinical", "general")
 ROWS = 64  # of a domain, at most: of 8192 tokens half a million
 AT_ONCE = 8  # rows that a process holds, where launch says nothing
 
@@ -57,36 +57,25 @@ def heldout_rows(documents: Path, tokenizer: Path, width: int) -> dict[str, Pack
     from tokenizers import Tokenizer
 
     encode = tokenizers_encoder(Tokenizer.from_file(str(tokenizer / "tokenizer.json")), marks_in(tokenizer))
-    rows = {}
-    for domain in DOMAINS:
+    rows: dict[str, PackedRows] = {}
+    for domain in HELDOUT_DOMAINS:
         texts = pl.read_parquet(documents / f"{domain}.parquet", columns=["text"])["text"]
-        lengths: list[int] = []
-        ids = [np.zeros(0, np.uint32)]
+        read: list[npt.NDArray[np.uint32]] = []
         for text in texts:
-            encoded = encode([text]).ids
-            ids.append(encoded)
-            lengths.append(len(encoded))
-            if sum(lengths) >= ROWS * width:
+            read.append(encode([text]).ids)
+            if sum(map(len, read)) >= ROWS * width:
                 break
-        if lengths:
-            rows[domain] = _rows(np.concatenate(ids), np.array(lengths), width)
+        if read:
+            rows[domain] = _rows(read, width)
     return rows
 
 
-def _rows(ids: npt.NDArray[np.uint32], lengths_D: npt.NDArray[np.int64], width: int) -> PackedRows:
-    """The first ROWS rows of a packing of documents."""
-    layout = packed(lengths_D, width, 0)
-    firsts_D = np.cumsum(lengths_D) - lengths_D
+def _rows(documents: Sequence[npt.NDArray[np.uint32]], width: int) -> PackedRows:
+    """The first ROWS rows of a packing of documents' tokens."""
+    layout = packed(np.array([len(one) for one in documents]), width, 0)
     ends_R = layout.row_ends[:ROWS]
     tokens_RT = np.zeros((len(ends_R), width), np.uint32)
-    segment = 0
-    for row, end in zip(tokens_RT, ends_R.tolist(), strict=True):
-        place = 0
-        for number in range(segment, end):
-            first, length = int(firsts_D[layout.document[number]] + layout.start[number]), int(layout.length[number])
-            row[place : place + length] = ids[first : first + length]
-            place += length
-        segment = end
+    fill(tokens_RT, row_pieces(layout), lambda document, start, length: documents[document][start : start + length])
     return PackedRows(tokens_RT, ends_R, layout.length.astype(np.int32), None)
 
 

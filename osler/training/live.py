@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from osler.build.files import write_text
-from osler.training.heldout_loss import DOMAINS
+from osler.corpus.documents import HELDOUT_DOMAINS
 from osler.training.tracker import track
 
 if TYPE_CHECKING:  # `osler show training` reads these files without torch
@@ -36,7 +36,7 @@ FOLDER = "live"  # below scratch/
 EVERY_SECONDS = 10.0
 SPIKE = 5.0  # times the median of the norms before
 NORMS, FEWEST_NORMS = 100, 10  # before a step, that the median is of
-HELDOUT_FIELDS = {domain: f"heldout_{domain}_loss" for domain in DOMAINS}
+HELDOUT_FIELDS = {domain: f"heldout_{domain}_loss" for domain in HELDOUT_DOMAINS}
 FIELDS = (
     *("step", "steps", "tokens", "loss", "router_loss", "noise_free_loss", "consistency_loss"),
     *(*HELDOUT_FIELDS.values(), "gradient_norm", "learning_rate"),
