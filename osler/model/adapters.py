@@ -117,15 +117,16 @@ def _prompted(model: Any, settings: dict[str, Any], seed: int, key: str, longest
             f"{key}.virtual_tokens: {count} before a conversation of {longest} tokens are more than the model's"
             f" {positions} positions; take fewer"
         )
-    embedding = model.get_input_embeddings().weight
-    drawn_V = torch.randint(len(embedding), (count,), generator=torch.Generator().manual_seed(seed))
+    embedding = model.get_input_embeddings()
+    drawn_V = torch.randint(len(embedding.weight), (count,), generator=torch.Generator().manual_seed(seed))
     model.requires_grad_(False)
-    first_VD = embedding.detach()[drawn_V.to(embedding.device)].clone()
+    # by the layer, and not its table: Gemma's scales, and virtual tokens stand where scaled ones do
+    first_VD = embedding(drawn_V.to(embedding.weight.device)).detach().clone()
     model.register_parameter(VIRTUAL, nn.Parameter(first_VD))
     config = PromptTuningConfig(
         task_type="CAUSAL_LM",
         num_virtual_tokens=count,
-        token_dim=embedding.shape[1],
+        token_dim=embedding.weight.shape[1],
         num_transformer_submodules=1,
         num_layers=model.config.num_hidden_layers,
         num_attention_heads=model.config.num_attention_heads,
