@@ -15,7 +15,8 @@ from osler.build.slurm import of_stage
 from osler.build.validation import PARAMS, shown_value
 from osler.commands.base_sizes import base_sizes
 from osler.evaluation.benchmarks import Benchmark, read_items
-from osler.model.cost_estimates import Placement, state_bytes
+from osler.model.adapter_costs import adapter_bytes
+from osler.model.cost_estimates import HeldBytes, Placement, state_bytes
 from osler.synthetic.settings import BENCHMARK, MADE
 
 MOST_ITEMS = 10_000  # that are read of a benchmark, to count its solved questions
@@ -121,7 +122,13 @@ def _check_memory(params: Mapping[str, Any], root: Path, launch: Mapping[str, An
     placed = Placement.model_validate({key: value for key, value in launch.items() if key in Placement.model_fields})
     if not (counted := base_sizes(params, root).counted):
         return
-    state = state_bytes(*counted, params["numerics"]["dtype"], placed)
+    dtype = params["numerics"]["dtype"]
+    states = [state_bytes(*counted, dtype, placed)]
+    if where == "launch.stages.adapter":
+        states = [adapter_bytes(*counted, section, dtype, placed) for section in params["adapter"].values()]
+    state = max(
+        states, key=lambda one: one.weights + one.gradients + one.optimizer + one.host, default=HeldBytes(0, 0, 0)
+    )
     device, host = state.weights + state.gradients + state.optimizer, state.host * placed.processes
     if placed.nodes > 1 or device + host < FITS_ANYWHERE_BYTES:
         return
