@@ -2,8 +2,8 @@
 
 Computed from sizes and without torch, as osler/model/cost_estimates.py does for whole models, whose symbols these are; n are the
 trained weights. Held bytes are exact, under fsdp those of an even part. Activations of dense models are 0.97 to 1.03 of
-what torch 2.13 saved for tiny ones in float32 (their test); under autocast and of mixtures they are those of a whole
-model, an upper bound.
+what torch 2.13 saved for tiny ones in float32 (their test). Under autocast and of mixtures they are those of a whole
+model: an upper bound, of which tiny adapters saved 0.7 to 0.96, and with activation checkpointing 0.3.
 """
 
 from collections.abc import Mapping

@@ -68,13 +68,19 @@ def is_quantized(model: Any) -> bool:
 
 
 def compute_in(model: Any, kind: "dtype") -> None:
-    """Have quantized maps multiply in `kind`.
+    """Have quantized maps multiply in `kind`, and answer in it.
 
-    Left alone they take what the norm before them gives, float32.
+    As autocast has other maps do. Left alone they answer in what the norm before them gives, float32, and what is kept for the
+    backward pass is twice as large.
     """
+
+    def cast(_module: Any, given: tuple[Any, ...]) -> tuple[Any, ...]:
+        return (given[0].to(kind), *given[1:])
+
     for module in model.modules():
         if hasattr(module, "compute_type_is_set"):
             module.compute_dtype, module.compute_type_is_set = kind, True
+            module.register_forward_pre_hook(cast)
 
 
 def rounded(model: Any, names: Iterable[str]) -> None:

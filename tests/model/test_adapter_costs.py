@@ -17,7 +17,7 @@ from osler.model.adapter_costs import (
 from osler.model.adapters import adapt
 from osler.model.architecture import Architecture
 from osler.model.cost_estimates import LOGITS_AT_ONCE_BYTES, parameters, planned_flops, state_bytes
-from osler.model.quantization import VERSION
+from osler.model.quantization import VERSION, compute_in
 from osler.training.engine import trainable
 from osler.training.prompted_loss import loss_of
 from tests.model.test_cost_estimates import ALONE, MIXTURE, TINY, built, placed, profile
@@ -162,3 +162,22 @@ def test_an_adapter_takes_less_than_the_whole_model(section: dict[str, Any]) -> 
         assert own.gradients + own.optimizer < (whole.gradients + whole.optimizer) / 100
         if engine == "fsdp":
             assert own.weights == pytest.approx(2 * parameters(architecture, vocabulary).total, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    "section",
+    [*METHODS.values(), pytest.param(QLORA, marks=needs_bitsandbytes)],
+    ids=[*METHODS, "qlora"],
+)
+def test_what_autocast_saves_is_within_the_bound(section: dict[str, Any]) -> None:
+    """Of a whole model's activations at most 0.97, and of what was planned in all less: weights' copies are among it."""
+    architecture = architecture_of()
+    model = built(architecture, 256).train()
+    adapt(model, section, 1, "adapter.x", 120)
+    compute_in(model, torch.bfloat16)
+    with torch.autocast("cpu", torch.bfloat16):
+        _, saved = held_and_saved(model)
+    found = adapter_memory(architecture, 256, section, "bfloat16", ALONE, 4, 128)
+    frozen = adapter_memory(architecture, 256, section, "float32", ALONE, 4, 128)
+    copies = found.weights - frozen.weights
+    assert 0.5 < saved / (found.activations - LOGITS_AT_ONCE_BYTES + copies) < 0.97
