@@ -233,7 +233,7 @@ def check_files(params: Mapping[str, Any], root: Path) -> None:
     if params["launch"].get("cluster"):
         check_ray()
     if (vllm := params["evaluate"]["vllm"]) and (known := base_sizes(params, root).architecture):
-        check_vllm(vllm["version"], known.head_size)
+        check_vllm(vllm["version"], known.head_size, bool(known.experts and params["adapter"]))
     for kind, name, path in raw_paths(params, root):
         key = f"{PARAMS}: {kind}.{name}.path"
         form = params[kind][name]["format"]

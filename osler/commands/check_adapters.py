@@ -6,13 +6,14 @@ from typing import Any
 from osler.build.section import BuildError
 from osler.build.slurm import of_stage
 from osler.build.validation import PARAMS
+from osler.inference.vllm_backend import check_adapter
 from osler.model.quantization import check_bitsandbytes
 
 QUANTIZED = "qlora"
 
 
 def check_adapters(params: Mapping[str, Any], is_here: bool) -> None:
-    """Engines that train adapters, and the package of those in 4 bits.
+    """Check engines of adapters, the package of 4 bits, and vLLM.
 
     Args:
         is_here: adapters are trained on this machine, whose packages count.
@@ -29,5 +30,7 @@ def check_adapters(params: Mapping[str, Any], is_here: bool) -> None:
                 f"{key}: launch.engine {engine} trains no adapter by {section['method']}; write {others} below"
                 " launch.stages.adapter"
             )
+        if params["evaluate"]["vllm"]:
+            check_adapter(name, section)
         if section["method"] == QUANTIZED and is_here:
             check_bitsandbytes(f"{key}.method")

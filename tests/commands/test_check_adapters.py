@@ -46,3 +46,18 @@ def test_bitsandbytes_is_looked_for_where_it_is_needed(monkeypatch: pytest.Monke
         check_adapters(params("qlora"), is_here=True)
     check_adapters(params("qlora"), is_here=False)
     check_adapters(params("lora"), is_here=True)
+
+
+@pytest.mark.parametrize("method", ["dora", "ia3", "prompt_tuning", "qlora"])
+def test_what_vllm_cannot_serve_is_told_before_anything_is_trained(method: str) -> None:
+    """Also LoRA of a rank that it has no room for."""
+    asked = params(method, evaluate={"vllm": {"version": "1", "scores": True}})
+    with pytest.raises(BuildError, match=rf"evaluate.vllm: vLLM serves no {method} \(adapter.thin\), but lora up to"):
+        check_adapters(asked, is_here=True)
+    for rank, fits in ((512, True), (513, False)):
+        asked["adapter"] = {"thin": {"method": "lora", "rank": rank}}
+        if fits:
+            check_adapters(asked, is_here=True)
+        else:
+            with pytest.raises(BuildError, match="vLLM serves no rank 513"):
+                check_adapters(asked, is_here=True)
