@@ -18,6 +18,7 @@ from osler.evaluation.benchmarks import Benchmark, read_items
 from osler.model.adapter_costs import adapter_bytes
 from osler.model.cost_estimates import HeldBytes, Placement, state_bytes
 from osler.synthetic.settings import BENCHMARK, MADE
+from osler.training.launch import EVALUATIONS
 
 MOST_ITEMS = 10_000  # that are read of a benchmark, to count its solved questions
 FITS_ANYWHERE_BYTES = 4e9  # of a GPU that trains; torch is not asked about less, which takes a second to import
@@ -108,7 +109,7 @@ def check_memory(params: Mapping[str, Any], root: Path = ROOT) -> None:
         BuildError: they do not fit.
     """
     for stage in ("", *(params["launch"].get("stages") or {})):
-        if stage != "evaluate":
+        if stage not in EVALUATIONS:
             where = f"launch.stages.{stage}" if stage else "launch"
             _check_memory(params, root, of_stage(params["launch"], stage), where)
 

@@ -117,7 +117,8 @@ def check_vllm(version: str, head_size: int, adapts_mixture: bool = False) -> No
 def check_adapter(name: str, settings: Mapping[str, Any]) -> None:
     """Check that vLLM serves an adapter.
 
-    It serves LoRA, of a rank that it has room for. It knows no DoRA, IA3 or virtual tokens. QLoRA is LoRA to it, beside weights that are not rounded: another model than trained.
+    It serves LoRA, of a rank that it has room for. It knows no DoRA, IA3 or virtual tokens. QLoRA is LoRA to it, beside weights
+    that are not rounded: another model than was trained.
 
     Args:
         name: of the adapter, for errors.
