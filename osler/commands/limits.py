@@ -15,8 +15,10 @@ from osler.build.slurm import of_stage
 from osler.build.validation import PARAMS, shown_value
 from osler.commands.base_sizes import base_sizes
 from osler.evaluation.benchmarks import Benchmark, read_items
-from osler.model.cost_estimates import Placement, state_bytes
+from osler.model.adapter_costs import adapter_bytes
+from osler.model.cost_estimates import HeldBytes, Placement, state_bytes
 from osler.synthetic.settings import BENCHMARK, MADE
+from osler.training.launch import EVALUATIONS
 
 MOST_ITEMS = 10_000  # that are read of a benchmark, to count its solved questions
 FITS_ANYWHERE_BYTES = 4e9  # of a GPU that trains; torch is not asked about less, which takes a second to import
@@ -107,7 +109,7 @@ def check_memory(params: Mapping[str, Any], root: Path = ROOT) -> None:
         BuildError: they do not fit.
     """
     for stage in ("", *(params["launch"].get("stages") or {})):
-        if stage != "evaluate":
+        if stage not in EVALUATIONS:
             where = f"launch.stages.{stage}" if stage else "launch"
             _check_memory(params, root, of_stage(params["launch"], stage), where)
 
@@ -121,7 +123,13 @@ def _check_memory(params: Mapping[str, Any], root: Path, launch: Mapping[str, An
     placed = Placement.model_validate({key: value for key, value in launch.items() if key in Placement.model_fields})
     if not (counted := base_sizes(params, root).counted):
         return
-    state = state_bytes(*counted, params["numerics"]["dtype"], placed)
+    dtype = params["numerics"]["dtype"]
+    states = [state_bytes(*counted, dtype, placed)]
+    if where == "launch.stages.adapter":
+        states = [adapter_bytes(*counted, section, dtype, placed) for section in params["adapter"].values()]
+    state = max(
+        states, key=lambda one: one.weights + one.gradients + one.optimizer + one.host, default=HeldBytes(0, 0, 0)
+    )
     device, host = state.weights + state.gradients + state.optimizer, state.host * placed.processes
     if placed.nodes > 1 or device + host < FITS_ANYWHERE_BYTES:
         return

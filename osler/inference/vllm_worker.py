@@ -2,7 +2,8 @@
 
 It runs in an environment that has vLLM, not in Osler's, so it imports nothing of Osler's.
 
-    .venv-vllm/bin/python -I osler/inference/vllm_worker.py '{"folder": ..., "dtype": ..., "positions": ..., "seed": ...}'
+    .venv-vllm/bin/python -I osler/inference/vllm_worker.py \
+        '{"folder": ..., "dtype": ..., "positions": ..., "seed": ..., "adapter": null or [folder, rank]}'
 
 Requests come on standard input, answers leave on standard output, each a line of JSON; what vLLM prints goes to standard
 error. osler/inference/vllm_backend.py asks and says what is meant.
@@ -14,16 +15,26 @@ import sys
 from typing import Any
 
 BATCH_TOKENS = 8192  # read at once on a CPU
+RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM makes room for; less is filled up with zeros
 MEMORY = 0.85  # of what is free on a GPU: what scores beside it still grows
 
 
 class Worker:
     """A loaded model. Methods are requests: their arguments and results are JSON."""
 
-    def __init__(self, folder: str, dtype: str, positions: int, seed: int) -> None:
+    def __init__(
+        self, folder: str, dtype: str, positions: int, seed: int, adapter: tuple[str, int] | None = None
+    ) -> None:
         import torch
         from vllm import LLM
+        from vllm.lora.request import LoRARequest
 
+        of_adapter: dict[str, Any] = {}
+        self.request = None
+        if adapter:
+            path, rank = adapter
+            self.request = LoRARequest("adapter", 1, path)
+            of_adapter = {"enable_lora": True, "max_loras": 1, "max_lora_rank": min(r for r in RANKS if r >= rank)}
         gpus = torch.cuda.device_count()
         free, total = torch.cuda.mem_get_info() if gpus else (1, 1)
         self.llm = LLM(
@@ -43,11 +54,12 @@ class Worker:
             enable_chunked_prefill=bool(gpus),
             max_num_batched_tokens=None if gpus else max(BATCH_TOKENS, positions + 1),
             gpu_memory_utilization=MEMORY * free / total,
+            **of_adapter,
         )
 
     def _asked(self, rows: list[list[int]], params: list[Any]) -> list[Any]:
         prompts: Any = [{"prompt_token_ids": row} for row in rows]
-        return list(self.llm.generate(prompts, params, use_tqdm=False))
+        return list(self.llm.generate(prompts, params, use_tqdm=False, lora_request=self.request))
 
     def write(
         self, rows: list[list[int]], seeds: list[int], limit: int, temperature: float, ends: list[int]

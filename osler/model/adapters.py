@@ -1,4 +1,4 @@
-"""Adapters of a model, with peft: LoRA, DoRA, IA3 and prompt tuning.
+"""Adapters of a model, with peft: LoRA, QLoRA, DoRA, IA3 and prompt tuning.
 
 Weights of the base get no gradient. peft changes a model's modules in place, so that engines and losses see the model that they
 know. What is written is a folder of peft's format.
@@ -21,12 +21,15 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from osler.build.files import read_json
 from osler.build.section import BuildError
+from osler.model.quantization import PACKAGE, VERSION, check_bitsandbytes, quantized, rounded
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 VIRTUAL = "virtual_tokens"  # a parameter of the model under prompt tuning
 PROMPT = "prompt_embeddings"  # what peft calls it in a file
-UNMERGED = "prompt_tuning"
+UNMERGED, QUANTIZED = "prompt_tuning", "qlora"  # methods
+PROVENANCE = "provenance.json"
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,9 @@ def adapt(model: Any, settings: dict[str, Any], seed: int, key: str, longest: in
             task_type="CAUSAL_LM", target_modules=names, feedforward_modules=sorted(settings["feedforward_modules"])
         )
     else:
+        if settings["method"] == QUANTIZED:
+            quantized(model, linear_maps(model), f"{key}.method")
+            settings = settings | {PACKAGE: VERSION}
         config = LoraConfig(
             task_type="CAUSAL_LM",
             r=settings["rank"],
@@ -117,15 +123,16 @@ def _prompted(model: Any, settings: dict[str, Any], seed: int, key: str, longest
             f"{key}.virtual_tokens: {count} before a conversation of {longest} tokens are more than the model's"
             f" {positions} positions; take fewer"
         )
-    embedding = model.get_input_embeddings().weight
-    drawn_V = torch.randint(len(embedding), (count,), generator=torch.Generator().manual_seed(seed))
+    embedding = model.get_input_embeddings()
+    drawn_V = torch.randint(len(embedding.weight), (count,), generator=torch.Generator().manual_seed(seed))
     model.requires_grad_(False)
-    first_VD = embedding.detach()[drawn_V.to(embedding.device)].clone()
+    # by the layer, and not its table: Gemma's scales, and virtual tokens stand where scaled ones do
+    first_VD = embedding(drawn_V.to(embedding.weight.device)).detach().clone()
     model.register_parameter(VIRTUAL, nn.Parameter(first_VD))
     config = PromptTuningConfig(
         task_type="CAUSAL_LM",
         num_virtual_tokens=count,
-        token_dim=embedding.shape[1],
+        token_dim=embedding.weight.shape[1],
         num_transformer_submodules=1,
         num_layers=model.config.num_hidden_layers,
         num_attention_heads=model.config.num_attention_heads,
@@ -193,11 +200,28 @@ def is_mergeable(folder: Path) -> bool:
     return bool(json.loads((folder / CONFIG).read_text(encoding="utf-8"))["peft_type"] != "PROMPT_TUNING")
 
 
+def stands_on_4_bits(folder: Path) -> bool:
+    """Whether an adapter was trained beside weights in 4 bits.
+
+    Its provenance has it; peft's config has no word of it.
+    """
+    made = folder / PROVENANCE
+    settings = read_json(made).get("settings", {}) if made.is_file() else {}
+    return bool(settings.get("adapter", {}).get("method") == QUANTIZED)
+
+
 def merged(model: Any, folder: Path) -> Any:
     """`model` with the adapter of a folder.
 
-    It is in the weights; virtual tokens, which cannot be, make a `Prompted`.
+    It is in the weights; virtual tokens, which cannot be, make a `Prompted`. Of an adapter of QLoRA the weights are rounded
+    first to what it was trained beside.
+
+    Args:
+        model: in float32 for QLoRA, as it was when it was quantized.
     """
+    if stands_on_4_bits(folder):
+        check_bitsandbytes(folder.name)
+        rounded(model, linear_maps(model))
     if not is_mergeable(folder):
         from safetensors.torch import load_file
 

@@ -8,6 +8,8 @@ nothing (padding, attention between documents) count once or not at all.
 from collections.abc import Iterable
 from typing import Any
 
+from osler.model.quantization import whole_elements
+
 
 def weights_per_token(model: Any) -> int:
     """Weights that each token is multiplied with.
@@ -21,7 +23,7 @@ def weights_per_token(model: Any) -> int:
     count = 0.0
     for name, parameter in model.named_parameters():
         if parameter.ndim >= 2 and (parameter is not embedding or embedding is head):
-            count += parameter.numel() * (visited if ".experts." in name else 1)
+            count += whole_elements(parameter) * (visited if ".experts." in name else 1)
     return round(count)
 
 

@@ -71,6 +71,15 @@ class WeightDecomposed(LowRank):
     method: Literal["dora"]  # type: ignore[assignment]
 
 
+class QuantizedLowRank(LowRank):
+    """QLoRA: LoRA beside weights of 4 bits.
+
+    Dettmers et al. 2023, arXiv 2305.14314.
+    """
+
+    method: Literal["qlora"]  # type: ignore[assignment]
+
+
 class Rescaled(Tuning):
     """IA3: learned factors of keys, values and inner activations.
 
@@ -100,7 +109,9 @@ class SoftPrompt(Tuning):
     virtual_tokens: int = Field(ge=1, le=65536, description="learned embeddings before each conversation")
 
 
-AdapterSection = Annotated[LowRank | WeightDecomposed | Rescaled | SoftPrompt, Field(discriminator="method")]
+AdapterSection = Annotated[
+    LowRank | WeightDecomposed | QuantizedLowRank | Rescaled | SoftPrompt, Field(discriminator="method")
+]
 
 
 def tuned(model: Path, instructions: Path, section: Tuning, name: str, seed: int) -> "Training":

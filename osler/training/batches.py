@@ -71,6 +71,11 @@ class Batch:
         flattened = (None if value is None else value.flatten(0, 1)[None] for value in rows)
         return *flattened, self.places(), self.segments()
 
+    def called_with(self, by_bounds: bool, device: torch.device) -> list[Any]:
+        """`flat` or `tensors`, on a device."""
+        tensors = self.flat() if by_bounds else self.tensors()
+        return [None if value is None else value.to(device) for value in tensors]
+
     def places(self) -> Tensor:
         """Where labels are, (L,), in the rows one after another.
 

@@ -11,10 +11,12 @@ Two processes on two cores, tiny models: losses of every engine equal one proces
 
 from typing import Any
 
+import torch
 from torch import nn
 
 from osler.build.section import BuildError
 from osler.model.numerics import Numerics
+from osler.model.quantization import compute_in, is_quantized
 from osler.model.recomputation import recompute
 from osler.training.deepspeed_engine import DeepSpeed
 from osler.training.engine import Engine
@@ -33,6 +35,12 @@ def started_engine(module: nn.Module, recipe: Recipe, numerics: Numerics, launch
     refuse_dropout(language_model)
     if launch.engine == "deepspeed" and not all(one.requires_grad for one in language_model.parameters()):
         raise BuildError("params.yaml: launch.engine: deepspeed trains no adapter; use python, ddp or fsdp")
+    if is_quantized(language_model):
+        if launch.engine == "fsdp":
+            raise BuildError(
+                "params.yaml: launch.engine: fsdp divides no weights of 4 bits; use python or ddp for qlora"
+            )
+        compute_in(language_model, getattr(torch, numerics.dtype))
     numerics.fit(language_model)
     recompute(language_model, launch.activation_checkpointing)
     kinds: dict[str, type[Engine]] = {"python": Engine, "ddp": Engine, "fsdp": Fsdp, "deepspeed": DeepSpeed}

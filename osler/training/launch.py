@@ -27,7 +27,8 @@ from osler.training.tracker import TrackerName
 
 LAUNCH = "OSLER_LAUNCH"  # the section as JSON, for the trainer
 PORT = 29400
-StageName = Literal["pretrain", "cpt", "trunk", "anneal", "sft", "neftune", "adapter", "evaluate"]
+StageName = Literal["pretrain", "cpt", "trunk", "anneal", "sft", "neftune", "adapter", "evaluate", "evaluate_adapter"]
+EVALUATIONS = ("evaluate", "evaluate_adapter")
 
 
 class Launch(Section):
@@ -127,7 +128,7 @@ class Launch(Section):
             raise BuildError(f"{PARAMS}: {where}.stages: a stage has none of its own; take it out")
         values = of_stage(self.model_dump(mode="json"), name)
         asked: Launch = validated(where, values, Launch)
-        if name != "evaluate":
+        if name not in EVALUATIONS:
             fit(asked, where)
         if asked.submit:
             asked.submit.check(f"{where}.submit")
@@ -184,10 +185,12 @@ def check_stages(launch: Launch) -> None:
     Raises:
         BuildError: names the keys.
     """
-    if unknown := sorted({*(launch.stages or {}).get("evaluate", {})} - {"jobs", "submit"}):
-        raise BuildError(
-            f"{PARAMS}: launch.stages.evaluate.{unknown[0]}: of an evaluation only jobs and submit can be others; take it out"
-        )
+    for name, own in (launch.stages or {}).items():
+        if name in EVALUATIONS and (unknown := sorted({*own} - {"jobs", "submit"})):
+            raise BuildError(
+                f"{PARAMS}: launch.stages.{name}.{unknown[0]}: of an evaluation only jobs and submit can be others; take it"
+                " out"
+            )
     for stage in get_args(StageName):
         if "cluster" in ((launch.stages or {}).get(stage) or {}):
             raise BuildError(f"{PARAMS}: launch.stages.{stage}.cluster: no training uses a Ray cluster; take it out")

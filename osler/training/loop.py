@@ -35,6 +35,7 @@ from osler.training.launch import Launch
 from osler.training.live import Live
 from osler.training.optimization import Optimization
 from osler.training.optimizer_state import restore_moments, write_moments
+from osler.training.packing_check import check_packing
 from osler.training.prompted_loss import loss_of
 from osler.training.run import Prepared, Run
 from osler.training.speed import Speed
@@ -63,14 +64,15 @@ def train(
         The final state, on every process, and the trained weights, whole and on the CPU, on the first one. Where the
         engine keeps the model whole, it is `model` that was trained.
     Raises:
-        BuildError: too many steps are not finite, the batch does not fit, the checkpoint is another code's, or the engine cannot
-            run here.
+        BuildError: documents of a row see each other, too many steps are not finite, the batch does not fit, the
+            checkpoint is another code's, or the engine cannot run here.
         StoppedError: it was asked to stop; the checkpoint is of the step that it names.
     """
     model.train()
     weights_used = weights_per_token(model)  # an engine may divide them
     shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
     engine = started_engine(loss_of(model), run.recipe, numerics, launch)
+    check_packing(engine, run, numerics, model.config, launch.micro_batch_rows)
     state = begun_state(run, engine, checkpoint)
     coefficient = router_coefficient(model.config)
     speed = Speed(model.config, weights_used, engine, state.tokens)

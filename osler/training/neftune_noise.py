@@ -14,6 +14,9 @@ def neftune_noise(lengths_S: Tensor, hidden_size: int, alpha: float, generator: 
     alpha / sqrt(3) whatever L and D are, which is what lets one alpha serve all lengths; scaling by the packed length
     instead would give short segments too little.
 
+    It is for embeddings as the first layer reads them. A family that scales its table's rows by sqrt(D) first (Gemma) has
+    rows as much longer beside the same noise: sqrt(D) times alpha gives them the share that others have.
+
     Args:
         lengths_S: int64, tokens per segment, in row order; sums to the tokens of the row that are not padding.
         hidden_size: D, embedding width.

@@ -118,8 +118,7 @@ class Optimization:
 
     def _sums(self, part: Batch, responses: Responses | None = None) -> Any:
         """The sums of PackedLoss; of a clean pass of `responses` also their means."""
-        tensors = part.flat() if self.numerics.by_bounds() else part.tensors()
-        given = [None if value is None else value.to(self.engine.device) for value in tensors]
+        given = part.called_with(self.numerics.by_bounds(), self.engine.device)
         return self.engine.loss(*given) if responses is None else self.engine.loss(*given, responses)
 
     def _clean(self, part: Batch, is_scored: bool) -> tuple[float, Responses | None]:

@@ -36,6 +36,9 @@ class PackedLoss(nn.Module):
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Last hidden states (B, T, D), and each router's logits (BT, E).
 
+        Noise is added to what the embedding layer gives, as algorithm 1 of NEFTune has it, and its authors' code and transformers'
+        hook. Where that layer scales (Gemma, by sqrt(D)), the noise is not scaled with it.
+
         The segments of a row do not see each other: by `segments`, which FlashAttention needs for its one row, or by a mask
         that transformers makes from the positions.
         """

@@ -30,6 +30,7 @@ from osler.build.shard_store import content_key, made_entry, whole_entry
 from osler.model.adapters import Adapter, write_adapter
 from osler.model.folder import import_ahead, provenance_of, write_model
 from osler.model.numerics import Numerics
+from osler.model.quantization import whole_elements
 from osler.model.router import router_coefficient
 from osler.model.seeds import made_folder
 from osler.tokens.shards import content_hash
@@ -166,7 +167,7 @@ class Trainer:
             for one in without_effect(run.amendments or (), run.first_step() + 1, run.steps()):
                 print(f"warning: {run.label()}: cpt.amendments: {one}: none of its {run.steps()} steps", flush=True)
         moments = folder / FILE if asked.keep_moments else None
-        parameters = sum(parameter.numel() for parameter in model.parameters())  # an engine may divide them
+        parameters = sum(whole_elements(parameter) for parameter in model.parameters())  # an engine may divide them
         trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
         live = SCRATCH / LIVE / f"{run.title}-{run.seed}.jsonl"
         checkpoint = Checkpoint(folder, code, launch.accept_code_change, numerics, launch.keep_every_steps)

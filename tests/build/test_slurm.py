@@ -164,6 +164,9 @@ def test_the_section_of_a_stage_decides(monkeypatch: pytest.MonkeyPatch) -> None
     launch = {"submit": {"partition": "a"}, "jobs": 1, "stages": {"sft": {"submit": None}, "evaluate": {"jobs": 3}}}
     assert of_stage(launch, "evaluate@base") == {"submit": {"partition": "a"}, "jobs": 3}
     assert asked(launch, "cpt") == Submit(partition="a")
+    of_adapters = {"stages": {"evaluate_adapter": {"jobs": 2, "submit": None}}}
+    assert of_stage(launch | of_adapters, "evaluate_adapter@thin") == {"submit": None, "jobs": 2}
+    assert asked(launch | of_adapters, "evaluate_adapter@thin") is None
     assert asked(launch, "sft@base") is None
     assert asked({"jobs": 1}, "cpt") is None
     monkeypatch.setenv("SLURM_JOB_ID", "5")

@@ -1,6 +1,7 @@
 """What `make export` writes is a folder that transformers loads, with a card about these very files."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from osler.build.files import folder_hash
+from osler.build.files import folder_hash, write_json
 from osler.build.pipeline import ROOT
 from osler.build.section import BuildError
 from osler.commands.export import dtype_to_export, write_export
 from osler.model.folder import write_model
+from osler.model.seeds import model_hash
 from tests.support.tiny import TEMPLATE, tiny_model, tiny_tokenizer
 
 
@@ -59,6 +61,34 @@ def test_files_are_copies(model: Path, card: Path, tmp_path: Path) -> None:
     with (tmp_path / "folder/model.safetensors").open("r+b") as stream:
         stream.write(b"changed")
     assert folder_hash(model) == before
+
+
+def test_what_ends_an_answer_is_told_to_who_loads_it(model: Path, tmp_path: Path) -> None:
+    """The template's mark beside the ends of base and tokenizer: transformers stops there; where all are named nothing changes."""
+    from transformers import AutoModelForCausalLM
+
+    tuned = tmp_path / "tuned"
+    shutil.copytree(model, tuned)
+    for file in tuned.iterdir():
+        file.chmod(0o644)
+    mark = "<|mark|>"
+    tokenizer = tiny_tokenizer()
+    tokenizer.add_special_tokens({"additional_special_tokens": [mark]})
+    tokenizer.save_pretrained(tuned)
+    (tuned / "chat_template.jinja").write_text(TEMPLATE.replace("{{ eos_token }}", mark))
+    write_json(tuned / "generation_config.json", {"eos_token_id": 7, "temperature": 0.5})
+    end = tokenizer.convert_tokens_to_ids(mark)
+    card = tmp_path / "tuned.md"
+    card.write_text(f"`{model_hash(tuned)}`\n")
+    write_export(tuned, card, tmp_path / "folder")
+    written = json.loads((tmp_path / "folder/generation_config.json").read_text())
+    assert written == {"eos_token_id": [tokenizer.eos_token_id, 7, end], "temperature": 0.5}
+    loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "folder", local_files_only=True)
+    assert loaded.generation_config.eos_token_id == [tokenizer.eos_token_id, 7, end]
+    before = (model / "generation_config.json").read_bytes()
+    (tmp_path / "plain.md").write_text(f"`{model_hash(model)}`\n")
+    write_export(model, tmp_path / "plain.md", tmp_path / "plain")
+    assert (tmp_path / "plain/generation_config.json").read_bytes() == before
 
 
 def test_a_folder_with_something_in_it_is_left_alone(model: Path, card: Path, tmp_path: Path) -> None:

@@ -187,3 +187,21 @@ def test_a_benchmark_without_solved_questions_shows_those_of_all(tmp_path: Path)
     fetched = benchmarks(tmp_path, none=0) | {"download": {"x": {}}}
     fetched["benchmark"]["later"] = {"path": str(tmp_path / "nothing"), "format": "jsonl"}
     check_shots(fetched, tmp_path)  # what is not there yet may bring them
+
+
+@pytest.mark.parametrize(("method", "fits"), [("qlora", True), ("lora", False)])
+def test_adapters_of_a_placement_of_their_own_hold_what_adapters_hold(
+    method: str, fits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Mistral 7B in 4 bits on one GPU of 24 GB, where its float32 weights do not fit; the rest of the build has eight."""
+    params = profile_params("mistral-7b")
+    params["adapter"] = {"thin": {"method": method, "rank": 16, "target_modules": "all-linear"}}
+    alone = {"processes": 1, "engine": "python"}
+    params["launch"] |= {"nodes": 1, "processes": 8, "engine": "fsdp", "stages": {"adapter": alone}}
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(total_memory=24 * 10**9))
+    if fits:
+        check_memory(params)
+        return
+    with pytest.raises(BuildError, match=r"launch.stages.adapter: weights, gradients and optimizer take 31 GB on each"):
+        check_memory(params)

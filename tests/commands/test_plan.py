@@ -323,3 +323,23 @@ def test_what_cannot_be_planned_is_one_line(arguments: list[str], message: str) 
     with pytest.raises(SystemExit, match=message) as caught:
         osler("plan", *arguments)
     assert "\n" not in str(caught.value)
+
+
+LORA = {
+    "from": "base", "method": "lora", "rank": 4, "alpha": 8.0, "target_modules": ["q_proj", "v_proj"],
+    "neftune_alpha": 0.0, "epochs": 1.0, "batch_tokens": 512,
+}  # fmt: skip
+
+
+def test_an_adapter_is_planned_as_one() -> None:
+    """Moments of its weights alone, and its table says how FLOPs are counted."""
+    params = yaml.safe_load((ROOT / "params.yaml").read_text()) | {"adapter": {"thin": LORA}}
+    placed = plan_costs.placement(params["launch"], ())
+    own = plan_costs.training("adapter@thin", params, (1000, False), placed)
+    whole = plan_costs.training("sft@base", params, (1000, False), placed)
+    trained = 2 * 4 * (64 + 64)  # one layer, of q_proj and v_proj
+    assert (own.memory.gradients, own.memory.optimizer) == (4 * trained, 8 * trained)
+    assert own.flops / own.tokens < 0.75 * whole.flops / whole.tokens
+    lines = list(plan_costs.cost_lines({"adapter@thin": own}, params, placed, None))
+    assert any("Of adapters they are 4 a frozen parameter" in line for line in lines)
+    assert not any("Of adapters" in line for line in plan_costs.cost_lines({"sft@base": whole}, params, placed, None))

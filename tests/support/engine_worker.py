@@ -22,6 +22,7 @@ from osler.training.packed_loss import PackedLoss
 from osler.training.recipe import Schedule
 from osler.training.run import Past, Run
 from tests.support.bad_rows import train_with_a_bad_row
+from tests.support.families import without_positions
 from tests.support.runs import VOCABULARY, KilledAt, a_run, recipe
 from tests.support.tiny import NUMERICS, launch, tiny_model
 
@@ -77,12 +78,21 @@ def train_segments(folder: Path, name: str, asked: Launch) -> None:
             save_file({key: value.contiguous() for key, value in weights.items()}, place.with_suffix(".weights"))
 
 
+def refuse_wrong_packing(folder: Path, name: str, asked: Launch) -> None:
+    """What each process is told of a model that takes no position ids."""
+    try:
+        train(without_positions(model_for(name)), run(), NUMERICS, Checkpoint(folder / f"{name}-w", "x", False), asked)
+    except BuildError as error:
+        (folder / f"{name}-packing-{os.environ['RANK']}").write_text(str(error))
+
+
 def main(folder: Path) -> None:
     """Write, for each engine, `<engine>.json` with the log, and the weights."""
     NUMERICS.apply()
     for name, settings in ENGINES.items():
         if name in SEGMENTED:
             train_segments(folder, name, launch(processes=2, checkpoint_every_steps=100, **settings))
+            refuse_wrong_packing(folder, name, launch(processes=2, **settings))
         if name in SKIPPING:
             train_with_a_bad_row(folder, name, processes=2, **settings)
         every = {"processes": 2, "checkpoint_every_steps": 20} | settings

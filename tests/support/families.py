@@ -30,3 +30,40 @@ def tiny(family: str, **values: Any) -> Any:
     torch.manual_seed(0)
     config = AutoConfig.for_model(family, **SIZES | FAMILIES.get(family, {}) | values)
     return AutoModelForCausalLM.from_config(config, attn_implementation="sdpa").eval()
+
+
+def without_positions(model: Any) -> Any:
+    """The same model as a family that takes no position ids, and so no row of several documents."""
+    inner = model.model.forward
+
+    def forward(*given: Any, position_ids: Any = None, **asked: Any) -> Any:  # noqa: ARG001 - what it does not read
+        return inner(*given, **asked)
+
+    model.model.forward = forward
+    return model
+
+
+def with_a_state_across_rows(model: Any) -> Any:
+    """The same model with a convolution of width 2 before its first layer, which knows no documents."""
+    inner = model.model.forward
+
+    def forward(*given: Any, inputs_embeds: Any, **asked: Any) -> Any:
+        before = inputs_embeds.roll(1, dims=1)
+        before[:, 0] = 0
+        return inner(*given, inputs_embeds=inputs_embeds + before, **asked)
+
+    model.model.forward = forward
+    return model
+
+
+def with_places_of_rows(model: Any) -> Any:
+    """The same model with an embedding of each place, counted from the beginning of the row."""
+    inner = model.model.forward
+    places = torch.nn.Embedding(model.config.max_position_embeddings, model.config.hidden_size)
+
+    def forward(*given: Any, inputs_embeds: Any, **asked: Any) -> Any:
+        own = places(torch.arange(inputs_embeds.shape[1])).detach()
+        return inner(*given, inputs_embeds=inputs_embeds + own, **asked)
+
+    model.model.forward = forward
+    return model

@@ -23,6 +23,7 @@ from osler.training.engines import started_engine
 from osler.training.loop import train
 from osler.training.prompted_loss import loss_of
 from osler.training.run import Run
+from tests.support.families import tiny
 from tests.support.runs import VOCABULARY, KilledAt, a_run, recipe, rows_of, same
 from tests.support.tiny import NUMERICS, launch, tiny_model
 
@@ -148,6 +149,14 @@ def test_the_seed_draws_the_first_weights() -> None:
     virtual_VD = learned(adapted("prompt_tuning")[0])["virtual_tokens"]
     embeddings = base().get_input_embeddings().weight
     assert all(any(torch.equal(row, own) for own in embeddings) for row in virtual_VD)
+
+
+def test_virtual_tokens_begin_as_large_as_a_model_reads_tokens() -> None:
+    """Gemma 3 scales what its table has, by the root of 32; what stands in a token's place is scaled as well."""
+    model = tiny("gemma3_text")
+    adapt(model, METHODS["prompt_tuning"], 3, "adapter.x", 16)
+    embeddings_VD = model.get_input_embeddings()(torch.arange(97))
+    assert all(any(torch.equal(row, own) for own in embeddings_VD) for row in model.virtual_tokens)
 
 
 @pytest.mark.parametrize("method", METHODS)

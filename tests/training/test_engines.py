@@ -162,6 +162,13 @@ def test_fewer_processes_than_asked_for_are_refused(together: Path) -> None:
         started_engine(module, recipe(), NUMERICS, launch(engine="ddp"))
 
 
+@pytest.mark.parametrize("engine", SEGMENTED)
+def test_all_processes_refuse_a_model_that_packs_wrongly(engine: str, together: Path) -> None:
+    """Whole or divided, with weights on the first process alone: none waits for another."""
+    for rank in (0, 1):
+        assert "documents of a packed row see each other" in (together / f"{engine}-packing-{rank}").read_text()
+
+
 def test_a_model_with_dropout_is_refused() -> None:
     """Its forward pass would be another after a resume; the message names the key."""
     model = tiny_model(VOCABULARY)

@@ -130,6 +130,10 @@ def test_a_stage_has_keys_of_its_own() -> None:
             {"evaluate": {"nodes": 2}},
             r"launch.stages.evaluate.nodes: of an evaluation only jobs and submit can be others",
         ),
+        (
+            {"evaluate_adapter": {"nodes": 2}},
+            r"launch.stages.evaluate_adapter.nodes: of an evaluation only jobs and submit can be others",
+        ),
         ({"evaluate": {"submit": {"time": "x"}}}, r"launch.stages.evaluate.submit.time: "),
         (
             {"cpt": {"submit": {"arguments": ["--nodes=9"]}}},
@@ -234,3 +238,16 @@ def test_milestones_are_checkpoints() -> None:
     assert launch(checkpoint_every_steps=3, keep_every_steps=6).keep_every_steps == 6
     with pytest.raises(ValidationError, match="keep_every_steps must be a multiple of checkpoint_every_steps"):
         launch(checkpoint_every_steps=3, keep_every_steps=5)
+
+
+def test_evaluations_of_adapters_have_keys_of_their_own() -> None:
+    """Beside those of other evaluations; an engine that no evaluation starts is none of their business."""
+    asked = launch(
+        engine="fsdp",
+        processes=8,
+        stages={"evaluate": {"jobs": 2}, "evaluate_adapter": {"jobs": 3, "submit": {"time": "1:00"}}},
+    )
+    check_stages(asked)
+    assert (asked.of("evaluate@base").jobs, asked.of("evaluate_adapter@thin").jobs) == (2, 3)
+    assert asked.of("evaluate").submit is None
+    assert asked.of("evaluate_adapter").submit is not None

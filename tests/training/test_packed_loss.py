@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from osler.training.batches import batch_of
+from osler.training.batches import batch_noise, batch_of
 from osler.training.packed_loss import PackedLoss
+from tests.support.families import tiny
 from tests.support.runs import VOCABULARY, rows_of
 from tests.support.tiny import tiny_model
 
@@ -48,3 +49,25 @@ def test_the_loss_is_the_sum_over_labels_of_the_models_own_cross_entropy() -> No
         ours, _ = PackedLoss(model)(batch.tokens_BT, batch.positions_BT, batch.labels_BT, batch.kept_BT, None)
         theirs = model(input_ids=batch.tokens_BT, labels=batch.tokens_BT, use_cache=False).loss
     assert float(ours) == pytest.approx(float(theirs) * 30, rel=1e-5)
+
+
+def test_noise_is_added_to_scaled_embeddings_as_it_is() -> None:
+    """Gemma 3, by hand: sqrt(D) times the table's rows, and then the noise, is what the first layer reads.
+
+    Where transformers' own hook adds it, too. Scaled with the table's rows it would be sqrt(D) times as large.
+    """
+    model = tiny("gemma3_text", sliding_window=32)
+    tokens_BT = torch.randint(3, 97, (1, 9))
+    noise_BTD = batch_noise([[9]], 9, 32, 5.0, [4])
+    table_VD = model.model.embed_tokens.weight
+    with torch.no_grad():
+        found, _ = PackedLoss(model).hidden(tokens_BT, torch.arange(9)[None], noise_BTD)
+        expected = model.model(inputs_embeds=32**0.5 * table_VD[tokens_BT] + noise_BTD).last_hidden_state
+        scaled = model.model(inputs_embeds=32**0.5 * (table_VD[tokens_BT] + noise_BTD)).last_hidden_state
+        # as `neftune_post_forward_hook` of transformers is registered
+        hook = model.get_input_embeddings().register_forward_hook(lambda _module, _ids, found: found + noise_BTD)
+        by_hook = model.model(tokens_BT).last_hidden_state
+        hook.remove()
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(found, by_hook)
+    assert float((found - scaled).abs().max()) > 0.1
