@@ -105,8 +105,7 @@ def test_a_model_that_no_stage_makes_is_refused(tmp_path: Path, old: str, new: s
 def test_every_params_file_passes_the_check_that_make_repro_starts_with(project: Path) -> None:
     """No section is undeclared, no name points nowhere."""
     params = read_params(project / "params.yaml")
-    check_sections(params, project)
-    check_references(params, project)
+    check_references(check_sections(params, project), project)
 
 
 def test_every_module_is_a_stage() -> None:
