@@ -55,10 +55,10 @@ evaluated:
 
 
 def with_trunk(project: Path) -> None:
-    """Give the params of `project`, which have none, a trunk of two segments, and a branch as a seventh model to evaluate."""
+    """Give the params of `project`, which have none, a trunk of two segments, and a branch as one more model to evaluate."""
     file = project / "params.yaml"
-    text = re.sub(r"^(trunk|anneal): {}.*\n|^evaluated:.*\n", "", file.read_text(), flags=re.M)
-    file.write_text(text.replace("- base\n- base-sft\n", f"{TRUNK}- base\n- base-sft\n"))
+    text = re.sub(r"^(trunk|anneal): {}.*\n", "", file.read_text(), flags=re.M)
+    file.write_text(re.sub(r"^evaluated:.*\n", TRUNK, text, flags=re.M))
 
 
 def declared_stages(project: Path) -> dict[str, Declaration]:
