@@ -140,29 +140,32 @@ def plan(
 @app.command()
 def show(
     what: Annotated[
-        Literal["summary", "rows", "training"],
+        Literal["summary", "rows", "texts", "training"],
         typer.Argument(
-            help="summary: accuracies with intervals, claims, and where the report lies; rows: of SOURCE; training: loss and"
-            " gradient norm of runs, as they go on"
+            help="summary: accuracies with intervals, claims, and where the report lies; rows: of SOURCE; texts: what models"
+            " wrote for a task; training: loss and gradient norm of runs, as they go on"
         ),
     ] = "summary",
     source: Annotated[
-        str | None, typer.Argument(help="with rows: a source, whose packed rows are shown", show_default=False)
+        str | None,
+        typer.Argument(help="with rows: a source, whose packed rows are shown; with texts: a task", show_default=False),
     ] = None,
-    count: Annotated[int, typer.Option(min=1, help="with rows: how many documents")] = 3,
+    count: Annotated[int, typer.Option(min=1, help="with rows: how many documents; with texts: items")] = 3,
 ) -> None:
-    """What the last build found, rows that models train on, or runs.
+    """What the last build found, rows, texts of models, or runs.
 
-    Of rows, what is learned stands in brackets. Of runs, steps that stand out are marked.
+    Rows are those that models train on, with what is learned in brackets. Texts all go onto a page. Of runs, steps that
+    stand out are marked.
 
     \b
     Examples:
         osler show
         osler show rows clinical_qa --count 5
+        osler show texts findings
         osler show training
     """
     from osler.commands import show as command
-    from osler.commands import show_rows, show_training
+    from osler.commands import show_rows, show_texts, show_training
 
     with one_line_errors(pipes=True):
         if what == "summary":
@@ -170,7 +173,10 @@ def show(
         elif what == "training":
             show_training.say()
         elif source is None:
-            raise BuildError("show rows: name a source, as in `osler show rows clinical_qa`")
+            kind, example = ("task", "findings") if what == "texts" else ("source", "clinical_qa")
+            raise BuildError(f"show {what}: name a {kind}, as in `osler show {what} {example}`")
+        elif what == "texts":
+            show_texts.say(source, count)
         else:
             show_rows.say(source, count)
 

@@ -133,10 +133,10 @@ def cost_lines(
     root: Path = ROOT,
 ) -> Iterator[str]:
     """A table of the training stages."""
-    sizes = base_sizes(params, root).counted
-    assert sizes
-    architecture, counted = sizes[0], parameters(*sizes)
-    kind = "Mixtral" if architecture.experts else "Mistral"
+    sizes = base_sizes(params, root)
+    assert sizes.counted
+    architecture, counted = sizes.counted[0], parameters(*sizes.counted)
+    kind = sizes.kind.capitalize() if sizes.kind else "Mixtral" if architecture.experts else "Mistral"
     active = f", {counted.active:,} active" if counted.active != counted.total else ""
     engine = placed.engine + (f" with ZeRO {placed.zero_stage}" if placed.zero_stage else "")
     engine += f" of {placed.shard_processes}" if placed.shard_processes else ""

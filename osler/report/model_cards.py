@@ -137,6 +137,13 @@ def license_lines(ledger: Sequence[Mapping[str, Any]]) -> list[Text]:
     ]
 
 
+def weights_line(records: Records) -> Text:
+    """What holds for the weights themselves."""
+    if start := brought(records):
+        return ("The license of ", Code(start), " holds for the weights too: look it up before you publish them.")
+    return "The weights come with no license of their own: who publishes them chooses one."
+
+
 def left_out(corpus: Mapping[str, Any]) -> list[str]:
     """How many documents were withdrawn or retracted before training."""
     dropped = sum((Counter[str](own["dropped"]) for own in corpus["sources"]), Counter[str]())
@@ -153,13 +160,24 @@ LIMITS: list[Text] = [
 ]
 
 
+def brought(records: Records) -> str:
+    """What the base was that no stage trained, as one word.
+
+    A repository at its commit, or a file of a package; empty where the build made its base.
+    """
+    made = records.models.get("base", {}).get("provenance", {})
+    if "package" in made:
+        return f"{made['package']} {made['version']}: {made['file']}"
+    return f"{made['repository']}@{made['revision']}" if "repository" in made else ""
+
+
 def model_facts(name: str, records: Records) -> list[Text]:
     """What the model is and what it starts from.
 
     The training runs behind it follow.
     """
     provenance = records.models[name]["provenance"]
-    runs = lineage(provenance.get("token_ledger", [])) or [name]
+    runs = lineage(provenance.get("token_ledger", []))
     settings = provenance.get("settings", {})
     config = settings.get("config", {})
     facts: list[Text] = []
@@ -169,12 +187,11 @@ def model_facts(name: str, records: Records) -> list[Text]:
     if adapter := settings.get("adapter"):
         count = provenance["trained_parameters"]
         facts.append((f"An adapter ({adapter['method']}) of {count:,} of these, on ", Code(adapter["from"]), "."))
-    if base := records.models.get("base", {}).get("provenance", {}).get("repository"):
-        revision = records.models["base"]["provenance"]["revision"]
-        facts.append(("Starts from ", Code(f"{base}@{revision}"), "."))
-    facts.append(
-        ("Training runs behind it, in their order:", *(word for run in runs for word in (" ", Code(run))), ".")
-    )
+    if start := brought(records):
+        facts.append(("Starts from " if runs else "It is ", Code(start), "."))
+    if runs or not start:
+        listed = (word for run in runs or [name] for word in (" ", Code(run)))
+        facts.append(("Training runs behind it, in their order:", *listed, "."))
     if "seed" in settings:
         facts.append(
             f"Seed {settings['seed']}; {provenance['steps']:,} steps in the last run, {provenance['tokens']:,} tokens."
@@ -228,7 +245,7 @@ def card(name: str, found: Findings, records: Records) -> str:
         *privacy_blocks(records.phi),
         *([Paragraph("Whoever publishes this model answers for what the screening missed.")] if screened else []),
         Heading(2, "Licenses of the texts"),
-        Items([*license_lines(ledger), "The weights come with no license of their own: who publishes them chooses one."]),
+        Items([*license_lines(ledger), weights_line(records)]),
         Heading(2, "Provenance"),
         Paragraph(
             ("The hash of the model's files is ", Code(own["files"]), " (blake2b-128 over names and bytes, without this card).")

@@ -11,6 +11,7 @@ from osler.build.section import BuildError
 from osler.build.validation import PARAMS
 from osler.commands.base_sizes import base_sizes, check_base
 from osler.commands.limits import check_memory, check_model
+from osler.commands.plan_costs import cost_lines, placement
 from osler.commands.references import check_references
 
 BASE = {"repository": "owner/model", "revision": "0" * 40, "files": ["*.json", "*.safetensors"]}
@@ -54,6 +55,8 @@ def test_the_downloaded_config_tells_them(tmp_path: Path) -> None:
     counted = base_sizes(params, tmp_path).counted
     assert counted
     assert (counted[0].layers, counted[0].key_value_heads, counted[1]) == (2, 4, 1600)
+    placed = placement(params["launch"], ())
+    assert next(cost_lines({}, params, placed, None, tmp_path)).startswith("Llama of ")
     with pytest.raises(BuildError, match=r"evaluate.window_tokens: \d+, above architecture.maximum_positions 100"):
         check_model(params, tmp_path)
     downloaded(tmp_path, model_type="gemma3_text")

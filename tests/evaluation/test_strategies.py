@@ -445,7 +445,7 @@ def test_no_strategy_holds_the_code_of_another() -> None:
 
 
 def test_every_strategy_module_is_known_and_set_in_every_profile() -> None:
-    """The eight of the table, the folder, the settings and the params are the same."""
+    """The eight of the table, the folder, the settings and the params are the same, where a profile asks the last model."""
     modules = {
         path.stem: path
         for path in (ROOT / "osler/evaluation/strategies").glob("*.py")
@@ -456,8 +456,12 @@ def test_every_strategy_module_is_known_and_set_in_every_profile() -> None:
     for name, known in STRATEGIES.items():
         assert isinstance(known.module, ModuleType)
         assert Path(str(known.module.__file__)) == modules[name]
-    for name in profile_names(ROOT):
-        settings = Strategies.model_validate(profile_params(name)["strategies"])
+    whole = {
+        name: params for name in profile_names(ROOT) if "cpt-neftune" in (params := profile_params(name))["evaluated"]
+    }
+    assert "default" in whole
+    for name, params in whole.items():
+        settings = Strategies.model_validate(params["strategies"])
         off = set(STRATEGIES) - set(settings.asked_of("cpt-neftune"))
         assert not off, f"profiles/{name}.yaml: strategies: every one is on for cpt-neftune, but {off}"
         assert {"zero_shot", "few_shot", "medprompt"} <= set(settings.asked_of("base")), name

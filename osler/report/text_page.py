@@ -1,0 +1,99 @@
+"""What models wrote for a generative task, side by side: a page, and lines for a terminal."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import polars as pl
+
+from osler.report.cells import points
+from osler.report.page import Block, Code, Heading, Items, Paragraph, Table, Text
+from osler.report.task_section import generation_blocks
+from osler.statistics.accuracy import in_order
+from osler.statistics.intervals import Interval, Pairs, difference_interval
+from osler.statistics.task_scores import generation_metrics
+
+SCORES = {"text": "ROUGE-L", "label": "right", "entities": "F1"}
+
+
+def gains(generations: pl.DataFrame, confidence: float) -> dict[str, Interval]:
+    """How much better each model scores than the first one.
+
+    It is compared item by item.
+
+    Args:
+        generations: rows of GENERATIONS of one task, of models that answered the same items.
+        confidence: of the intervals, which are over groups of items.
+    Returns:
+        Mean differences of the items' scores, of all models but the first.
+    """
+    first, *others = in_order(generations["model"])
+    scores = {model: generations.filter(pl.col("model") == model).sort("item_id") for model in (first, *others)}
+    before = scores[first]
+    return {
+        model: difference_interval(
+            Pairs(
+                benchmark=before["task"].to_list(),
+                group=before["group"].to_list(),
+                difference=(scores[model]["score"] - before["score"]).to_numpy(),
+            ),
+            confidence,
+        )
+        for model in others
+    }
+
+
+def page_blocks(generations: pl.DataFrame, sources: pl.DataFrame, confidence: float) -> list[Block]:
+    """The page of one task.
+
+    Scores and differences stand first, then every item with its texts.
+
+    Args:
+        generations: see `gains`.
+        sources: item_id and source of each item.
+        confidence: of the intervals.
+    """
+    task, metric = generations["task"][0], SCORES[generations["metric"][0]]
+    models = in_order(generations["model"])
+    blocks: list[Block] = [
+        Heading(1, f"Texts of {task}"),
+        *generation_blocks(generation_metrics(generations, confidence)),
+    ]
+    if found := gains(generations, confidence):
+        rows: list[list[Text]] = [[Code(model), points(gain)] for model, gain in found.items()]
+        sentence = (
+            "Points of ",
+            metric,
+            " above ",
+            Code(models[0]),
+            ", item by item, with intervals over groups of items.",
+        )
+        blocks += [Heading(2, f"Beside {models[0]}"), Paragraph(sentence), Table(["model", "points"], rows)]
+    blocks.append(Heading(2, "Items"))
+    for item_id, source, texts in _items(generations, sources, models):
+        rows = [["target", texts[0]["target"], ""]]
+        rows += [[Code(own["model"]), own["text"], f"{100 * own['score']:.1f}"] for own in texts]
+        lines = [line for line in source.splitlines() if line.strip()]
+        blocks += [Heading(3, item_id), Items(lines), Table(["", "text", metric], rows, text_columns=2)]
+    return blocks
+
+
+def terminal_lines(generations: pl.DataFrame, sources: pl.DataFrame, item_ids: Sequence[str]) -> Iterator[str]:
+    """Some items with their source, target and texts, as lines."""
+    metric, models = SCORES[generations["metric"][0]], in_order(generations["model"])
+    chosen = generations.filter(pl.col("item_id").is_in(list(item_ids)))
+    for item_id, source, texts in _items(chosen, sources, models):
+        yield f"--- {item_id}"
+        yield source
+        yield f"=== target\n{texts[0]['target']}"
+        for own in texts:
+            yield f"=== {own['model']}, {metric} {100 * own['score']:.1f}\n{own['text']}"
+
+
+def _items(
+    generations: pl.DataFrame, sources: pl.DataFrame, models: Sequence[str]
+) -> Iterator[tuple[str, str, list[dict[str, Any]]]]:
+    """Each item with its source and its rows, in the order of `models`."""
+    read = dict(sources.select("item_id", "source").iter_rows())
+    for (item_id,), rows in generations.sort("item_id").partition_by("item_id", as_dict=True).items():
+        own = {row["model"]: row for row in rows.iter_rows(named=True)}
+        yield str(item_id), read[str(item_id)], [own[model] for model in models]
