@@ -88,7 +88,11 @@ def training(
         recipe, tokens, about = params["cpt"], params[stage][instance]["tokens"], False
     else:
         recipe = params["adapter"][instance] if stage == "adapter" else params["sft"]
-        tokens, about = round(instructions[0] * recipe["epochs"]), instructions[1]
+        epoch, about = instructions
+        if stage == "adapter" and recipe["rows"] != "instructions":
+            few = params["exercise"][recipe["rows"].partition("/")[2]].get("few")
+            epoch, about = few * width if few else epoch, True  # at most: a row of training for each
+        tokens = round(epoch * recipe["epochs"])
     noised = params["neftune"] if stage == "neftune" else {}
     # consistency is a forward pass more, and a backward pass counts as two
     passes = 4 / 3 if noised.get("alpha") and noised.get("consistency") else 1

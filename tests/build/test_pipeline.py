@@ -57,8 +57,8 @@ evaluated:
 def with_trunk(project: Path) -> None:
     """Give the params of `project`, which have none, a trunk of two segments, and a branch as a seventh model to evaluate."""
     file = project / "params.yaml"
-    text = re.sub(r"^(trunk|anneal): {}.*\n|^evaluated:.*\n", "", file.read_text(), flags=re.M)
-    file.write_text(text.replace("- base\n- base-sft\n", f"{TRUNK}- base\n- base-sft\n"))
+    text = re.sub(r"^(trunk|anneal): {}.*\n", "", file.read_text(), flags=re.M)
+    file.write_text(re.sub(r"^evaluated:.*\n", TRUNK, text, flags=re.M))
 
 
 def declared_stages(project: Path) -> dict[str, Declaration]:
@@ -105,8 +105,7 @@ def test_a_model_that_no_stage_makes_is_refused(tmp_path: Path, old: str, new: s
 def test_every_params_file_passes_the_check_that_make_repro_starts_with(project: Path) -> None:
     """No section is undeclared, no name points nowhere."""
     params = read_params(project / "params.yaml")
-    check_sections(params, project)
-    check_references(params, project)
+    check_references(check_sections(params, project), project)
 
 
 def test_every_module_is_a_stage() -> None:
@@ -191,7 +190,12 @@ def changed_by(root: Path, file: str, old: str, new: str) -> set[str]:
             set(TRAINING),
         ),
         ("osler/training/finetuning.py", "max(1, int(np.ceil(", "max(2, int(np.ceil(", {"adapter", "neftune", "sft"}),
-        ("osler/corpus/text_counts.py", "TOP_WORDS = (2, 3, 4)", "TOP_WORDS = (2, 3)", {"screen", "select"}),
+        (
+            "osler/corpus/text_counts.py",
+            "TOP_WORDS = (2, 3, 4)",
+            "TOP_WORDS = (2, 3)",
+            {"exercises", "screen", "select"},
+        ),
         ("osler/statistics/shapley.py", 'REFERENCE_STRATEGY = "zero_shot"', 'REFERENCE_STRATEGY = "cot"', {"report"}),
         (
             "osler/inference/document_bits.py",
@@ -205,7 +209,7 @@ def changed_by(root: Path, file: str, old: str, new: str) -> set[str]:
             'with_name("other.txt")',
             {"screen", "select"},
         ),
-        ("osler/ingest/markup.py", '"pubmed": "pubmed.xsl"', '"pubmed": "jats.xsl"', {"ingest", "tasks"}),
+        ("osler/ingest/markup.py", '"pubmed": "pubmed.xsl"', '"pubmed": "jats.xsl"', {"exercises", "ingest", "tasks"}),
         (
             "osler/training/finetuning.py",
             "import os\nfrom pathlib import Path\n",
@@ -228,9 +232,9 @@ def test_an_edit_changes_the_stages_that_run_it(copied: Path, file: str, old: st
     ("file", "stages"),
     [
         ("corpus/trigrams.txt", {"screen", "select"}),
-        ("ingest/jats.xsl", {"ingest", "tasks"}),
-        ("ingest/html.xsl", {"ingest", "tasks"}),
-        ("ingest/notation.xsl", {"ingest", "tasks"}),
+        ("ingest/jats.xsl", {"exercises", "ingest", "tasks"}),
+        ("ingest/html.xsl", {"exercises", "ingest", "tasks"}),
+        ("ingest/notation.xsl", {"exercises", "ingest", "tasks"}),
     ],
 )
 def test_a_resource_changes_the_stages_that_read_it(copied: Path, file: str, stages: set[str]) -> None:
