@@ -27,10 +27,11 @@ def main(
 ) -> None:
     """Write the answers of one adapter, and what is known of it.
 
-    `model` has its folder and that of the model below.
+    `model` has its folder and that of the model below, which is not asked for where all weights were trained.
     """
     adapter = next(path for path in model if path.name == f"{PREFIX}{name}")
-    start = next(path for path in model if path != adapter)
+    is_whole = (adapter / "config.json").is_file()
+    start = None if is_whole else next(path for path in model if path != adapter)
     write_answers(
         adapter, encoders, heldout, items, questions, template, predictions, jobs, numerics, seeds, adapter.name, start
     )

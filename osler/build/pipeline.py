@@ -45,6 +45,8 @@ def artifact_name(path: str, is_out: bool) -> str | None:
         return "fingerprints" if is_out else None
     if parts[:2] == ("models", "encoders"):
         return "encoders"
+    if parts[:2] == ("data", "exercises"):
+        return "instructions"  # rows as the stage `instruct` writes them
     if parts[0] == "models":
         return "trained_model" if is_out else "tokenizer" if parts[1] == "tokenizer" else "model"
     if parts[0] in FOLDERS and len(parts) > 1:

@@ -28,6 +28,7 @@ NAMED = (
     "source",
     "benchmark",
     "task",
+    "exercise",
     "synthesize",
     "download",
     "download_model",

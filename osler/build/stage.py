@@ -9,6 +9,7 @@ example `screen@notes`; this module asks DVC for that stage's deps, outs and par
   tuple; a path outside those folders is `raw`
 * `models/encoders` is `encoders`; `models/tokenizer` is `tokenizer` and anything else under models/ `model` as a dep; as an
   out both are `trained_model`
+* `data/exercises/<name>` is `instructions`, as the rows of stage `instruct` are
 * a params section arrives as the model that its argument is annotated with, named after the first component of the key
   (`source.notes` is `source`); a single value is named after the last (`tokenizer.sample_limit_bytes`)
 * `name` is the part after @, `jobs` is `launch.jobs`, which no stage declares, and `store` the stage's finished shards

@@ -25,8 +25,9 @@ from osler.commands.base_sizes import base_sizes, check_base
 from osler.commands.check_adapters import check_adapters
 from osler.commands.limits import check_amendments, check_memory, check_model, check_paths, check_shots
 from osler.commands.patterns import check_patterns
-from osler.commands.references import check_references, raw_paths
+from osler.commands.references import check_exercises, check_references, raw_paths
 from osler.evaluation.benchmarks import Benchmark
+from osler.evaluation.exercises import Exercise
 from osler.evaluation.tasks import Task
 from osler.inference.vllm_backend import check_vllm
 from osler.ingest.archives import REFUSED, raw_files
@@ -58,6 +59,7 @@ EMPTY_ALLOWED = (
     "anneal",
     "adapter",
     "task",
+    "exercise",
 )
 
 
@@ -116,6 +118,10 @@ def check_names(params: Mapping[str, Any], root: Path) -> None:
             validated(f"{key}.{name}", section, kind)
     for name, section in params["adapter"].items():
         validated(f"adapter.{name}", section, AdapterSection)
+    for key, model in (("source", Source), ("benchmark", Benchmark), ("task", Task), ("exercise", Exercise)):
+        for name, section in params[key].items():
+            validated(f"{key}.{name}", section, model)
+    check_exercises(params)
     for name in params["trunk"]:
         before, seen = name, {name}
         while (before := params["trunk"].get(before, {"from": ""})["from"].removeprefix("trunk-")) in params["trunk"]:
@@ -124,9 +130,6 @@ def check_names(params: Mapping[str, Any], root: Path) -> None:
                     f"{PARAMS}: trunk.{name}.from: a circle of segments; one of them has to start from base"
                 )
             seen.add(before)
-    for key, model in (("source", Source), ("benchmark", Benchmark), ("task", Task)):
-        for name, section in params[key].items():
-            validated(f"{key}.{name}", section, model)
     for key in NAMED:
         for name, section in params[key].items():
             if not isinstance(section, Mapping):
@@ -236,7 +239,7 @@ def check_files(params: Mapping[str, Any], root: Path) -> None:
         check_vllm(vllm["version"], known.head_size, bool(known.experts and params["adapter"]))
     for kind, name, path in raw_paths(params, root):
         key = f"{PARAMS}: {kind}.{name}.path"
-        form = params[kind][name]["format"]
+        form = (params["task"][params[kind][name]["task"]] if kind == "exercise" else params[kind][name])["format"]
         try:
             files = files_of_format(path, form) if form in SUFFIXES and kind != "benchmark" else raw_files(path, ("",))
         except BuildError as error:

@@ -8,6 +8,7 @@ from osler.build.slurm import of_stage
 from osler.build.validation import PARAMS
 from osler.inference.vllm_backend import check_adapter
 from osler.model.quantization import check_bitsandbytes
+from osler.training.adapters import ALL_WEIGHTS
 
 QUANTIZED = "qlora"
 
@@ -22,6 +23,8 @@ def check_adapters(params: Mapping[str, Any], is_here: bool) -> None:
     """
     engine = of_stage(params["launch"], "adapter").get("engine")
     for name, section in params["adapter"].items():
+        if section["method"] == ALL_WEIGHTS:
+            continue
         key = f"{PARAMS}: adapter.{name}"
         refused = {"deepspeed"} | ({"fsdp"} if section["method"] == QUANTIZED else set())
         if engine in refused:

@@ -18,6 +18,7 @@ from osler.evaluation.benchmarks import Benchmark, read_items
 from osler.model.adapter_costs import adapter_bytes
 from osler.model.cost_estimates import HeldBytes, Placement, state_bytes
 from osler.synthetic.settings import BENCHMARK, MADE
+from osler.training.adapters import ALL_WEIGHTS
 from osler.training.launch import EVALUATIONS
 
 MOST_ITEMS = 10_000  # that are read of a benchmark, to count its solved questions
@@ -126,7 +127,12 @@ def _check_memory(params: Mapping[str, Any], root: Path, launch: Mapping[str, An
     dtype = params["numerics"]["dtype"]
     states = [state_bytes(*counted, dtype, placed)]
     if where == "launch.stages.adapter":
-        states = [adapter_bytes(*counted, section, dtype, placed) for section in params["adapter"].values()]
+        states = [
+            state_bytes(*counted, dtype, placed)
+            if section["method"] == ALL_WEIGHTS
+            else adapter_bytes(*counted, section, dtype, placed)
+            for section in params["adapter"].values()
+        ]
     state = max(
         states, key=lambda one: one.weights + one.gradients + one.optimizer + one.host, default=HeldBytes(0, 0, 0)
     )

@@ -16,6 +16,7 @@ from osler.commands.base_sizes import base_sizes
 from osler.model.adapter_costs import adapter_flops, adapter_memory
 from osler.model.cost_estimates import Memory, Placement, device_memory, parameters, planned_flops
 from osler.model.devices import DEVICES, Device
+from osler.training.adapters import ALL_WEIGHTS
 from osler.training.launch import Launch, check_stages
 
 
@@ -91,14 +92,18 @@ def training(
         recipe, tokens, about = params["cpt"], params[stage][instance]["tokens"], False
     else:
         recipe = params["adapter"][instance] if stage == "adapter" else params["sft"]
-        tokens, about = round(instructions[0] * recipe["epochs"]), instructions[1]
+        epoch, about = instructions
+        if stage == "adapter" and recipe["rows"] != "instructions":
+            few = params["exercise"][recipe["rows"].partition("/")[2]].get("few")
+            epoch, about = few * width if few else epoch, True  # at most: a row of training for each
+        tokens = round(epoch * recipe["epochs"])
     noised = params["neftune"] if stage == "neftune" else {}
     # consistency is a forward pass more, and a backward pass counts as two
     passes = 4 / 3 if noised.get("alpha") and noised.get("consistency") else 1
     counted, batch = base_sizes(params, root).counted, recipe["batch_tokens"]
     assert counted  # else `cost_lines` is not asked
     dtype = params["numerics"]["dtype"]
-    if stage == "adapter":
+    if stage == "adapter" and recipe["method"] != ALL_WEIGHTS:
         flops = adapter_flops(*counted, recipe, tokens, width)
         memory = adapter_memory(*counted, recipe, dtype, placed, batch // width, width)
     else:

@@ -27,6 +27,7 @@ def check_references(params: Mapping[str, Any], root: Path) -> None:
     check_licenses(params)
     refuse_training_splits(params)
     refuse_learned_tasks(params)
+    refuse_asked_exercises(params)
     check_rows(params, root)
     check_segments(params)
     check_evaluation(params, root)
@@ -100,6 +101,49 @@ def check_licenses(params: Mapping[str, Any]) -> None:
                 f"{PARAMS}: source.{name}.license: {source['license']}: not in `licenses.allow`; add it there, or set"
                 " `licenses.outside` to ledger"
             )
+
+
+def check_exercises(params: Mapping[str, Any]) -> None:
+    """The tasks and rows that exercises and adapters name must be there.
+
+    Raises:
+        BuildError: names the key.
+    """
+    rows = ["instructions", *(f"exercises/{name}" for name in params["exercise"])]
+    for name, section in params["adapter"].items():
+        if section["rows"] not in rows:
+            raise BuildError(f"{PARAMS}: adapter.{name}.rows: {section['rows']}: not among {', '.join(rows)}")
+    for name, section in params["exercise"].items():
+        if section["task"] not in params["task"]:
+            there = f"not among {', '.join(params['task'])}" if params["task"] else "there is no task"
+            raise BuildError(f"{PARAMS}: exercise.{name}.task: {section['task']}: {there}")
+
+
+def refuse_asked_exercises(params: Mapping[str, Any]) -> None:
+    """Rows of exercises must be some that nobody is asked.
+
+    Their license must be allowed. They are learned unscreened, so that no source with a section `phi` may read the same file.
+
+    Raises:
+        BuildError: names the key.
+    """
+    for name, section in params["exercise"].items():
+        key, task = f"{PARAMS}: exercise.{name}", params["task"][section["task"]]
+        own = normpath(section["path"]) == normpath(task["path"])
+        if own and task.get("split_field") is None and task.get("training_fraction") is None:
+            raise BuildError(
+                f"{key}.path: all rows of {section['path']} are asked; set task.{section['task']}.training_fraction or"
+                " split_field, or name the file of the training split"
+            )
+        allowed = params["licenses"]["allow"]
+        if section["license"] not in allowed:
+            raise BuildError(f"{key}.license: {section['license']}: not in `licenses.allow`; add it there")
+        for source, other in params["source"].items():
+            if other.get("phi") and normpath(other["path"]) == normpath(section["path"]):
+                raise BuildError(
+                    f"{key}.path: source.{source} screens this file for identifiers, and an exercise would be learned as it is;"
+                    " name a file without them"
+                )
 
 
 def check_rows(params: Mapping[str, Any], root: Path) -> None:
@@ -176,7 +220,7 @@ def raw_paths(params: Mapping[str, Any], root: Path) -> list[tuple[str, str, Pat
     """Where all that the build does not make itself lies.
 
     Returns:
-        ("source", "benchmark" or "task", its name, its path).
+        ("source", "benchmark", "task" or "exercise", its name, its path).
     """
     folder = root / params["root"]
     made = [f"data/raw/{name}" for name in (*params["synthesize"], *params["download"])]
@@ -184,7 +228,7 @@ def raw_paths(params: Mapping[str, Any], root: Path) -> list[tuple[str, str, Pat
         return []
     return [
         (kind, name, folder / section["path"])
-        for kind in ("source", "benchmark", "task")
+        for kind in ("source", "benchmark", "task", "exercise")
         for name, section in params[kind].items()
     ]
 

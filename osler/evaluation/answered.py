@@ -363,12 +363,13 @@ class _Asking:
         return pl.concat(measured).select(HELDOUT)
 
     def _generations(self) -> pl.DataFrame:
-        """The texts of the generative tasks, of the first seed."""
+        """The texts of the generative tasks, of the first seed but for tasks that ask all."""
         asked = self.asked
         bertscore = None
         if "bertscore" in self.used:
             bertscore = (self.used["bertscore"], Lazy(lambda: self._encoder("bertscore")))
-        tasks = asked.questions.task if self.is_first else {}
+        everything = asked.questions.task.items()
+        tasks = {name: task for name, task in everything if self.is_first or task.seeds == "all"}
         kept = partial(self.kept, chat_template=asked.chat_template)
         generations, done = task_predictions(
             asked.items / "tasks", tasks, asked.name, self.seed, kept, self.loaded, bertscore

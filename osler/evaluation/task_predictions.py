@@ -124,7 +124,8 @@ def task_predictions(
     code = fingerprint(ROOT / "osler/evaluation/task_texts.py", ROOT, with_packages=False)
     frames, done = [pl.DataFrame(schema=GENERATIONS)], []
     for listed, task in sorted(tasks.items()):
-        rows = asked(pl.read_parquet(folder / f"{listed}.parquet"), task, seed)
+        item_seed = 0 if task.seeds == "all" else seed  # the same items under every seed that is asked
+        rows = asked(pl.read_parquet(folder / f"{listed}.parquet"), task, item_seed)
         prompts = rows.select("instruction", "source")
         parts = {"what": "task", "code": code, "prompts": prompts.rows(), "limit_tokens": task.limit_tokens}
         texts, computed = kept(lambda asked=prompts, limit=task.limit_tokens: written(model(), asked, limit), **parts)

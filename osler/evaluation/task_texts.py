@@ -20,17 +20,23 @@ WRITTEN = pl.Schema(
 )
 
 
+def asked_turn(instruction: str, source: str) -> str:
+    """The one turn of a prompt.
+
+    It is the instruction, a blank line and the source, or the source alone.
+    """
+    return "\n\n".join(filter(None, (instruction, source)))
+
+
 def written(model: Model, rows: pl.DataFrame, limit_tokens: int) -> pl.DataFrame:
     """A row of WRITTEN for each of `rows`, in order.
-
-    The one turn of a prompt is the instruction, a blank line and the source.
 
     Args:
         model: that writes.
         rows: instruction ("" for none), source.
         limit_tokens: of a text.
     """
-    turns = ["\n\n".join(filter(None, each)) for each in rows.select("instruction", "source").iter_rows()]
+    turns = [asked_turn(*each) for each in rows.select("instruction", "source").iter_rows()]
     prompts = [Prompt((("user", turn),), ()) for turn in turns]
     texts = model.texts(prompts, Sampling(limit_tokens, temperature=0.0), [0] * len(prompts))
     found = [(text.text.strip(), text.prompt_tokens, text.tokens, text.truncated) for text in texts]

@@ -1,6 +1,7 @@
 """Generative tasks in one schema: an instruction, a source, a target.
 
-A model's own text is held against the target.
+A model's own text is held against the target. Rows of the split train are never asked: stage `exercises` makes rows to train
+on of them.
 
 Dialogue to note, summarization, free-text diagnosis, lists of entities: what differs is how a text is scored
 (osler/evaluation/text_metrics.py), not how it is asked for. As with benchmark items, a bad row is an error and never skipped.
@@ -14,13 +15,15 @@ import polars as pl
 from pydantic import Field, field_validator, model_validator
 
 from osler.build.section import BuildError, RelativePath, Section
-from osler.evaluation.benchmark_formats import SPLITS
 from osler.evaluation.text_metrics import entities_of, normalized
+from osler.inference.interface import seeded_rank
 from osler.ingest.archives import SKIPPED
 from osler.ingest.faults import Fault, Record
 from osler.ingest.fields import Template, scalar
 from osler.ingest.records import file_records, source_files
 
+TRAIN: Literal["train"] = "train"
+SPLITS = ("test", "dev", TRAIN)
 TASKS = pl.Schema(
     {
         "item_id": pl.String,
@@ -48,7 +51,14 @@ class Task(Section):
         default=None, description="field with what items share, such as a patient; null: each is its own"
     )
     split_field: str | None = Field(
-        default=None, description="field with a row's split, test or dev; null: all are tested on"
+        default=None, description="field with a row's split, test, dev or train; null: all are tested on"
+    )
+    training_fraction: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="of rows without a split_field, never asked and left to `exercise`: by a hash of the group, or else of"
+        " the source's words; null: none",
     )
     source: str = Field(description="template of what the model reads, '{dialogue}'")
     target: str = Field(description="template of what it should write")
@@ -57,6 +67,7 @@ class Task(Section):
     limit_items: int | None = Field(
         default=None, ge=1, le=10_000_000, description="test items asked, those of lowest seeded rank; null: all"
     )
+    seeds: Literal["first", "all"] = Field(default="first", description="training seeds whose models are asked")
     metric: Literal["text", "label", "entities"] = Field(
         description="ROUGE-L, exact label, or F1 of lists: the headline"
     )
@@ -77,6 +88,8 @@ class Task(Section):
     def _consistent(self) -> Self:
         if self.split is not None and self.format != "hub":
             raise ValueError(f"`split` is for format hub, not {self.format}")
+        if self.split_field is not None and self.training_fraction is not None:
+            raise ValueError("`split_field` says already which rows are of the split train; take training_fraction out")
         if (self.separator is not None) != (self.metric == "entities") or self.separator == "":
             raise ValueError("metric entities needs a `separator`, and no other metric has one")
         if self.labels is not None and self.metric != "label":
@@ -125,16 +138,30 @@ def task_rows(path: Path, task: Task) -> Iterable[tuple[str, Record]]:
             yield f"{path}: {origin}", record
 
 
-def tasks_frame(rows: Iterable[tuple[str, Record]], task: Task, name: str) -> pl.DataFrame:
+def split_of(task: Task, source: str, group: str) -> str:
+    """The split of a row that has no field for it.
+
+    It is one of the task's own file. Rows with the same words, or of one group, are of the same split.
+    """
+    if task.training_fraction is None:
+        return "test"
+    together = normalized(source) if task.group is None else group
+    return TRAIN if seeded_rank(0, TRAIN, together) < task.training_fraction * 2**64 else "test"
+
+
+def rows_frame(
+    rows: Iterable[tuple[str, Record]], task: Task, name: str, split: Literal["train"] | None = None
+) -> pl.DataFrame:
     """The rows as rows of TASKS, in order.
 
     Args:
-        rows: where each stands, for messages and, without `id`, for its number; at least one of the split test.
+        rows: where each stands, for messages and, without `id`, for its number.
         task: its section.
-        name: of the task; item ids and groups start with it.
+        name: item ids and groups start with it.
+        split: of rows without a split_field; None: as in the task's own file (`split_of`).
     Raises:
-        BuildError: a field is missing, an id occurs twice, a source is empty, a target is (for entities, is in all rows)
-            or is none of `labels`, a split is neither test nor dev, or no row is tested on.
+        BuildError: a field is missing, an id occurs twice, a source is empty, a target is (but for entities) or is none of
+            `labels`, or a split is none of SPLITS.
     """
     source, target = Template(task.source), Template(task.target)
     labels = {normalized(label) for label in task.labels or ()}
@@ -144,19 +171,21 @@ def tasks_frame(rows: Iterable[tuple[str, Record]], task: Task, name: str) -> pl
         values = {"source": source.rendered(record), "target": target.rendered(record)}
         values["id"] = where.rpartition(": ")[2] if task.id is None else scalar(record, task.id)
         values["group"] = values["id"] if task.group is None else scalar(record, task.group)
-        values["split"] = "test" if task.split_field is None else scalar(record, task.split_field)
+        values["split"] = "" if task.split_field is None else scalar(record, task.split_field)
         texts: dict[str, str] = {}
         for key, value in values.items():
             if isinstance(value, Fault):
                 raise BuildError(f"{where}: {value.detail}; correct the row")
             texts[key] = value
+        if task.split_field is None:
+            texts["split"] = split or split_of(task, texts["source"], texts["group"])
         problem = None
         if texts["id"] in seen:
             problem = f"id '{texts['id']}' is also that of {seen[texts['id']]}"
         elif not texts["id"].strip():
             problem = "the id is empty"
         elif texts["split"] not in SPLITS:
-            problem = f"split '{texts['split']}' is neither test nor dev"
+            problem = f"split '{texts['split']}' is none of {', '.join(SPLITS)}"
         elif not texts["source"].strip():
             problem = "the source is empty"
         elif not normalized(texts["target"]) and task.metric != "entities":
@@ -168,7 +197,20 @@ def tasks_frame(rows: Iterable[tuple[str, Record]], task: Task, name: str) -> pl
         seen[texts["id"]] = where
         names = {"item_id": f"{name}/{texts.pop('id')}", "group": f"{name}/{texts.pop('group')}"}
         found.append({**texts, **names, "task": name, "instruction": task.instruction})
-    frame = pl.DataFrame(found, schema=TASKS)
+    return pl.DataFrame(found, schema=TASKS)
+
+
+def tasks_frame(rows: Iterable[tuple[str, Record]], task: Task, name: str) -> pl.DataFrame:
+    """The rows of a task's own file as TASKS, in order.
+
+    Those of the split train are among them.
+
+    Args:
+        rows, task, name: as for `rows_frame`; `name` is the task's.
+    Raises:
+        BuildError: as there, or no row is tested on, or no target of those names an entity.
+    """
+    frame = rows_frame(rows, task, name)
     tested = frame.filter(pl.col("split") == "test")["target"]
     if tested.is_empty():
         raise BuildError(f"task {name}: no row of the split test; correct `path` or `split_field`")

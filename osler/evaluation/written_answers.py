@@ -32,7 +32,7 @@ def write_answers(
     """Write the answers of one model, and what is known of it.
 
     `predictions.parquet` has a row for each item, strategy and seed. `exemplars.parquet` has one for each dev item that
-    a strategy has prepared. `generations.parquet` has one for each item of a generative task. `heldout.parquet` has one
+    a strategy has prepared. `generations.parquet` has one for each item of a generative task and seed. `heldout.parquet` has one
     for each document and seed. `experts.parquet` has one for each domain, layer and expert (none for a dense model).
 
     Beside them `model.json`: the tokens of continued pretraining that the model has seen, null where fine-tuning
@@ -62,7 +62,8 @@ def write_answers(
     in_order = everything.sort("strategy", "protocol", "seed", "draw", "item_id")
     write_parquet(predictions / "predictions.parquet", in_order)
     write_parquet(predictions / "heldout.parquet", pl.concat([own.heldout for own in found.values()]))
-    for kind in ("exemplars", "generations", "experts"):
+    write_parquet(predictions / "generations.parquet", pl.concat([own.generations for own in found.values()]))
+    for kind in ("exemplars", "experts"):
         write_parquet(predictions / f"{kind}.parquet", getattr(first, kind))
     facts = {"continued_tokens": provenance.get("continued_tokens"), "protocol": asked.evaluate.protocol}
     facts["vllm"] = asked.evaluate.vllm.model_dump() if asked.evaluate.vllm else None

@@ -56,11 +56,12 @@ def front_matter(name: str, records: Records) -> dict[str, Any]:
     """What the Hub reads of a card."""
     base = records.models.get("base", {}).get("provenance", {}).get("repository")
     named = {"base_model": base} if base else {}
+    settings = records.models[name]["provenance"].get("settings", {})
     return {
         "language": ["en"],
         "license": "other",
         "license_name": "see-the-licenses-of-the-texts-below",
-        "library_name": "peft" if name.startswith("adapter-") else "transformers",
+        "library_name": "peft" if settings.get("adapter") else "transformers",
         "pipeline_tag": "text-generation",
         **named,
         "tags": [

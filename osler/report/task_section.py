@@ -31,10 +31,28 @@ def generation_blocks(metrics: Mapping[str, Any]) -> list[Block]:
         sizes = f"{own[0]['items']:,} items in {own[0]['groups']:,} groups."
         header = ["model", *(name.replace("_", " ") for name in names), *unread]
         blocks += [Heading(3, task), Paragraph(sizes), Table(header, rows)]
+        blocks += _seed_blocks(own, names)
         if cut := sum(entry["truncated"] for entry in own):
             blocks.append(Paragraph(f"{cut:,} prompts were cut on the left to fit the model."))
     lead = "Greedy texts against their targets: scores in percent, words written over words of the targets, intervals over groups."
     return [Heading(2, "Generative tasks"), Paragraph(lead), *blocks] if blocks else []
+
+
+def _seed_blocks(own: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[Block]:
+    """What the scores are over training seeds, of models that several have trained."""
+    several = [entry for entry in own if "over_seeds" in entry]
+    if not several:
+        return []
+    rows: list[list[Text]] = [
+        [
+            Code(entry["model"]),
+            str(max(len(found["seeds"]) for found in entry["over_seeds"].values())),
+            *(_shown(entry["over_seeds"].get(name), 1 if name == "length_ratio" else 100) for name in names),
+        ]
+        for entry in several
+    ]
+    lead = "The same with intervals over training seeds, each with its own draw of rows where an adapter learned exercises."
+    return [Paragraph(lead), Table(["model", "seeds", *(name.replace("_", " ") for name in names)], rows)]
 
 
 def _shown(score: Mapping[str, float | None] | None, factor: int) -> str:

@@ -15,6 +15,7 @@ from scipy import stats
 
 from osler.statistics.accuracy import in_order
 from osler.statistics.intervals import Interval, accuracy_interval, ratio_interval
+from osler.statistics.seed_intervals import ENOUGH_SEEDS, seed_interval
 
 HEADLINES = {"text": "rouge_l", "label": "accuracy", "entities": "entity_f1"}
 """The score of each metric that stands for a task."""
@@ -71,12 +72,12 @@ def scores_of(rows: pl.DataFrame, metric: str, confidence: float) -> dict[str, I
     All but `length_ratio` are 0 to 1.
 
     * `rouge_l`, `rouge_2`, `rouge_1`, `token_f1`: means over items; so `bertscore_f1`, where it was computed.
-    * `accuracy`, `macro_f1` (over labels): a text from which no label can be read is wrong.
+    * `accuracy`, `macro_f1` (over labels, then over training seeds): a text from which no label can be read is wrong.
     * `entity_f1`: of all items' entities together (micro); `item_entity_f1`: the mean over items (macro).
     * `length_ratio`: words of all texts over words of all targets, unit 1; 0 where nothing was written.
 
     Args:
-        rows: of GENERATIONS, at least one.
+        rows: of GENERATIONS, at least one; of several training seeds, whose mean a score is then.
         metric: theirs.
         confidence: of the intervals.
     """
@@ -94,9 +95,7 @@ def scores_of(rows: pl.DataFrame, metric: str, confidence: float) -> dict[str, I
         right = [score == 1 for score in rows["score"]]
         found = {
             "accuracy": accuracy_interval(right, group.to_list(), confidence),
-            "macro_f1": jackknife_interval(
-                rows, lambda some: macro_f1(some["answer"].to_list(), some["gold"].to_list()), confidence
-            ),
+            "macro_f1": jackknife_interval(rows, _macro_f1_of_seeds, confidence),
         }
     else:
         top, bottom = 2 * rows["shared"], rows["named"] + rows["wanted"]
@@ -105,6 +104,38 @@ def scores_of(rows: pl.DataFrame, metric: str, confidence: float) -> dict[str, I
             found = {"entity_f1": clustered(top, bottom, group, confidence)} | found
     lengths = rows.filter(pl.col("length_ratio").is_not_null())
     return found | {"token_f1": mean("token_f1")} | _length(lengths, confidence)
+
+
+def _macro_f1_of_seeds(rows: pl.DataFrame) -> float:
+    each = [macro_f1(own["answer"].to_list(), own["gold"].to_list()) for own in rows.partition_by("seed")]
+    return sum(each) / len(each)
+
+
+def spread(rows: pl.DataFrame, metric: str, confidence: float) -> dict[str, dict[str, Any]]:
+    """Each score under each training seed, and the interval of its mean.
+
+    See seed_intervals.py. It is {} where there is one seed.
+
+    Args:
+        rows: of GENERATIONS, of one model and task.
+        metric: theirs.
+        confidence: of the intervals; bounds are null for fewer seeds than three.
+    """
+    by_seed = {int(seed): own for (seed,), own in rows.partition_by("seed", as_dict=True).items()}
+    if len(by_seed) < 2:
+        return {}
+    each = {seed: scores_of(own, metric, confidence) for seed, own in sorted(by_seed.items())}
+    found: dict[str, dict[str, Any]] = {}
+    for name in dict.fromkeys(name for scores in each.values() for name in scores):
+        values = {str(seed): scores[name].estimate for seed, scores in each.items() if name in scores}
+        numbers = list(values.values())
+        enough = len(numbers) >= ENOUGH_SEEDS
+        bounds = asdict(seed_interval(numbers, confidence)) if enough else {"estimate": float(np.mean(numbers))}
+        found[name] = {
+            **{key: _rounded(bounds.get(key, math.nan)) for key in ("estimate", "low", "high")},
+            "seeds": {seed: _rounded(value) for seed, value in values.items()},
+        }
+    return found
 
 
 def _length(rows: pl.DataFrame, confidence: float) -> dict[str, Interval]:
@@ -126,7 +157,8 @@ def generation_metrics(generations: pl.DataFrame, confidence: float) -> dict[str
         confidence: of the intervals.
     Returns:
         `scores`: task -> name of its headline score -> model -> number. `detail`, a list that DVC leaves out of
-        comparisons: task, model, metric, items, groups, scores with bounds (null where there is none: one group),
+        comparisons: task, model, metric, items, groups, scores with bounds (null where there is none: one group), where there
+        are several training seeds `over_seeds` (`spread`),
         `unread` (share of texts from which no label could be read; null for other metrics), tokens read and generated an
         item, prompts truncated.
     """
@@ -150,13 +182,14 @@ def generation_metrics(generations: pl.DataFrame, confidence: float) -> dict[str
                     "task": task,
                     "model": model,
                     "metric": metric,
-                    "items": len(rows),
+                    "items": rows["item_id"].n_unique(),
                     "groups": rows["group"].n_unique(),
                     "scores": written,
                     "unread": _rounded(rows["answer"].null_count() / len(rows)) if metric == "label" else None,
                     "source_tokens": _rounded(float(np.mean(rows["source_tokens"].to_numpy()))),
                     "generated_tokens": _rounded(float(np.mean(rows["generated_tokens"].to_numpy()))),
                     "truncated": int(rows["truncated"].sum()),
+                    **({"over_seeds": several} if (several := spread(rows, metric, confidence)) else {}),
                 }
             )
     return {"scores": scores, "detail": detail} if detail else {}

@@ -1,5 +1,6 @@
 """Sections of adapters: few weights trained beside a base model that stays as it is.
 
+`full` is none: it trains all weights on the same rows, to compare with.
 Checked without torch or peft. `tuned` is what stage `adapter` hands to a `Trainer` (trained_model.py), which calls it once a
 seed; osler/model/adapters.py has what a method does to a model.
 """
@@ -10,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from osler.build.section import EACH_ONCE
-from osler.model.seeds import Seeds
+from osler.build.section import EACH_ONCE, BuildError
+from osler.model.seeds import SEEDS, Seeds
 from osler.training.finetuning import Sft, finetuned
 from osler.training.recipe import Recipe
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from osler.training.trained_model import Training
 
 PREFIX = "adapter-"  # of the names of their folders
+ALL_WEIGHTS = "full"  # the method that is no adapter
 
 
 def _whole_model(name: str) -> str:
@@ -27,6 +29,7 @@ def _whole_model(name: str) -> str:
     return name
 
 
+Rows = Annotated[str, Field(pattern=r"^(instructions|exercises/[A-Za-z0-9_][A-Za-z0-9_-]*)$")]
 Start = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]*$"), AfterValidator(_whole_model)]
 ModuleName = Annotated[str, Field(pattern=r"^\w+(\.\w+)*$")]
 ModuleNames = Annotated[tuple[ModuleName, ...], Field(min_length=1), EACH_ONCE]
@@ -39,12 +42,13 @@ class Tuning(Sft):
     """
 
     start: Start = Field(alias="from", description="a folder of models/, which stays as it is")
+    rows: Rows = Field(description="what it learns: instructions, or exercises/<name> of section exercise")
     neftune_alpha: float = Field(ge=0, le=1000, description="of NEFTune; 0 is without noise")
     seeds: Seeds | None = Field(default=None, description="trained; absent: all of the build")
 
     def method_settings(self) -> dict[str, Any]:
         """What the result depends on besides rows, recipe and noise."""
-        left_out = {*Recipe.model_fields, "epochs", "start", "neftune_alpha", "seeds"}
+        left_out = {*Recipe.model_fields, "epochs", "start", "rows", "neftune_alpha", "seeds"}
         return self.model_dump(mode="json", exclude=left_out)
 
 
@@ -109,9 +113,36 @@ class SoftPrompt(Tuning):
     virtual_tokens: int = Field(ge=1, le=65536, description="learned embeddings before each conversation")
 
 
+class AllWeights(Tuning):
+    """No adapter: all weights are trained, as sft trains them.
+
+    What is made is a whole model.
+    """
+
+    method: Literal["full"]
+
+
 AdapterSection = Annotated[
-    LowRank | WeightDecomposed | QuantizedLowRank | Rescaled | SoftPrompt, Field(discriminator="method")
+    LowRank | WeightDecomposed | QuantizedLowRank | Rescaled | SoftPrompt | AllWeights, Field(discriminator="method")
 ]
+
+
+def rows_of(instructions: Path, seed: int) -> Path:
+    """The folder of rows that `seed` learns.
+
+    Exercises have a draw for each seed, conversations are the same for all.
+
+    Raises:
+        BuildError: there are draws, and none of this seed.
+    """
+    if not (instructions / SEEDS).is_dir():
+        return instructions
+    own = instructions / SEEDS / str(seed)
+    if not own.is_dir():
+        raise BuildError(
+            f"{instructions}: no draw of seed {seed}; list it in `seeds` of the build, or not in the adapter's"
+        )
+    return own
 
 
 def tuned(model: Path, instructions: Path, section: Tuning, name: str, seed: int) -> "Training":
@@ -120,14 +151,18 @@ def tuned(model: Path, instructions: Path, section: Tuning, name: str, seed: int
     The model is the one of `seed`, which the adapter's first weights are drawn from too.
 
     Args:
+        instructions: rows, or a draw for each seed (`rows_of`).
         name: of the adapter's folder.
     Raises:
         BuildError: the model has not what the section names.
     """
+    rows = rows_of(instructions, seed)
+    if section.method_settings()["method"] == ALL_WEIGHTS:
+        return finetuned(model, rows, section, name, seed, alpha=section.neftune_alpha)
     # torch is imported when training starts: params are checked without it
     from osler.model.adapters import adapt
 
-    training = finetuned(model, instructions, section, name, seed, alpha=section.neftune_alpha)
+    training = finetuned(model, rows, section, name, seed, alpha=section.neftune_alpha)
     longest = int(training.run.sources["instructions"].lengths_S.max())
     where = f"params.yaml: {name.replace('-', '.', 1)}"
     adapter = adapt(training.model, section.method_settings(), seed, where, longest)

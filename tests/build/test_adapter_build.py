@@ -1,4 +1,4 @@
-"""The whole micro build with two adapters: trained, evaluated, in the metrics and on cards, and exported."""
+"""The whole micro build with adapters: trained, evaluated, in the metrics and on cards, and exported."""
 
 import json
 import re
@@ -15,8 +15,13 @@ RECIPE = (
     " warmup_fraction: 0.05, weight_decay: 0.0, betas: [0.9, 0.98], epsilon: 1.0e-8, gradient_clip: 1.0"
 )
 ADAPTERS = f"""adapter:
-  thin: {{from: cpt, method: lora, rank: 4, alpha: 8.0, target_modules: all-linear, {RECIPE}}}
-  prompt: {{from: base, method: prompt_tuning, virtual_tokens: 4, seeds: [1], {RECIPE}}}
+  thin: {{from: cpt, rows: instructions, method: lora, rank: 4, alpha: 8.0, target_modules: all-linear, {RECIPE}}}
+  prompt: {{from: base, rows: instructions, method: prompt_tuning, virtual_tokens: 4, seeds: [1], {RECIPE}}}
+  whole: {{from: base, rows: exercises/one, method: full, {RECIPE}}}
+  scaled: {{from: base, rows: exercises/one, method: ia3, target_modules: [k_proj], feedforward_modules: [], {RECIPE}}}
+"""
+EXERCISE = """exercise:
+  one: {task: findings, path: tasks/findings.jsonl, license: CC0-1.0, few: 1}
 """
 
 
@@ -25,7 +30,11 @@ def test_adapters_are_models_of_the_build(tmp_path: Path) -> None:
     """Every seed's folder is peft's, reports name them, a second build runs nothing, and `--merge` makes a whole model."""
     project = copied(tmp_path, "micro")
     params = tmp_path / "params.yaml"
-    params.write_text(re.sub(r"^adapter: \{\}.*\n", ADAPTERS, params.read_text(), flags=re.M))
+    text = re.sub(r"^adapter: \{\}.*\n", ADAPTERS, params.read_text(), flags=re.M)
+    text = re.sub(r"^exercise: \{\}.*\n", EXERCISE, text, flags=re.M)
+    asked = "path: tasks/findings.jsonl\n    format: jsonl\n"
+    assert asked in text
+    params.write_text(text.replace(asked, f"{asked}    training_fraction: 0.5\n    seeds: all\n"))
     project.run(sys.executable, "-m", "osler", "check")
     project.run("dvc", "repro", "-q")
     assert "Running stage" not in project.run("dvc", "repro")
@@ -41,12 +50,37 @@ def test_adapters_are_models_of_the_build(tmp_path: Path) -> None:
         answers = pl.read_parquet(tmp_path / "results/predictions" / name / "predictions.parquet")
         assert answers.filter(strategy="zero_shot")["seed"].unique().len() == (1 if name == "adapter-prompt" else 2)
         assert (tmp_path / f"results/cards/{name}.md").is_file()
+    _exercises_are_learned_and_not_asked(tmp_path)
     project.run(sys.executable, "-m", "osler", "export", "adapter-thin", "whole", "--merge")
     _same_answers(tmp_path)
     project.run(sys.executable, "-m", "osler", "export", "adapter-thin", "thin")
     assert (tmp_path / "thin/adapter_model.safetensors").is_file()
     refused = project.run(sys.executable, "-m", "osler", "export", "adapter-prompt", "x", "--merge", fails=True)
     assert "virtual tokens cannot be merged into weights; export it without --merge" in refused
+
+
+def _exercises_are_learned_and_not_asked(project: Path) -> None:
+    """One row a seed, none of the items; a whole model where all weights are trained; a text of each seed for each item."""
+    items = pl.read_parquet(project / "data/items/tasks/findings.parquet")["item_id"]
+    whole = project / "models/adapter-whole"
+    assert (whole / "config.json").is_file()
+    assert not (whole / "adapter_config.json").exists()
+    for seed in (1, 2):
+        folder = project / "data/exercises/one/seeds" / str(seed)
+        [learned] = pl.read_parquet(folder / "documents.parquet")["doc_id"]
+        assert learned.replace("one/", "findings/") not in set(items)
+        place = whole if seed == 1 else whole / "seeds/2"
+        assert json.loads((place / "provenance.json").read_text())["rows_there"] == {"instructions": 1}
+    for name in ("adapter-whole", "adapter-scaled", "base"):
+        texts = pl.read_parquet(project / "results/predictions" / name / "generations.parquet").filter(task="findings")
+        assert texts.select("seed", "item_id").sort("seed", "item_id").rows() == [
+            (seed, item) for seed in (1, 2) for item in sorted(items)
+        ]
+    assert "library_name: peft" in (project / "results/cards/adapter-scaled.md").read_text()
+    assert "library_name: transformers" in (project / "results/cards/adapter-whole.md").read_text()
+    detail = json.loads((project / "metrics/generation.json").read_text())["detail"]
+    [found] = [entry for entry in detail if (entry["task"], entry["model"]) == ("findings", "adapter-whole")]
+    assert set(found["over_seeds"]["item_entity_f1"]["seeds"]) == {"1", "2"}
 
 
 def _same_answers(project: Path) -> None:

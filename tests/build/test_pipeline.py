@@ -190,7 +190,12 @@ def changed_by(root: Path, file: str, old: str, new: str) -> set[str]:
             set(TRAINING),
         ),
         ("osler/training/finetuning.py", "max(1, int(np.ceil(", "max(2, int(np.ceil(", {"adapter", "neftune", "sft"}),
-        ("osler/corpus/text_counts.py", "TOP_WORDS = (2, 3, 4)", "TOP_WORDS = (2, 3)", {"screen", "select"}),
+        (
+            "osler/corpus/text_counts.py",
+            "TOP_WORDS = (2, 3, 4)",
+            "TOP_WORDS = (2, 3)",
+            {"exercises", "screen", "select"},
+        ),
         ("osler/statistics/shapley.py", 'REFERENCE_STRATEGY = "zero_shot"', 'REFERENCE_STRATEGY = "cot"', {"report"}),
         (
             "osler/inference/document_bits.py",
@@ -204,7 +209,7 @@ def changed_by(root: Path, file: str, old: str, new: str) -> set[str]:
             'with_name("other.txt")',
             {"screen", "select"},
         ),
-        ("osler/ingest/markup.py", '"pubmed": "pubmed.xsl"', '"pubmed": "jats.xsl"', {"ingest", "tasks"}),
+        ("osler/ingest/markup.py", '"pubmed": "pubmed.xsl"', '"pubmed": "jats.xsl"', {"exercises", "ingest", "tasks"}),
         (
             "osler/training/finetuning.py",
             "import os\nfrom pathlib import Path\n",
@@ -227,9 +232,9 @@ def test_an_edit_changes_the_stages_that_run_it(copied: Path, file: str, old: st
     ("file", "stages"),
     [
         ("corpus/trigrams.txt", {"screen", "select"}),
-        ("ingest/jats.xsl", {"ingest", "tasks"}),
-        ("ingest/html.xsl", {"ingest", "tasks"}),
-        ("ingest/notation.xsl", {"ingest", "tasks"}),
+        ("ingest/jats.xsl", {"exercises", "ingest", "tasks"}),
+        ("ingest/html.xsl", {"exercises", "ingest", "tasks"}),
+        ("ingest/notation.xsl", {"exercises", "ingest", "tasks"}),
     ],
 )
 def test_a_resource_changes_the_stages_that_read_it(copied: Path, file: str, stages: set[str]) -> None:

@@ -34,7 +34,9 @@ def test_an_engine_that_trains_no_such_adapter_is_told(method: str, engine: str,
         check_adapters(params(method, engine), is_here=True)
 
 
-@pytest.mark.parametrize(("method", "engine"), [("qlora", "ddp"), ("qlora", "python"), ("lora", "fsdp")])
+@pytest.mark.parametrize(
+    ("method", "engine"), [("qlora", "ddp"), ("qlora", "python"), ("lora", "fsdp"), ("full", "deepspeed")]
+)
 def test_what_can_be_trained_passes(method: str, engine: str) -> None:
     check_adapters(params(method, engine), is_here=True)
 
@@ -61,3 +63,4 @@ def test_what_vllm_cannot_serve_is_told_before_anything_is_trained(method: str) 
         else:
             with pytest.raises(BuildError, match="vLLM serves no rank 513"):
                 check_adapters(asked, is_here=True)
+    check_adapters(params("full", evaluate=asked["evaluate"]), is_here=True)  # a whole model

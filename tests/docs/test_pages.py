@@ -94,7 +94,10 @@ def typed(text: str) -> Iterator[list[str]]:
 
 
 def artifacts() -> list[str]:
-    """The paths of dvc.yaml as patterns, `${...}` standing for a name."""
+    """The paths of dvc.yaml as patterns, `${...}` standing for a name.
+
+    The rows of an adapter are one of two other paths.
+    """
     found = list[str]()
 
     def look(value: Any) -> None:
@@ -104,7 +107,8 @@ def artifacts() -> list[str]:
             look(value[one] if isinstance(value, dict) else one)
 
     look(yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"])
-    return [re.sub(r"\\\$\\\{.*?\\\}", "[^/]+", re.escape(path)) for path in found if path.split("/")[0] in MADE]
+    own = [path for path in found if path.split("/")[0] in MADE and path != "data/${item.rows}"]
+    return [re.sub(r"\\\$\\\{.*?\\\}", "[^/]+", re.escape(path)) for path in own]
 
 
 def is_made(path: str) -> bool:

@@ -86,7 +86,7 @@ def test_a_task_is_read_from_csv_in_gzip_and_from_several_files(tmp_path: Path) 
             {"metric": "label", "labels": ["note 0", "severe"]},
             "the target 'mild' is none of `labels`",
         ),
-        ({"part": "train"}, {"split_field": "part"}, "split 'train' is neither test nor dev"),
+        ({"part": "trial"}, {"split_field": "part"}, "split 'trial' is none of test, dev, train"),
         ({"who": None}, {"group": "who"}, "no value for 'who'"),
     ],
 )

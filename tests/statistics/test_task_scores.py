@@ -112,3 +112,43 @@ def test_macro_f1_is_the_mean_over_the_labels_that_occur() -> None:
     assert macro_f1(["a", "b", "b"], ["a", "a", "b"]) == pytest.approx(2 / 3)
     assert macro_f1(["a", "c", None], ["a", "a", "b"]) == pytest.approx((2 / 3 + 0) / 2)
     assert macro_f1(["a", "a", "b"], ["a", "a", "b"]) == 1.0
+
+
+def of_seeds(*answers: Sequence[str]) -> pl.DataFrame:
+    """Two items under seed 1, 2, ...: targets yes and no."""
+    section = task(metric="label", labels=["yes", "no"])
+    frames = [
+        generations(list(zip(own, ("yes", "no"), strict=True)), section).with_columns(
+            seed=pl.lit(seed, pl.Int64), item_id=pl.Series(["t/1", "t/2"])
+        )
+        for seed, own in enumerate(answers, start=1)
+    ]
+    return pl.concat(frames)
+
+
+def test_scores_of_several_seeds_are_means_over_them() -> None:
+    """Accuracy 1, 0.5 and 0; macro F1 1, 1/3 and 0, whose mean is not the F1 of all answers together."""
+    rows = of_seeds(["yes", "no"], ["yes", "yes"], ["no", "yes"])
+    found = scores_of(rows, "label", 0.95)
+    assert found["accuracy"].estimate == pytest.approx(0.5)
+    assert found["macro_f1"].estimate == pytest.approx((1 + 1 / 3 + 0) / 3)
+    [detail] = generation_metrics(rows, 0.95)["detail"]
+    assert (detail["items"], detail["groups"]) == (2, 2)
+    over = detail["over_seeds"]
+    assert over["accuracy"]["seeds"] == {"1": 1.0, "2": 0.5, "3": 0.0}
+    half = 4.302653 * 0.5 / 3**0.5  # Student's t of two degrees of freedom, standard deviation 0.5
+    assert over["accuracy"]["low"] == pytest.approx(0.5 - half, abs=1e-5)
+    assert over["accuracy"]["high"] == pytest.approx(0.5 + half, abs=1e-5)
+
+
+def test_two_seeds_have_no_interval_and_one_has_no_spread() -> None:
+    """Of two the values are told, and their mean."""
+    [two] = generation_metrics(of_seeds(["yes", "no"], ["yes", "yes"]), 0.95)["detail"]
+    assert two["over_seeds"]["accuracy"] == {
+        "estimate": 0.75,
+        "low": None,
+        "high": None,
+        "seeds": {"1": 1.0, "2": 0.5},
+    }
+    [one] = generation_metrics(of_seeds(["yes", "no"]), 0.95)["detail"]
+    assert "over_seeds" not in one

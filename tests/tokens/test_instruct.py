@@ -14,9 +14,10 @@ import pytest
 from osler.build.section import BuildError
 from osler.ingest.messages import message_turns
 from osler.tokens.conversations import rendered, tokenized
+from osler.tokens.instructions import fitted, write_instructions
 from osler.tokens.shards import PackedRows
 from stages import instruct
-from stages.instruct import Instruct, fitted
+from stages.instruct import Instruct
 from tests.support.tiny import TEMPLATE
 
 WORDS = "Question: Answer: be brief what treats moon itch ? fern tea and honey wrap once system user assistant".split()  # noqa: SIM905 - shorter to read than a list
@@ -70,15 +71,15 @@ def test_tokens_and_learned_tokens_by_hand() -> None:
 
     A row of 20 drops the third, or cuts it to 20 with 15 learned.
     """
-    dropped, ledger = fitted(word_tokenizer(), conversations(), 20, "drop")
+    dropped, ledger = fitted(word_tokenizer(), conversations(), 20, "drop", "instruct")
     assert [(len(c.ids), int(c.learned.sum())) for c in dropped] == [(19, 5), (12, 2)]
     assert [(row["doc_id"], row["reason"], row["detail"]) for row in ledger] == [
         ("a/2", "too_long", "26 tokens in rows of 20")
     ]
-    cut, ledger = fitted(word_tokenizer(), conversations(), 20, "cut")
+    cut, ledger = fitted(word_tokenizer(), conversations(), 20, "cut", "instruct")
     assert [(len(c.ids), int(c.learned.sum())) for c in cut] == [(19, 5), (12, 2), (20, 15)]
     assert [row["reason"] for row in ledger] == ["cut"]
-    whole, ledger = fitted(word_tokenizer(), conversations(), 26, "drop")
+    whole, ledger = fitted(word_tokenizer(), conversations(), 26, "drop", "instruct")
     assert [int(c.learned.sum()) for c in whole] == [5, 2, 21]
     assert ledger == []
 
@@ -88,10 +89,10 @@ def test_a_conversation_cut_before_its_answer_is_dropped() -> None:
 
     <s> Question: what ? Answer:.
     """
-    found, ledger = fitted(word_tokenizer(), conversations()[2:], 5, "cut")
+    found, ledger = fitted(word_tokenizer(), conversations()[2:], 5, "cut", "instruct")
     assert found == []
     assert ledger[0]["reason"] == "too_long"
-    assert len(fitted(word_tokenizer(), conversations()[2:], 6, "cut")[0]) == 1
+    assert len(fitted(word_tokenizer(), conversations()[2:], 6, "cut", "instruct")[0]) == 1
 
 
 def test_a_template_with_a_system_role_learns_answers_alone() -> None:
@@ -230,9 +231,9 @@ def test_an_answer_that_is_context_has_no_loss_and_is_counted(tmp_path: Path) ->
     for each in both:
         rows = [("a", "a/0", "MIT", each)]
         frame = pl.DataFrame(rows, schema=["source", "doc_id", "license", "turns"], orient="row")
-        conversations, _ = fitted(tokenizer, frame, 20, "drop")
+        conversations, _ = fitted(tokenizer, frame, 20, "drop", "instruct")
         folder = tmp_path / str(len(losses))
-        instruct.write_instructions(folder, conversations, 20, len(tokenizer), 1)
+        write_instructions(folder, conversations, 20, len(tokenizer), 1)
         (counted,) = instruct.counts_per_source(settings(weights={"a": 1.0}), conversations, [])
         batch = batch_of([(PackedRows.open(folder), 0)])
         with torch.no_grad():

@@ -275,7 +275,12 @@ def test_the_same_bytes_under_every_hash_seed(tmp_path: Path) -> None:
 
 
 def section(**changes: Any) -> dict[str, Any]:
-    own = {"from": "base", "neftune_alpha": 0.0, "epochs": 1.0} | LORA | recipe().model_dump(mode="json") | changes
+    own = (
+        {"from": "base", "rows": "instructions", "neftune_alpha": 0.0, "epochs": 1.0}
+        | LORA
+        | recipe().model_dump(mode="json")
+        | changes
+    )
     return {key: value for key, value in own.items() if value is not None}
 
 
