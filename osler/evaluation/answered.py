@@ -368,8 +368,7 @@ class _Asking:
         bertscore = None
         if "bertscore" in self.used:
             bertscore = (self.used["bertscore"], Lazy(lambda: self._encoder("bertscore")))
-        everything = asked.questions.task.items()
-        tasks = {name: task for name, task in everything if self.is_first or task.seeds == "all"}
+        tasks = {name: one for name, one in asked.questions.task.items() if self.is_first or one.seeds == "all"}
         kept = partial(self.kept, chat_template=asked.chat_template)
         generations, done = task_predictions(
             asked.items / "tasks", tasks, asked.name, self.seed, kept, self.loaded, bertscore

@@ -326,7 +326,7 @@ def test_what_cannot_be_planned_is_one_line(arguments: list[str], message: str) 
 
 
 LORA = {
-    "from": "base", "method": "lora", "rank": 4, "alpha": 8.0, "target_modules": ["q_proj", "v_proj"],
+    "from": "base", "rows": "instructions", "method": "lora", "rank": 4, "alpha": 8.0, "target_modules": ["q_proj", "v_proj"],
     "neftune_alpha": 0.0, "epochs": 1.0, "batch_tokens": 512,
 }  # fmt: skip
 
