@@ -50,7 +50,7 @@ def check_paths(params: Mapping[str, Any]) -> None:
     """
     made = {PurePosixPath(path) for path in MADE}
     made |= {folder for path in made for folder in path.parents}
-    for kind in ("source", "benchmark", "task"):
+    for kind in ("source", "benchmark", "task", "exercise"):
         for name, section in params[kind].items():
             key, own = f"{PARAMS}: {kind}.{name}.path: {shown_value(section['path'])}", brought(params, section["path"])
             if own is None and normpath(section["path"]).split("/")[0] == "..":

@@ -18,6 +18,7 @@ from osler.build.pipeline import ROOT, declarations, read_params
 from osler.build.section import BuildError
 from osler.build.validation import PARAMS
 from osler.inference.interface import seeded_rank
+from osler.model.seeds import SEEDS
 from osler.tokens.shards import PackedRows
 
 OPEN, CLOSE = "⟦", "⟧"  # in no clinical text; a bracket of ASCII could be the text's own
@@ -67,6 +68,17 @@ def segments(
         yield names[int(documents[segment])], row, ids, [False, *labels[1:]]
 
 
+def learned_rows(artifacts: Artifacts, source: str) -> Path:
+    """The rows that a source of conversations, or an exercise, has a part in.
+
+    Of an exercise it is the draw of the lowest seed.
+    """
+    if f"ingest@{source}" in artifacts.stages:
+        return artifacts.path("instruct", "instructions")
+    draws = artifacts.path(f"exercises@{source}", "instructions") / SEEDS
+    return min(draws.iterdir(), key=lambda draw: int(draw.name))
+
+
 def shown(artifacts: Artifacts, source: str, count: int) -> Iterator[str]:
     """The lines to print.
 
@@ -80,12 +92,14 @@ def shown(artifacts: Artifacts, source: str, count: int) -> Iterator[str]:
         folder, tokens = artifacts.path(f"pack@{source}", "packed"), artifacts.path(f"tokenize@{source}", "tokens")
         parts = sorted(tokens.glob("part-*.parquet"))
         names = pl.concat([pl.read_parquet(part, columns=["doc_id"]) for part in parts])["doc_id"]
-    elif f"ingest@{source}" in artifacts.stages:
-        folder = artifacts.path("instruct", "instructions")
+    elif f"ingest@{source}" in artifacts.stages or f"exercises@{source}" in artifacts.stages:
+        folder = learned_rows(artifacts, source)
         names = pl.read_parquet(folder / "documents.parquet")["doc_id"]
     else:
-        known = sorted(name.partition("@")[2] for name in artifacts.stages if name.startswith("ingest@"))
-        raise BuildError(f"{source}: no such source; they are {', '.join(known)}")
+        known = sorted(
+            name.partition("@")[2] for name in artifacts.stages if name.startswith(("ingest@", "exercises@"))
+        )
+        raise BuildError(f"{source}: no such source or exercise; they are {', '.join(known)}")
     tokenizer = AutoTokenizer.from_pretrained(artifacts.path("tokenizer", "trained_model"))
     learned_tokens = all_tokens = 0
     for doc_id, row, ids, learned in segments(folder, names, None if is_text else source, count):
@@ -106,10 +120,13 @@ def cuts(artifacts: Artifacts, folder: Path, source: str, is_text: bool) -> str:
     if is_text:
         pieces = np.unique(np.load(folder / "documents.npy"), return_counts=True)[1]
         return f"of {len(pieces):,} documents {np.mean(pieces > 1):.1%} are longer than a row and divided; none is cut"
-    ledger = pl.read_parquet(artifacts.path("instruct", "ledger")).filter(pl.col("source") == source)
+    stage = "instruct" if f"ingest@{source}" in artifacts.stages else f"exercises@{source}"
+    ledger = pl.read_parquet(artifacts.path(stage, "ledger")).filter(pl.col("source") == source)
     reasons = dict(ledger.group_by("reason").len().iter_rows())
     there = int(of_source(PackedRows.open(folder), source).sum())
     asked = there + reasons.get("too_long", 0)
+    if stage != "instruct":
+        return f"{there:,} rows are in the draw of the lowest seed, {asked - there:,} are longer than a row of training"
     cut, too_long = (reasons.get(reason, 0) / asked for reason in ("cut", "too_long"))
     return f"of {asked:,} conversations {cut:.1%} are cut and {too_long:.1%} left out, since they are longer than a row"
 

@@ -37,7 +37,7 @@ def project(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     (tmp_path / "params.yaml").write_text(filled(text, str(tmp_path / "raw") if needs_root else None))
     if needs_root:
         params = yaml.safe_load(text)
-        for section in [section for kind in ("source", "benchmark", "task") for section in params[kind].values()]:
+        for section in [each for kind in ("source", "benchmark", "task", "exercise") for each in params[kind].values()]:
             path = tmp_path / "raw" / section["path"]
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()

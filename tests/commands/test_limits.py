@@ -127,6 +127,13 @@ def test_paths_stay_below_root_or_in_what_the_build_brings(
             check_paths(params)
 
 
+def test_exercises_stay_there_too() -> None:
+    """They are read as tasks are."""
+    params = changed(("source", "notes", "path"), "corpus/notes") | {"exercise": {"few": {"path": "../x.jsonl"}}}
+    with pytest.raises(BuildError, match="exercise.few.path: '../x.jsonl' leads out of `root`"):
+        check_paths(params)
+
+
 def test_a_root_of_ones_own_may_hold_anything() -> None:
     """The check of files says what is not there."""
     check_paths(changed(("source", "notes", "path"), "corpus/letters") | {"root": "/data"})

@@ -68,7 +68,7 @@ def test_what_is_learned_stands_in_brackets(artifacts: Artifacts) -> None:
 
 def test_a_source_that_is_not_there_is_an_error(artifacts: Artifacts) -> None:
     """One that is unknown, and one that is not built."""
-    with pytest.raises(BuildError, match="nothing: no such source; they are chat"):
+    with pytest.raises(BuildError, match="nothing: no such source or exercise; they are chat"):
         list(shown(artifacts, "nothing", 1))
     (artifacts.root / "data/instructions/manifest.json").unlink()
     for file in (artifacts.root / "data/instructions").iterdir():

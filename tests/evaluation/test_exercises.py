@@ -10,10 +10,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from osler.build.pipeline import ROOT, read_params
+from osler.build.artifacts import Artifacts
+from osler.build.pipeline import ROOT, Declaration, read_params
 from osler.build.section import BuildError
 from osler.build.validation import validated
 from osler.commands.references import check_exercises, refuse_asked_exercises
+from osler.commands.show_rows import shown
 from osler.corpus.overlaps import Overlap
 from osler.corpus.selection import Licenses, Select
 from osler.evaluation.exercises import Exercise
@@ -189,6 +191,28 @@ def test_what_is_asked_in_another_file_is_not_learned(tmp_path: Path) -> None:
     expected = {"same": "asked", "signs": "asked", "near": "contaminated", "inside": "contaminated", "quiz": "asked"}
     assert reasons == expected | {"patient": "asked_group", "p5": "withdrawn", "wide": "too_long"}
     assert build.ids(1) == ["good", "p1"]
+
+
+def test_rows_are_shown_as_they_are_learned(tmp_path: Path) -> None:
+    """`osler show rows few` has the draw of the first seed, the answer and the end mark in brackets."""
+    build = Build(tmp_path)
+    build.made(few=2)
+    outs = {
+        "exercises@few": ("data/exercises/few", "data/ledger/exercises/few.parquet"),
+        "tokenizer": ("models/tokenizer",),
+    }
+    for old, new in (
+        ("few", outs["exercises@few"][0]),
+        ("few.parquet", outs["exercises@few"][1]),
+        ("tokenizer", "models/tokenizer"),
+    ):
+        (tmp_path / new).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / old).rename(tmp_path / new)
+    artifacts = Artifacts(tmp_path, {name: Declaration(name, (), paths, {}) for name, paths in outs.items()})
+    lines = list(shown(artifacts, "few", 9))
+    row = next(row for row in ROWS if f"--- few/{row['id']}, row" in lines[0])
+    assert f"⟦{row['note']} </s>⟧" in lines[1]
+    assert lines[-1].endswith("2 rows are in the draw of the lowest seed, 0 are longer than a row of training")
 
 
 def test_copies_and_groups_are_on_one_side(tmp_path: Path) -> None:
