@@ -27,7 +27,7 @@ from osler.training.tracker import TrackerName
 
 LAUNCH = "OSLER_LAUNCH"  # the section as JSON, for the trainer
 PORT = 29400
-StageName = Literal["pretrain", "cpt", "trunk", "anneal", "sft", "neftune", "adapter", "evaluate"]
+StageName = Literal["pretrain", "cpt", "trunk", "anneal", "sft", "neftune", "adapter", "continual", "evaluate"]
 
 
 class Launch(Section):

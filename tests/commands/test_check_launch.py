@@ -36,8 +36,8 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a stage that is none": (
         {"stages": {"sftt": {"nodes": 2}}},
-        "params.yaml: launch.stages.sftt: unknown, did you mean sft?; there are pretrain, cpt, trunk, anneal, sft, neftune, adapter,"
-        " evaluate",
+        "params.yaml: launch.stages.sftt: unknown, did you mean sft?; there are pretrain, cpt, trunk, anneal, sft, neftune,"
+        " adapter, continual, evaluate",
     ),
     "a word for a truth": (
         {"activation_checkpointing": "yes"},
