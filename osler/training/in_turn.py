@@ -103,10 +103,10 @@ ContinualSection = Annotated[
 def trainings(section: Mapping[str, Any]) -> int:
     """How often rows of tasks are trained on, of one seed.
 
-    It is summed over tasks: its own adapter, the one in turn, the one at once. The first task's own
-    adapter is the one in turn, too.
+    It is summed over tasks: its own adapter, the one in turn, the one at once. The first
+    two adapters are those in turn, too.
     """
-    return 3 * len(section["tasks"]) - 1
+    return 3 * len(section["tasks"]) - 2
 
 
 def planned_tokens(section: Mapping[str, Any]) -> int:

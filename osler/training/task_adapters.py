@@ -120,10 +120,12 @@ class Learner:
             BuildError, StoppedError: see `Trainer.finished`.
         """
         section: InTurn = self.section
-        first, *later = section.tasks
+        first, second, *later = section.tasks
         own = {first: self._trained((first,), OWN, None, seed)}
-        in_turn, shared = dict(own), own[first]
-        before = own[first]
+        shared = own[first]
+        before = own[second] = self._trained((second,), OWN, shared, seed)
+        in_turn = dict(own)  # so far both have started from the same
+        shared = self._shared(shared, own[second])
         for task in later:
             own[task] = self._trained((task,), OWN, shared, seed)
             shared = self._shared(shared, own[task])

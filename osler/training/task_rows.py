@@ -249,7 +249,7 @@ def divided(items: Mapping[str, pl.DataFrame], section: InTurn) -> Divided:
         own = limited(
             rows.filter(pl.col("task") == task), "train", section.train_rows, section.rows_seed, dropped[task]
         )
-        known = own.filter(pl.col("split") == "train")["label"].unique()
+        known = own.filter(pl.col("split") == "train")["label"].unique().to_list()
         unseen = own.filter(~pl.col("label").is_in(known))
         dropped[task] |= {
             item_id: ("unseen_label", label) for item_id, label in unseen.select("item_id", "label").iter_rows()
