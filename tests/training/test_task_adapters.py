@@ -32,7 +32,7 @@ SETTINGS = Statistics(
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trains_here: None) -> Path:  # noqa: ARG001
     """A project with rows, whose scratch is its own."""
     project(tmp_path)
     for module in (trained_model, task_adapters):
