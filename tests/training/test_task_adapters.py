@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -154,16 +155,19 @@ learned(folder, section())
 """
 
 
-def test_killed_in_the_second_task_it_goes_on_there(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_killed_in_the_second_task_it_goes_on_there(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """kill -9 at its fifth step: the first adapter is not trained again, the second from its checkpoint, bytes as without."""
     asked = write_rows(folder)
+    monkeypatch.setenv(LAUNCH, launch(checkpoint_every_steps=1).model_dump_json())
     died = subprocess.run([sys.executable, "-c", KILLED, str(folder)], cwd=ROOT, env=os.environ | {"PYTHONPATH": "."})
     assert died.returncode == -signal.SIGKILL
     capsys.readouterr()
     out = learned(folder, asked)
     said = capsys.readouterr().out
     assert "continual-x.tasks.herbs seed 1: reused" in said
-    assert "continual-x.tasks.tests seed 1: resumed at step 3 of" in said
+    assert re.search(r"continual-x\.tasks\.tests seed 1: resumed at step [34] of 6", said)
     killed = folder_hash(out)
     (folder / "scratch").rename(folder / "elsewhere")
     assert folder_hash(learned(folder, asked, "continual-whole")) == killed
