@@ -2,5 +2,5 @@
 
 In: packed rows, a model, a recipe.
 Out: a trained model with its log; resumed from a checkpoint bit for bit.
-Called by: the stages pretrain, cpt, trunk, anneal, sft, neftune, adapter and continual, and by task_rows, which divides rows of tasks.
+Called by: the stages pretrain, cpt, trunk, anneal, sft, neftune, adapter, task_rows and continual.
 """
