@@ -36,6 +36,7 @@ NAMED = (
     "trunk",
     "anneal",
     "adapter",
+    "continual",
 )
 """Sections whose keys are names of one's own, each with a section below it."""
 SHARES = ("tokenizer.sources", "mix.weights", "mix.epochs", "instruct.weights", "instruct.benchmark_training_splits")

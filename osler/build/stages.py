@@ -2,7 +2,16 @@
 
 from pathlib import Path
 
-TRAINING = ("pretrain", "cpt", "trunk", "anneal", "sft", "neftune", "adapter")  # started as the section `launch` says
+TRAINING = (
+    "pretrain",
+    "cpt",
+    "trunk",
+    "anneal",
+    "sft",
+    "neftune",
+    "adapter",
+    "continual",
+)  # started as the section `launch` says
 
 
 def stage_modules(root: Path) -> dict[str, Path]:

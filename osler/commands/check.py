@@ -41,6 +41,7 @@ from osler.tokens.tokenizers import package_file
 from osler.training.adapters import AdapterSection
 from osler.training.arithmetic import ADVICE, is_as_committed
 from osler.training.continued_pretraining import Branch, Segment
+from osler.training.in_turn import ContinualSection
 from osler.training.launch import Launch, check_stages
 from osler.training.tracker import check_tracker
 
@@ -58,6 +59,7 @@ EMPTY_ALLOWED = (
     "trunk",
     "anneal",
     "adapter",
+    "continual",
     "task",
     "exercise",
 )
@@ -122,6 +124,8 @@ def check_names(params: Mapping[str, Any], root: Path) -> None:
         for name, section in params[key].items():
             validated(f"{key}.{name}", section, model)
     check_exercises(params)
+    for name, section in params["continual"].items():
+        validated(f"continual.{name}", section, ContinualSection)
     for name in params["trunk"]:
         before, seen = name, {name}
         while (before := params["trunk"].get(before, {"from": ""})["from"].removeprefix("trunk-")) in params["trunk"]:
@@ -206,7 +210,7 @@ def check_outs(stages: Collection[Declaration]) -> None:
                 dep in made and not (kind == "evaluate" and f"models/{name}" in NO_MODELS)
             ):
                 continue
-            if kind in ("evaluate", "trunk", "anneal", "adapter"):
+            if kind in ("evaluate", "trunk", "anneal", "adapter", "continual"):
                 key = "evaluated" if kind == "evaluate" else f"{kind}.{name}.from"
                 raise BuildError(
                     f"{PARAMS}: {key}: {PurePosixPath(dep).name}: no model of this build, which are {models}"

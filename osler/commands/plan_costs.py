@@ -17,6 +17,7 @@ from osler.model.adapter_costs import adapter_flops, adapter_memory
 from osler.model.cost_estimates import Memory, Placement, device_memory, parameters, planned_flops
 from osler.model.devices import DEVICES, Device
 from osler.training.adapters import ALL_WEIGHTS
+from osler.training.in_turn import planned_tokens
 from osler.training.launch import Launch, check_stages
 
 
@@ -90,6 +91,8 @@ def training(
         recipe, tokens, about = params["cpt"], params["mix"]["tokens"], False
     elif stage in ("trunk", "anneal"):
         recipe, tokens, about = params["cpt"], params[stage][instance]["tokens"], False
+    elif stage == "continual":
+        recipe, tokens, about = params["continual"][instance], planned_tokens(params["continual"][instance]), True
     else:
         recipe = params["adapter"][instance] if stage == "adapter" else params["sft"]
         epoch, about = instructions
@@ -120,7 +123,7 @@ def trained_seeds(name: str, params: Mapping[str, Any]) -> int:
     stage, _, instance = name.partition("@")
     if stage in ("trunk", "anneal"):
         return len(params[stage][instance].get("seeds") or [None])
-    if stage == "adapter":
+    if stage in ("adapter", "continual"):
         return len(params[stage][instance].get("seeds") or params["seeds"])
     return len(params["seeds"])
 

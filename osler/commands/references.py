@@ -7,8 +7,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from osler.build.section import BuildError
+from osler.build.slurm import of_stage
 from osler.build.validation import PARAMS, shown_key
 from osler.commands.base_sizes import base_sizes
+from osler.training.in_turn import ONE_PROCESS
 
 
 def check_references(params: Mapping[str, Any], root: Path) -> None:
@@ -30,6 +32,7 @@ def check_references(params: Mapping[str, Any], root: Path) -> None:
     refuse_asked_exercises(params)
     check_rows(params, root)
     check_segments(params)
+    check_tasks_in_turn(params)
     check_evaluation(params, root)
     for kind, name, path in raw_paths(params, root):
         if not os.path.lexists(path):
@@ -162,7 +165,7 @@ def check_rows(params: Mapping[str, Any], root: Path) -> None:
             f"{PARAMS}: mix.clinical_documents: subset, but pack.subset is null; say there which documents"
         )
     recipes = {f"pretrain.{name}": section for name, section in params["pretrain"].items()}
-    recipes |= {f"adapter.{name}": section for name, section in params["adapter"].items()}
+    recipes |= {f"{kind}.{name}": each for kind in ("adapter", "continual") for name, each in params[kind].items()}
     for key, section in (recipes | {"cpt": params["cpt"], "sft": params["sft"]}).items():
         if section["batch_tokens"] % width:
             raise BuildError(
@@ -183,6 +186,32 @@ def check_segments(params: Mapping[str, Any]) -> None:
                 raise BuildError(
                     f"{PARAMS}: {key}.{name}.tokens: {section['tokens']}, less than a step of cpt.batch_tokens"
                 )
+
+
+def check_tasks_in_turn(params: Mapping[str, Any]) -> None:
+    """Tasks that are learned one after another must be of labels.
+
+    Their texts must leave room for these.
+
+    Raises:
+        BuildError: names the key.
+    """
+    width, engine = params["pack"]["sequence_length_tokens"], of_stage(params.get("launch"), "continual")["engine"]
+    if params["continual"] and engine != "python":
+        raise BuildError(f"{PARAMS}: launch.engine: {engine}; {ONE_PROCESS}")
+    for name, section in params["continual"].items():
+        for task in section["tasks"]:
+            where = f"{PARAMS}: continual.{name}.tasks: {task}"
+            if task not in params["task"]:
+                known = ", ".join(sorted(params["task"])) or "none"
+                raise BuildError(f"{where}: no section of `task`, which are {known}")
+            if (metric := params["task"][task]["metric"]) != "label":
+                raise BuildError(f"{where}: of metric {metric}; only tasks of metric label are classified")
+        if section["source_limit_tokens"] >= width:
+            raise BuildError(
+                f"{PARAMS}: continual.{name}.source_limit_tokens: {section['source_limit_tokens']}, which leaves no room for a"
+                f" label in pack.sequence_length_tokens {width}"
+            )
 
 
 def check_evaluation(params: Mapping[str, Any], root: Path) -> None:

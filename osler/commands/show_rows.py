@@ -69,7 +69,7 @@ def segments(
 
 
 def learned_rows(artifacts: Artifacts, source: str) -> Path:
-    """The rows that a source of conversations, or an exercise, has a part in.
+    """Rows that a source of conversations or an exercise is in.
 
     Of an exercise it is the draw of the lowest seed.
     """

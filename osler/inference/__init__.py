@@ -2,5 +2,5 @@
 
 In: prompts.
 Out: log-likelihoods, texts and hidden states, by transformers or vLLM.
-Called by: the stage evaluate, through the room evaluation.
+Called by: the stages that evaluate, through the room evaluation, and continual, which keeps states of texts.
 """

@@ -2,5 +2,5 @@
 
 In: predictions.
 Out: accuracies with intervals, paired tests, claims, credit.
-Called by: the stage report, and the commands compare and ablate.
+Called by: the stages report and evaluate_continual, and the commands compare and ablate.
 """

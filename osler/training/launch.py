@@ -27,7 +27,9 @@ from osler.training.tracker import TrackerName
 
 LAUNCH = "OSLER_LAUNCH"  # the section as JSON, for the trainer
 PORT = 29400
-StageName = Literal["pretrain", "cpt", "trunk", "anneal", "sft", "neftune", "adapter", "evaluate", "evaluate_adapter"]
+StageName = Literal[
+    "pretrain", "cpt", "trunk", "anneal", "sft", "neftune", "adapter", "continual", "evaluate", "evaluate_adapter"
+]
 EVALUATIONS = ("evaluate", "evaluate_adapter")
 
 

@@ -37,7 +37,7 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     "a stage that is none": (
         {"stages": {"sftt": {"nodes": 2}}},
         "params.yaml: launch.stages.sftt: unknown, did you mean sft?; there are pretrain, cpt, trunk, anneal, sft, neftune,"
-        " adapter, evaluate, evaluate_adapter",
+        " adapter, continual, evaluate, evaluate_adapter",
     ),
     "a word for a truth": (
         {"activation_checkpointing": "yes"},

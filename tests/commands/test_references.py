@@ -9,6 +9,7 @@ from osler.build.pipeline import ROOT
 from osler.build.section import BuildError
 from osler.commands.references import check_references, refuse_training_splits
 from tests.support.params import PARAMS, changed
+from tests.support.task_sequence import SECTION
 
 
 @pytest.mark.parametrize(
@@ -84,3 +85,43 @@ def test_a_benchmarks_training_split_is_learned_only_if_named(source: str, path:
             refuse_training_splits(params)
         params["instruct"]["benchmark_training_splits"] = {source: "synthetic"}
     refuse_training_splits(params)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"tasks": ["readings", "others"]},
+            "continual.x.tasks: others: no section of `task`, which are again, findings, readings",
+        ),
+        (
+            {"tasks": ["readings", "findings"]},
+            "continual.x.tasks: findings: of metric entities; only tasks of metric label",
+        ),
+        (
+            {"source_limit_tokens": 128},
+            "continual.x.source_limit_tokens: 128, which leaves no room for a label in pack",
+        ),
+        ({"batch_tokens": 100}, "continual.x.batch_tokens: 100 is no multiple of pack.sequence_length_tokens 128"),
+    ],
+)
+def test_tasks_in_sequence_must_be_labelled_and_fit(changes: dict[str, Any], message: str) -> None:
+    """One line that names the key; what is whole passes."""
+    second = PARAMS["task"]["readings"]
+    params = changed(("continual",), {"x": SECTION | {"tasks": ["readings", "again"]}})
+    params["task"] = {**params["task"], "again": second}
+    check_references(params, ROOT)
+    params["continual"]["x"] |= changes
+    with pytest.raises(BuildError, match=message):
+        check_references(params, ROOT)
+
+
+def test_tasks_in_sequence_need_one_process() -> None:
+    """Of the stage alone, or of the section `launch`; another stage may have several."""
+    params = changed(("continual",), {"x": SECTION | {"tasks": ["readings", "again"]}})
+    params["task"] = {**params["task"], "again": PARAMS["task"]["readings"]}
+    params["launch"] = params["launch"] | {"engine": "fsdp", "stages": {"continual": {"engine": "python"}}}
+    check_references(params, ROOT)
+    params["launch"]["stages"] = {"sft": {"engine": "python"}}
+    with pytest.raises(BuildError, match="launch.engine: fsdp; tasks in sequence are trained by one process"):
+        check_references(params, ROOT)
