@@ -283,7 +283,7 @@ def section(**changes: Any) -> dict[str, Any]:
     ("changes", "message"),
     [
         ({"rank": 0}, r"adapter.x.rank: .* greater than or equal to 1 \(it is 0\)"),
-        ({"method": "lorra"}, "adapter.x: .*'lorra'.* 'lora', 'dora', 'ia3', 'prompt_tuning'"),
+        ({"method": "lorra"}, "adapter.x: .*'lorra'.* 'lora', 'dora', 'qlora', 'ia3', 'prompt_tuning'"),
         ({"from": "adapter-y"}, "adapter.x.from: an adapter stands on a whole model"),
         ({"virtual_tokens": 3}, "adapter.x.virtual_tokens: unknown key"),
         ({"target_modules": ["q_proj", "q_proj"]}, "adapter.x.target_modules.*q_proj is named twice"),
