@@ -47,7 +47,7 @@ def quantized(model: Any, names: Iterable[str], key: str) -> None:
         raise BuildError(
             f"{key}: qlora: experts of a mixture are no linear maps, and would stay as they are; take lora"
         )
-    layers = importlib.import_module(PACKAGE).nn
+    layers = importlib.import_module("bitsandbytes").nn
     for name in names:
         given = model.get_submodule(name)
         if given.weight.is_meta:
@@ -88,7 +88,7 @@ def rounded(model: Any, names: Iterable[str]) -> None:
 
     In place, and in their own type.
     """
-    functional = importlib.import_module(PACKAGE).functional
+    functional = importlib.import_module("bitsandbytes").functional
     for name in names:
         weight = model.get_submodule(name).weight
         packed, state = functional.quantize_4bit(weight.data, quant_type="nf4", compress_statistics=True)

@@ -5,17 +5,15 @@ MFU, model FLOPs utilization, is operations that the model needs over those that
 nothing (padding, attention between documents) count once or not at all.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from osler.model.quantization import whole_elements
 
-
-def weights_per_token(model: Any) -> int:
+def weights_per_token(model: Any, elements: Callable[[Any], int] = lambda parameter: int(parameter.numel())) -> int:
     """Weights that each token is multiplied with.
 
     These are all matrices but the input embedding, and of experts those that the token visits. A tied embedding counts
-    once, as the head.
+    once, as the head. `elements` counts those of a parameter.
     """
     config = model.config
     visited = getattr(config, "num_experts_per_tok", 1) / getattr(config, "num_local_experts", 1)
@@ -23,7 +21,7 @@ def weights_per_token(model: Any) -> int:
     count = 0.0
     for name, parameter in model.named_parameters():
         if parameter.ndim >= 2 and (parameter is not embedding or embedding is head):
-            count += whole_elements(parameter) * (visited if ".experts." in name else 1)
+            count += elements(parameter) * (visited if ".experts." in name else 1)
     return round(count)
 
 

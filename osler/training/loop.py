@@ -25,6 +25,7 @@ from torch import Tensor
 
 from osler.build.progress import progress
 from osler.model.numerics import Numerics
+from osler.model.quantization import whole_elements
 from osler.model.router import router_coefficient
 from osler.model.throughput import weights_per_token
 from osler.training.amendments import objection
@@ -69,11 +70,12 @@ def train(
         StoppedError: it was asked to stop; the checkpoint is of the step that it names.
     """
     model.train()
-    weights_used = weights_per_token(model)  # an engine may divide them
+    weights_used = weights_per_token(model, whole_elements)  # an engine may divide them
     shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
     engine = started_engine(loss_of(model), run.recipe, numerics, launch)
-    check_packing(engine, run, numerics, model.config, launch.micro_batch_rows)
     state = begun_state(run, engine, checkpoint)
+    # with the weights that are trained next: FSDP keeps its root together after a pass, and would not see others
+    check_packing(engine, run, numerics, model.config, launch.micro_batch_rows)
     coefficient = router_coefficient(model.config)
     speed = Speed(model.config, weights_used, engine, state.tokens)
     shown = _live(run, launch, state, speed, bool(coefficient), live) if live and engine.rank == 0 else None

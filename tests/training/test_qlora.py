@@ -159,7 +159,7 @@ def test_weights_are_counted_as_those_they_stand_for() -> None:
     model, plain = adapted()[0], base()
     get_peft_model(plain, LoraConfig(task_type="CAUSAL_LM", r=4, target_modules=["q_proj", "v_proj"]))
     assert sum(map(whole_elements, model.parameters())) == sum(value.numel() for value in plain.parameters())
-    assert weights_per_token(model) == weights_per_token(plain)
+    assert weights_per_token(model, whole_elements) == weights_per_token(plain)
 
 
 @needs_bitsandbytes
