@@ -213,7 +213,7 @@ def test_several_processes_are_refused(folder: Path, monkeypatch: pytest.MonkeyP
     """The line says what to write."""
     monkeypatch.setenv(LAUNCH, launch(engine="fsdp").model_dump_json())
     learner = Learner(Path(stage.__file__), folder / "models/base", folder / "rows", write_rows(folder), "x", NUMERICS)
-    with pytest.raises(BuildError, match="launch.engine: fsdp; .* stages: {continual: {engine: python"):
+    with pytest.raises(BuildError, match="launch.engine: fsdp; .*`stages: {continual: {engine: python"):
         learner.all_adapters((1,))
 
 
