@@ -16,7 +16,9 @@ from osler.build.reruns import Change, Rerun, StageCode, changes, code_change, o
 from osler.build.section import BuildError
 from osler.commands import plan, plan_costs
 from tests.support.command import osler
+from tests.support.params import changed
 from tests.support.project import ENVIRONMENT, copied
+from tests.support.task_sequence import SECTION
 
 CODE = "0a1b\npolars 2.1.0\n"
 STAGES = {
@@ -323,3 +325,14 @@ def test_what_cannot_be_planned_is_one_line(arguments: list[str], message: str) 
     with pytest.raises(SystemExit, match=message) as caught:
         osler("plan", *arguments)
     assert "\n" not in str(caught.value)
+
+
+def test_tasks_in_sequence_are_counted_as_often_as_they_are_trained_on() -> None:
+    """Of three tasks seven times a task's rows: three adapters of their own, one in turn again, and all three at once."""
+    section = SECTION | {"tasks": ["a", "b", "c"], "train_rows": 10, "source_limit_tokens": 20, "epochs": 2.0}
+    params = changed(("continual",), {"x": section})
+    placed = plan_costs.placement(params["launch"], ())
+    cost = plan_costs.training("continual@x", params, (0, False), placed)
+    assert (cost.tokens, cost.about, cost.seeds) == (7 * 10 * 20 * 2, True, len(params["seeds"]))
+    params["continual"]["x"] |= {"seeds": [1]}
+    assert plan_costs.training("continual@x", params, (0, False), placed).seeds == 1
