@@ -106,7 +106,7 @@ def training(
     counted, batch = base_sizes(params, root).counted, recipe["batch_tokens"]
     assert counted  # else `cost_lines` is not asked
     dtype = params["numerics"]["dtype"]
-    if stage == "adapter" and recipe["method"] != ALL_WEIGHTS:
+    if stage in ("adapter", "continual") and recipe["method"] != ALL_WEIGHTS:
         flops = adapter_flops(*counted, recipe, tokens, width)
         memory = adapter_memory(*counted, recipe, dtype, placed, batch // width, width)
     else:
@@ -154,7 +154,7 @@ def cost_lines(
     devices = f"{placed.devices} devices" if placed.devices > 1 else "one device"
     yield f"{kind} of {counted.total:,} parameters{active}; {engine} on {devices}{rows}{again}, {params['numerics']['dtype']}."
     yield "FLOPs are 6 x tokens x (active parameters + layers x hidden size x row length); memory in GB on each device."
-    if any(name.startswith("adapter@") for name in costs):
+    if any(name.startswith(("adapter@", "continual@")) for name in costs):
         yield "Of adapters they are 4 a frozen parameter; gradients and optimizer state are those of their own few weights."
     yield "Steps are those of full rows; metrics/packing.json says how full they are once `mix` has run."
     heads = ("tokens", "steps", "FLOPs", "weights", "gradients", "optimizer", "whole", "activations", "sum")

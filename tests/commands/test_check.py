@@ -149,6 +149,9 @@ def test_no_two_stages_make_one_thing_and_every_model_is_made() -> None:
     with pytest.raises(BuildError, match="no stage makes models/base, which cpt reads"):
         check_outs([base, cpt])
     tokenizer = Declaration("tokenizer", (), ("models/tokenizer",), {})
+    continual = Declaration("continual@x", ("models/cpt-stf",), ("models/continual-x",), {})
+    with pytest.raises(BuildError, match="continual.x.from: cpt-stf: no model of this build, which are base, "):
+        check_outs([Declaration("pretrain@base", (), ("models/base",), {}), continual])
     with pytest.raises(BuildError, match="evaluated: tokenizer: no model of this build"):
         check_outs([tokenizer, Declaration("evaluate@tokenizer", ("models/tokenizer",), (), {})])
     with pytest.raises(BuildError, match="cpt, cpt: all would make models/cpt; give"):

@@ -16,7 +16,9 @@ from osler.build.reruns import Change, Rerun, StageCode, changes, code_change, o
 from osler.build.section import BuildError
 from osler.commands import plan, plan_costs
 from tests.support.command import osler
+from tests.support.params import changed
 from tests.support.project import ENVIRONMENT, copied
+from tests.support.task_sequence import SECTION
 
 CODE = "0a1b\npolars 2.1.0\n"
 STAGES = {
@@ -343,3 +345,14 @@ def test_an_adapter_is_planned_as_one() -> None:
     lines = list(plan_costs.cost_lines({"adapter@thin": own}, params, placed, None))
     assert any("Of adapters they are 4 a frozen parameter" in line for line in lines)
     assert not any("Of adapters" in line for line in plan_costs.cost_lines({"sft@base": whole}, params, placed, None))
+
+
+def test_tasks_in_sequence_are_counted_as_often_as_they_are_trained_on() -> None:
+    """Of three tasks seven times a task's rows: three adapters of their own, one in turn again, and all three at once."""
+    section = SECTION | {"tasks": ["a", "b", "c"], "train_rows": 10, "source_limit_tokens": 20, "epochs": 2.0}
+    params = changed(("continual",), {"x": section})
+    placed = plan_costs.placement(params["launch"], ())
+    cost = plan_costs.training("continual@x", params, (0, False), placed)
+    assert (cost.tokens, cost.about, cost.seeds) == (7 * 10 * 20 * 2, True, len(params["seeds"]))
+    params["continual"]["x"] |= {"seeds": [1]}
+    assert plan_costs.training("continual@x", params, (0, False), placed).seeds == 1

@@ -24,8 +24,8 @@ STRETCHED = np.diag([10.0, 0.3, 1.0])
 
 def points(mean: list[float], count: int, seed: int, spread: NDArray[np.float64] = STRETCHED) -> NDArray[np.float32]:
     """Draws of a Gaussian around a mean."""
-    drawn: NDArray[np.float64] = np.random.default_rng(seed).normal(size=(count, 3)) @ spread + np.array(mean)
-    return drawn.astype(np.float32)
+    drawn = np.random.default_rng(seed).normal(size=(count, 3)) @ spread
+    return np.asarray(drawn + np.array(mean), np.float32)
 
 
 def task(means: list[list[float]], seed: int, count: int = 60) -> Classes:

@@ -53,7 +53,9 @@ def items(task: str, rows: int = 60) -> pl.DataFrame:
     labels, found = LABELS[task], []
     for number in range(rows):
         digits = [(number * 7 + len(task) * 3 + 5 * place) % len(WORDS) for place in range(6)]
-        text = f"{task} {number} " + " ".join(f"{WORDS[digit]} {number * digit}" for digit in digits)
+        text = f"{task} {number} " + " ".join(
+            f"{WORDS[digit]} {task[place % 5]}{number * digit}" for place, digit in enumerate(digits)
+        )
         found.append((f"{task}/{number}", task, f"{task}/{number}", "test", "", text, labels[number % len(labels)]))
     return pl.DataFrame(found, schema=TASKS, orient="row")
 

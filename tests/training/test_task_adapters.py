@@ -42,11 +42,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trains_here: None) -
     return tmp_path
 
 
-def learned(folder: Path, asked: Any, name: str = "continual-x") -> Path:
+def learned(folder: Path, asked: Any, name: str = "continual-x", seeds: tuple[int, ...] = (1,)) -> Path:
     """The stage `continual`; its folder."""
     out = folder / "models" / name
     paths = (folder / "models/base", folder / "rows", folder / "template.jinja", out, folder / "losses.csv")
-    stage.main(*paths, "x", asked, NUMERICS, (1,))
+    stage.main(*paths, "x", asked, NUMERICS, seeds)
     return out
 
 
@@ -213,7 +213,7 @@ def test_several_processes_are_refused(folder: Path, monkeypatch: pytest.MonkeyP
     """The line says what to write."""
     monkeypatch.setenv(LAUNCH, launch(engine="fsdp").model_dump_json())
     learner = Learner(Path(stage.__file__), folder / "models/base", folder / "rows", write_rows(folder), "x", NUMERICS)
-    with pytest.raises(BuildError, match="launch.engine: fsdp; .* stages: {continual: {engine: python"):
+    with pytest.raises(BuildError, match="launch.engine: fsdp; .*`stages: {continual: {engine: python"):
         learner.all_adapters((1,))
 
 
@@ -244,3 +244,21 @@ def test_the_evaluation_of_a_folder(folder: Path) -> None:
     assert found["methods"]["own"]["final_average"]["low"] <= found["methods"]["own"]["final_average"]["high"]
     assert "forgetting" in found["methods"]["in_turn"]
     assert "forgetting" not in found["methods"]["at_once"]
+
+
+PARALLEL = KILLED.partition("real, steps")[0] + 'learned(folder, section(), "continual-forked", (1, 2))'
+
+
+def test_seeds_by_two_processes_are_those_of_one(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forked before anything is computed; bytes are those of one seed after another, and seeds differ."""
+    project(folder, (1, 2))
+    asked = write_rows(folder)
+    monkeypatch.setenv(LAUNCH, launch(jobs=2).model_dump_json())
+    command = [sys.executable, "-c", PARALLEL, str(folder)]
+    subprocess.run(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": "."}, check=True, timeout=600)
+    (folder / "scratch").rename(folder / "elsewhere")
+    monkeypatch.setenv(LAUNCH, launch().model_dump_json())
+    alone = learned(folder, asked, "continual-alone", (1, 2))
+    assert folder_hash(folder / "models/continual-forked") == folder_hash(alone)
+    first, second = (alone / place / "tasks/tests" / WEIGHTS for place in ("", "seeds/2"))
+    assert first.read_bytes() != second.read_bytes()
