@@ -168,6 +168,13 @@ def claims_table(claims: Mapping[str, Mapping[str, Any]]) -> Table:
     return Table(names, rows, text_columns=2)
 
 
+def equivalence_lines(found: Findings) -> list[Text]:
+    """What `equivalent` means, if a claim was tested."""
+    margins = [own["equivalence_points"] for own in found.claims.values() if "equivalence_points" in own]
+    sentence = "equivalent: p of two one-sided tests that the difference lies within"
+    return [f"{sentence} +-{max(margins):g} points."] if margins else []
+
+
 def glance_blocks(found: Findings) -> list[Block]:
     """The whole in a few lines.
 
@@ -175,7 +182,8 @@ def glance_blocks(found: Findings) -> list[Block]:
     """
     (strategy, model), best = max(found.means.items(), key=lambda cell: cell[1].estimate)
     verdicts: list[Text] = [(Strong(str(own["verdict"])), f": {own['sentence']}") for own in found.claims.values()]
-    counts = f"{counted(len(found.models), 'model')}, {len(found.strategies)} strategies, {counted(found.seeds, 'training seed')}"
+    ways = "1 strategy" if len(found.strategies) == 1 else f"{len(found.strategies)} strategies"
+    counts = f"{counted(len(found.models), 'model')}, {ways}, {counted(found.seeds, 'training seed')}"
     return [
         Paragraph(
             (
@@ -233,8 +241,7 @@ def report_blocks(found: Findings, records: Records) -> list[Block]:
         Items(
             [
                 "p: t test over what the interval is over; Holm: the same, allowing for all contrasts of all claims.",
-                "equivalent: p of two one-sided tests that the difference lies within"
-                f" +-{max((own.get('equivalence_points', 0) for own in found.claims.values()), default=0):g} points.",
+                *equivalence_lines(found),
                 "detectable: the effect, in points, that these items and seeds would show 4 times in 5.",
                 "A gain is supported when its whole interval is above 0, on each when that of each contrast is; little,"
                 " when it is below the margin. Contradicted is the opposite, all else undecided (docs/comparing.md).",

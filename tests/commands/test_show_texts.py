@@ -1,4 +1,4 @@
-"""`osler show texts`, on predictions that are written here; on a whole build it is in test_adapter_build.py."""
+"""`osler show texts`, on predictions that are written here."""
 
 from pathlib import Path
 

@@ -273,6 +273,17 @@ def test_a_second_benchmark_counts_as_much_as_the_first(folder: Path) -> None:
     assert "### c" in (metrics / "report.md").read_text()
 
 
+def test_a_report_without_a_tested_claim_names_no_margin(folder: Path) -> None:
+    """One model under one strategy: none of the claims can be tested, and no margin of 0 points is told."""
+    assert "lies within +-2 points" in (build(folder) / "report.md").read_text()
+    for model in MODELS[1:]:
+        (folder / f"predictions/{model}/predictions.parquet").unlink()
+    answers("base", 10)[40:].write_parquet(folder / "predictions/base/predictions.parquet")
+    text = (build(folder, "alone") / "report.md").read_text()
+    assert "1 model, 1 strategy, 1 training seed" in text
+    assert "lies within" not in text
+
+
 def test_show_prints_what_the_report_found(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The same summary from the files alone, with where to look next; before any build a hint instead."""
     build(folder)
