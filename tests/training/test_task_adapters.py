@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from osler.build.pipeline import ROOT
 from osler.build.section import BuildError
 from osler.model.adapter_weights import adapter_weights, moved, start_from
 from osler.model.adapters import WEIGHTS, adapt
+from osler.model.seeds import model_hash
 from osler.statistics.settings import Statistics
 from osler.training import task_adapters, trained_model
 from osler.training.launch import LAUNCH
@@ -50,6 +52,18 @@ def learned(folder: Path, asked: Any, name: str = "continual-x", seeds: tuple[in
     return out
 
 
+def entry(folder: Path, title: str) -> Path:
+    """The one finished adapter of a title."""
+    (found,) = (folder / "scratch/trained" / f"continual-x.{title}").glob("*/*")
+    return found
+
+
+def begun_from(folder: Path) -> str | None:
+    """The hash of the adapter that one started from."""
+    found: str | None = json.loads((folder / "provenance.json").read_text())["inputs"].get("adapter")
+    return found
+
+
 def test_every_adapter_is_in_the_folder_and_the_base_is_untouched(folder: Path) -> None:
     """Of each task, in turn after each task, at once and shared; the first two in turn are the tasks' own."""
     before = folder_hash(folder / "models/base")
@@ -73,6 +87,8 @@ def test_a_later_task_starts_from_the_shared_adapter(folder: Path) -> None:
     )
     started = {name: value for name, value in begun.model.named_parameters() if value.requires_grad}
     first = adapter_weights(out / "tasks/herbs")
+    assert begun_from(out / "tasks/tests") == model_hash(entry(folder, "tasks.herbs"))
+    assert begun_from(out / "tasks/herbs") is begun_from(out / "at_once") is None
     assert begun.inputs["adapter"] == out / "tasks/herbs"
     for name, value in started.items():
         assert torch.equal(value, first[f"base_model.model.{name.replace('.default', '')}"])
@@ -93,8 +109,6 @@ def test_the_shared_adapter_stays_the_first_or_follows(folder: Path) -> None:
 
 
 def _again(folder: Path, **changes: Any) -> Any:
-    import shutil
-
     shutil.rmtree(folder / "rows")
     return write_rows(folder, **changes)
 
@@ -125,8 +139,11 @@ def test_a_task_more_costs_that_task(folder: Path, capsys: pytest.CaptureFixture
     write_parquet(folder / "items/third.parquet", task_sequence.items("third"))
     del task_sequence.LABELS["third"]
     capsys.readouterr()
+    shared = shutil.copytree(entry(folder, "shared"), folder / "kept")
     more = learned(folder, _again(folder, tasks=["herbs", "tests", "third"]), "continual-more")
     assert capsys.readouterr().out.count("reused") == 2
+    assert begun_from(more / "tasks/third") == model_hash(shared)
+    assert begun_from(more / "in_turn/third") == model_hash(entry(folder, "tasks.tests"))
     for place in ("tasks/herbs", "tasks/tests", "in_turn/tests"):
         assert folder_hash(more / place) == folder_hash(out / place)
 
