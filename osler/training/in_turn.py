@@ -74,6 +74,8 @@ class InTurn(Section):
 
 
 class _InTurn(InTurn, Tuning):
+    rows: Literal["tasks"] = Field(default="tasks", description="what it learns: always those of its tasks")
+
     def method_settings(self) -> dict[str, Any]:
         """What an adapter depends on besides rows, recipe and noise."""
         return {key: value for key, value in super().method_settings().items() if key not in InTurn.model_fields}

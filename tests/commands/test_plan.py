@@ -313,7 +313,7 @@ def test_one_gpu_of_80_gb_trains_mistral_7b_with_the_machines_memory(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["no-such"], "profiles/no-such.yaml: no such profile; there are default, micro"),
+        (["no-such"], "profiles/no-such.yaml: no such profile; there are continual, default"),
         (["--mfu", "40"], "--mfu 40: must be above 0 and at most 1"),
         (["--price", "2"], "--price: needs --device"),
         (["--root", "/data"], "--root: needs a profile"),
