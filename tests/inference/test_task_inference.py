@@ -110,3 +110,15 @@ def test_draws_have_the_classes_moments() -> None:
     assert np.allclose(np.cov(own.T), expected, rtol=0.05, atol=0.3)
     assert torch.equal(drawn_states(TASKS, 0.1, 5, 3)[0], drawn_states(TASKS, 0.1, 5, 3)[0])
     assert not torch.equal(drawn_states(TASKS, 0.1, 5, 3)[0], drawn_states(TASKS, 0.1, 5, 4)[0])
+
+
+def test_a_task_is_as_likely_as_its_classes_together() -> None:
+    """Between a task of two like classes and one that is half as likely again as each of these, it is the first."""
+    means = torch.tensor([[0.0, 0.0], [0.0, 0.0]])
+    round_ = torch.eye(2).expand(2, 2, 2)
+    tasks = {
+        "two": Classes(means, round_, torch.tensor([9, 9])),
+        "one": Classes(torch.tensor([[2.0, 0.0]]), round_[:1], torch.tensor([9])),
+    }
+    texts = np.array([[1.2, 0.0], [1.7, 0.0]], np.float32)  # 1.5 and 4 times as likely
+    assert by_head(texts, tasks, 0.01, 3000, 1) == ["two", "one"]
