@@ -8,9 +8,8 @@ in_turn: one adapter that was trained on the tasks in turn, among the labels of 
 at_once: one adapter that was trained on all tasks, among all labels; after the last task only;
 own_told, in_turn_told, at_once_told: the same where somebody says which task it is, among its labels.
 
-HiDe-PET (arXiv 2407.05229) has an output layer over all classes and trains it on draws from Gaussians of the adapted states, so
-that an error in the task can be mended by it. A language model has its words as output layer: here an error in the task is an
-error in the label, since tasks share none.
+HiDe-PET (arXiv 2407.05229, of which the abstract was read) has a prediction beyond the inferred task, "task-adaptive", which may
+mend an error in it. Here an error in the task is an error in the label, since tasks share none.
 """
 
 from collections.abc import Callable, Mapping, Sequence

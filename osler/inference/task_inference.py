@@ -5,8 +5,9 @@ Mahalanobis distance, all classes sharing one covariance; or a linear softmax ov
 classes' Gaussians, a task being as likely as its classes together. A task that comes later adds its classes, and changes
 nothing of what is kept of others.
 
-HiDe-PET (arXiv 2407.05229) trains a head on such draws, of states that its shared adapter has a part in; here they are the model's
-own, so that what is kept of a task never ages. The nearest class by one covariance is Lee et al. 2018's (arXiv 1807.03888).
+HiDe-PET (arXiv 2407.05229, of which the abstract was read) infers tasks, too, and recovers what the pretrained model made of
+former ones. States are the untouched model's here, so that what is kept of a task never ages. The nearest class by one
+covariance is Lee et al. 2018's (arXiv 1807.03888).
 
 Shapes: N texts, D state width, C classes of a task, K classes of all tasks.
 """

@@ -5,8 +5,8 @@ task's at first, and after each later task goes `shared_step` of the way to that
 adapter that is trained on the tasks in turn, and one trained on all at once. All are trained by the loop as any adapter is,
 AdamW anew each time.
 
-HiDe-PET (arXiv 2407.05229) trains its shared parameters on every task at a slower rate, beside the task's own; here they are
-an average of what was trained, which costs no training. Its loss has a term more that keeps classes of different tasks apart.
+HiDe-PET (arXiv 2407.05229, of which the abstract was read) takes in knowledge of one task and knowledge that tasks share; how it
+trains the shared part is not known here. Ours is an average of what was trained, which costs no training.
 
 A finished adapter is found again in scratch/trained by all that it depends on, the adapter that it started from included: a run
 that was killed goes on with the first one that is missing, and a task more at the end costs that task.
