@@ -69,9 +69,9 @@ def segments(
 
 
 def learned_rows(artifacts: Artifacts, source: str) -> Path:
-    """Rows that a source of conversations or an exercise is in.
+    """The rows in which a source or an exercise has a part.
 
-    Of an exercise it is the draw of the lowest seed.
+    The source is one of conversations. Of an exercise it is the draw of the lowest seed.
     """
     if f"ingest@{source}" in artifacts.stages:
         return artifacts.path("instruct", "instructions")
