@@ -76,7 +76,9 @@ def project_of(folder: Path, sources: int, files: int) -> Project:
     (folder / "data/raw/default").rename(folder / "data/raw/grown")
     params = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))
     params |= {"root": "data/raw/grown", "synthesize": {}}
-    params["source"] |= write_sources(folder / "data/raw/grown/many", sources, files)
+    added = write_sources(folder / "data/raw/grown/many", sources, files)
+    params["source"] |= added
+    params["select"]["priority"] += list(added)
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
     project.run("dvc", "repro", "code")
     return project
