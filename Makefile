@@ -8,7 +8,9 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export HF_HUB_OFFLINE := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: help setup vllm ray smollm qlora repro ablation test check format profile export campaign first-hour
+PYTEST := python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
+
+.PHONY: help setup vllm ray smollm qlora repro ablation test builds check format profile export campaign first-hour
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -50,14 +52,17 @@ repro: setup ## build what changed: the default takes 3.5 to 9 minutes on two co
 ablation: setup ## experiments over SET='neftune.alpha=0,5 seeds=1,2,3', one after another, and their summary
 	@osler ablate $(SET)
 
-test: setup ## all tests (20 to 40 minutes on two cores)
-	python -m pytest -m 'not campaign and not first_hour' --numprocesses 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
+test: setup ## the tests, with a whole build that is changed (15 minutes on two cores)
+	$(PYTEST) -m 'not campaign and not first_hour and not builds'
 
-check: setup ## format, lint, types and all tests
+builds: setup ## the tests that build again and again (10 to 20 minutes on two cores)
+	$(PYTEST) -m builds
+
+check: setup ## format, lint, types and tests
 	ruff format --check .
 	ruff check .
 	mypy
-	python -m pytest -m 'not campaign and not first_hour' --numprocesses 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
+	$(PYTEST) -m 'not campaign and not first_hour and not builds'
 
 format: setup ## put the code into its format
 	ruff format .

@@ -26,6 +26,7 @@ EXERCISE = """exercise:
 
 
 @pytest.mark.dag
+@pytest.mark.builds
 def test_adapters_are_models_of_the_build(tmp_path: Path) -> None:
     """Every seed's folder is peft's, reports name them, a second build runs nothing, and `--merge` makes a whole model."""
     project = copied(tmp_path, "micro")

@@ -28,6 +28,7 @@ BROUGHT = {
 
 
 @pytest.mark.dag
+@pytest.mark.builds
 def test_a_mixture_without_bos_goes_through_the_build(address: str, tmp_path: Path) -> None:
     """A tiny Qwen3-MoE with ChatML: its own tokenizer, marks and template everywhere, and routers that are trained."""
     from transformers import AutoModelForCausalLM, AutoTokenizer

@@ -40,6 +40,7 @@ def with_tasks(folder: Path) -> Project:
 
 
 @pytest.mark.dag
+@pytest.mark.builds
 def test_tasks_in_sequence_are_a_part_of_the_build(tmp_path: Path) -> None:
     """Two seeds by two processes; nothing runs twice; another way to infer trains nothing; DVC shows its metrics and plots."""
     project = with_tasks(tmp_path)

@@ -34,6 +34,17 @@ def test_a_second_build_runs_nothing_and_leaves_git_clean(project: Project) -> N
     assert project.run("git", "status", "--porcelain") == ""
 
 
+def test_alpha_reruns_exactly_what_depends_on_it(project: Project) -> None:
+    """`dvc exp run -S neftune.alpha=10` runs neftune, its evaluations and the report; the old value again runs nothing."""
+    output = project.run("dvc", "exp", "run", "-S", "neftune.alpha=10")
+    neftune = {"neftune@base", "neftune@cpt", "evaluate@base-neftune", "evaluate@cpt-neftune", "report"}
+    assert ran(output) == neftune
+    difference = project.run("dvc", "metrics", "diff")
+    assert "neftune" in difference
+    assert len({len(line) for line in difference.splitlines() if line.strip()}) <= 3  # one table
+    assert ran(project.run("dvc", "exp", "run", "-S", "neftune.alpha=5")) == set()
+
+
 def test_no_artifact_knows_the_folder_it_was_built_in(project: Project) -> None:
     """Or another clone's bytes would differ: the path is in no file of a model and in no JSON or CSV."""
     path = str(project.folder).encode()

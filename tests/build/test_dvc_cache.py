@@ -56,6 +56,7 @@ def test_a_configuration_that_is_none_names_no_cache(tmp_path: Path) -> None:
 
 
 @pytest.mark.dag
+@pytest.mark.builds
 def test_a_build_reads_links_into_a_shared_cache_and_writes_through_none(tmp_path: Path) -> None:
     """Sources, benchmarks and tasks in a folder that `dvc add` tracks, and what stages made of them, are links.
 

@@ -128,6 +128,7 @@ EVERY_DAY = ("ingest@notes", "cpt")
 
 
 @pytest.mark.dag
+@pytest.mark.builds
 @pytest.mark.parametrize(
     "stage", [pytest.param(one, marks=() if one in EVERY_DAY else pytest.mark.campaign) for one in STAGES]
 )
@@ -146,6 +147,7 @@ def test_a_stage_on_a_full_disk_leaves_what_was_there(project: Project, stage: s
 
 
 @pytest.mark.dag
+@pytest.mark.builds
 @pytest.mark.parametrize("limit", ["-f 4", "-n 6", "-v 1000000"])
 def test_a_limited_training_ends_with_a_line(project: Project, tmp_path: Path, limit: str) -> None:
     """File size, file handles and address space too small for `cpt`: no traceback, and its reason is the last line."""

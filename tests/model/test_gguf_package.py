@@ -67,6 +67,7 @@ def test_another_version_or_file_is_told_in_a_line(monkeypatch: pytest.MonkeyPat
 
 @needs_smollm
 @pytest.mark.dag
+@pytest.mark.builds
 def test_smollm2_is_read_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its tokens split digits, its turns end with its own mark, and it knows what a capital is. 60 s of CPU."""
     import torch
