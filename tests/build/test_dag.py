@@ -147,6 +147,7 @@ def trace(project: Project, doc_id: str) -> dict[str, str]:
     return {line[:20].strip(" :"): line[20:] for line in lines}
 
 
+@pytest.mark.builds
 def test_two_processes_build_what_one_builds(project: Project) -> None:
     """With engines ddp and fsdp a training stage runs on two processes; its losses are those of one up to the order of sums."""
 
@@ -172,6 +173,7 @@ def test_two_processes_build_what_one_builds(project: Project) -> None:
     finished.with_name("before").rename(finished)
 
 
+@pytest.mark.builds
 def test_an_environment_of_another_cpu_changes_no_byte(project: Project) -> None:
     """Trained, asked and reported anew under what another machine would choose: same models, predictions and metrics."""
     folders = [project.folder / name for name in ("models", "results/training", "results/predictions", "metrics")]
@@ -190,6 +192,7 @@ def test_an_environment_of_another_cpu_changes_no_byte(project: Project) -> None
         (scratch / f"{name}-before").rename(scratch / name)
 
 
+@pytest.mark.builds
 def test_one_more_seed_is_one_more_model(project: Project) -> None:
     """With seeds 1, 2 and 3 the third is trained and asked alone, and the others keep their bytes; 2 alone is what it was."""
     first = {seed: file_hash(project.folder / f"models/cpt/{where}model.safetensors") for seed, where in SEEDS.items()}
@@ -308,6 +311,7 @@ def test_an_interrupted_build_ends_with_the_same_bytes(project: Project, how: st
     assert folder_hash(project.folder / "models/cpt") == expected
 
 
+@pytest.mark.builds
 def test_two_clones_share_a_cache_by_hard_links(project: Project, tmp_path: Path) -> None:
     """A second clone takes all from the first one's cache; what either makes anew changes nothing of the other."""
     project.run("git", "clone", "-q", ".", str(tmp_path / "second"))
@@ -329,6 +333,7 @@ def test_two_clones_share_a_cache_by_hard_links(project: Project, tmp_path: Path
     project.run("dvc", "checkout", "--relink")
 
 
+@pytest.mark.builds
 def test_a_damaged_dep_stops_its_stage_and_the_line_mends_it(project: Project) -> None:
     """One bit of a model, of documents, tokens or packed rows: nothing is computed of it, and what the line says brings it back."""
     lock = (project.folder / "dvc.lock").read_bytes()

@@ -188,7 +188,11 @@ def test_the_lock_has_what_is_asked_for() -> None:
 
 
 def test_a_section_has_the_keys_of_lora() -> None:
-    own = {"from": "base", "neftune_alpha": 0.0, "epochs": 1.0} | QLORA | recipe().model_dump(mode="json")
+    own = (
+        {"from": "base", "rows": "instructions", "neftune_alpha": 0.0, "epochs": 1.0}
+        | QLORA
+        | recipe().model_dump(mode="json")
+    )
     assert validated("adapter.x", own, AdapterSection).method_settings() == QLORA
     with pytest.raises(BuildError, match="adapter.x.bits: unknown key"):
         validated("adapter.x", own | {"bits": 8}, AdapterSection)
