@@ -79,6 +79,7 @@ def project_of(folder: Path, sources: int, files: int) -> Project:
     added = write_sources(folder / "data/raw/grown/many", sources, files)
     params["source"] |= added
     params["select"]["priority"] += list(added)
+    params["corpus"] |= dict.fromkeys(added, "clinical")
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
     project.run("dvc", "repro", "code")
     return project
