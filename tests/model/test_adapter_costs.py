@@ -21,6 +21,7 @@ from osler.model.quantization import VERSION, compute_in
 from osler.training.engine import trainable
 from osler.training.prompted_loss import loss_of
 from tests.model.test_cost_estimates import ALONE, MIXTURE, TINY, built, placed, profile
+from tests.support.saved_bytes import sums_and_saved_bytes
 
 ALL = {"target_modules": "all-linear", "rank": 4, "alpha": 8.0}
 SOME = {"target_modules": ["q_proj", "self_attn.v_proj"], "rank": 3, "alpha": 8.0}
@@ -42,18 +43,7 @@ def architecture_of(experts: Any = None) -> Architecture:
 def held_and_saved(model: Any) -> tuple[list[int], int]:
     """Bytes of weights, gradients and moments after a step, and of tensors saved for the backward pass."""
     module = loss_of(model)
-    weights = {value.untyped_storage().data_ptr() for value in module.parameters()}
-    saved: dict[int, torch.Tensor] = {}
-
-    def save(tensor: torch.Tensor) -> torch.Tensor:
-        saved[tensor.untyped_storage().data_ptr()] = tensor
-        return tensor
-
-    tokens_BT = torch.randint(0, 256, (4, 128), generator=torch.Generator().manual_seed(1))
-    positions_BT = torch.arange(128).expand(4, 128)
-    with torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor):
-        sums = module(tokens_BT, positions_BT, tokens_BT, torch.ones_like(tokens_BT, dtype=torch.bool), None)
-    kept = sum(one.untyped_storage().nbytes() for place, one in saved.items() if place not in weights)
+    sums, kept = sums_and_saved_bytes(module)
     sums[0].backward()
     optimizer = torch.optim.AdamW(trainable(model).values())
     optimizer.step()

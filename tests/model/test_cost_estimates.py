@@ -21,6 +21,7 @@ from osler.model.cost_estimates import (
 from osler.model.folder import configuration
 from osler.training.packed_loss import PackedLoss
 from tests.support.params import profile_params
+from tests.support.saved_bytes import sums_and_saved_bytes
 
 TINY = {
     "hidden_size": 64, "layers": 3, "heads": 4, "key_value_heads": 2, "intermediate_size": 192, "initializer_range": 0.02,
@@ -146,18 +147,7 @@ def test_torch_holds_the_bytes_that_were_estimated(experts: dict[str, Any] | Non
     """Weights, gradients and AdamW's moments to the byte; the tensors saved for the backward pass within 3 %."""
     architecture = Architecture.model_validate(TINY | {"experts": experts})
     module = PackedLoss(built(architecture, 256).train())
-    weights = {parameter.untyped_storage().data_ptr() for parameter in module.parameters()}
-    saved: dict[int, torch.Tensor] = {}
-
-    def save(tensor: torch.Tensor) -> torch.Tensor:
-        saved[tensor.untyped_storage().data_ptr()] = tensor
-        return tensor
-
-    tokens_BT = torch.randint(0, 256, (4, 128), generator=torch.Generator().manual_seed(1))
-    positions_BT = torch.arange(128).expand(4, 128)
-    with torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor):
-        sums = module(tokens_BT, positions_BT, tokens_BT, torch.ones_like(tokens_BT, dtype=torch.bool), None)
-    activations = sum(one.untyped_storage().nbytes() for place, one in saved.items() if place not in weights)
+    sums, activations = sums_and_saved_bytes(module)
     sums.sum().backward()
     optimizer = torch.optim.AdamW(module.parameters())
     optimizer.step()
