@@ -14,12 +14,10 @@ from osler.build.files import folder_hash, link, read_json, write_bytes, write_j
 from osler.build.stage import run
 from osler.model.numerics import Numerics
 from osler.model.seeds import Seeds, folder_of, made_folder
-from osler.training.in_turn import CONTINUAL, ContinualSection
+from osler.training.in_turn import CONTINUAL, DISTRIBUTIONS, ContinualSection
 
 if TYPE_CHECKING:
     from osler.training.task_adapters import Adapters
-
-DISTRIBUTIONS = "distributions.safetensors"
 
 
 def main(

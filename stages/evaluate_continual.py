@@ -14,12 +14,11 @@ from osler.model.numerics import Numerics
 from osler.model.seeds import Seeds, folder_of
 from osler.statistics.forgetting import after_each, average_interval, between, shown, summary
 from osler.statistics.settings import Statistics
-from osler.training.in_turn import CONTINUAL, ContinualSection
+from osler.training.in_turn import CONTINUAL, DISTRIBUTIONS, ContinualSection
 
 if TYPE_CHECKING:
     from osler.evaluation.continual_answers import Asking
 
-DISTRIBUTIONS = "distributions.safetensors"
 COMPARED = (("own", "in_turn"), ("own", "at_once"), ("own_told", "in_turn_told"), ("own_told", "at_once_told"))
 
 

@@ -15,10 +15,11 @@ from osler.corpus.ledger import ledger as ledger_frame
 from osler.corpus.overlaps import Overlap
 from osler.corpus.selection import Licenses, Select
 from osler.corpus.withdrawn import listed_names
-from osler.evaluation.exercises import Exercise, Guard, conversations, drawn, every_item, refused, training_rows
+from osler.evaluation.exercises import STAGE, Exercise, conversations, drawn, training_rows
+from osler.evaluation.learned_rows import Guard, every_item, refused
 from osler.evaluation.tasks import Task
 from osler.model.seeds import SEEDS, Seeds
-from osler.tokens.instructions import write_instructions
+from osler.tokens.instructions import ledger_row, write_instructions
 
 
 def main(
@@ -52,11 +53,11 @@ def main(
     listed = next(path for path in raw if path.match(select.withdrawn))
     rows, dropped = training_rows(next(path for path in raw if path != listed), exercise, task, name)
     guard = Guard(every_item(items), overlap, select, listed_names(listed))
-    leaking = refused(rows, task, guard, exercise, name)
-    kept = rows.filter(~rows["item_id"].is_in([row["doc_id"] for row in leaking]))
+    leaking = refused(rows, guard, None if task.group is None else exercise.task)
+    kept = rows.filter(~rows["item_id"].is_in(list(leaking)))
     width = sequence_length_tokens
     found, too_long = conversations(loaded, kept, exercise.license, width, name)
-    dropped += leaking + too_long
+    dropped += [ledger_row(STAGE, name, doc_id, *why) for doc_id, why in leaking.items()] + too_long
     for seed in seeds:
         chosen, left = drawn(found, exercise, name, seed)
         counts = write_instructions(instructions / SEEDS / str(seed), chosen, width, len(loaded), seed)

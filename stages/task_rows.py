@@ -14,16 +14,20 @@ from osler.build.files import write_json, write_parquet
 from osler.build.section import BuildError
 from osler.build.stage import run
 from osler.corpus.ledger import ledger as ledger_frame
+from osler.corpus.overlaps import Overlap
+from osler.corpus.selection import Select
+from osler.corpus.withdrawn import listed_names
+from osler.evaluation.learned_rows import Guard, Refused, every_item
+from osler.evaluation.task_rows import check_counts, divided, labels_of, shortened
 from osler.tokens.conversations import tokenized
 from osler.tokens.instructions import Conversation, write_instructions
 from osler.tokens.shards import token_dtype
 from osler.training.in_turn import ContinualSection
-from osler.training.task_rows import Dropped, check_counts, divided, labels_of, shortened
 
 NOT_STATED = "not stated"  # tasks have no license
 
 
-def cut_items(tokenizer: Any, items: pl.DataFrame, limit: int) -> tuple[pl.DataFrame, Dropped]:
+def cut_items(tokenizer: Any, items: pl.DataFrame, limit: int) -> tuple[pl.DataFrame, Refused]:
     """Items with a column `text`, their source cut, and who was."""
     found = shortened(tokenizer, items["source"].to_list(), limit)
     ids = items["item_id"].to_list()
@@ -34,7 +38,7 @@ def cut_items(tokenizer: Any, items: pl.DataFrame, limit: int) -> tuple[pl.DataF
     return items.with_columns(text=pl.Series([text for text, _ in found], dtype=pl.String)), cut
 
 
-def conversations(tokenizer: Any, rows: pl.DataFrame, width: int, dropped: Dropped) -> list[Conversation]:
+def conversations(tokenizer: Any, rows: pl.DataFrame, width: int, dropped: Refused) -> list[Conversation]:
     """Learned rows as token ids; longer ones than `width` are `dropped`."""
     dtype, found = token_dtype(len(tokenizer)), []
     for item_id, task, text, label in rows.select("item_id", "task", "text", "label").iter_rows():
@@ -47,7 +51,7 @@ def conversations(tokenizer: Any, rows: pl.DataFrame, width: int, dropped: Dropp
     return found
 
 
-def ledger_rows(name: str, tasks: dict[str, Dropped]) -> list[dict[str, str | None]]:
+def ledger_rows(name: str, tasks: dict[str, Refused]) -> list[dict[str, str | None]]:
     """As the ledger has them, by task and item."""
     return [
         {"stage": "task_rows", "source": task, "doc_id": item_id, "origin": name, "reason": why, "detail": detail}
@@ -57,6 +61,7 @@ def ledger_rows(name: str, tasks: dict[str, Dropped]) -> list[dict[str, str | No
 
 
 def main(
+    raw: Path,
     items: Path,
     template: Path,
     tokenizer: Path,
@@ -64,21 +69,24 @@ def main(
     ledger: Path,
     name: str,
     continual: ContinualSection,
+    overlap: Overlap,
+    select: Select,
     sequence_length_tokens: Annotated[int, Field(ge=8)],
 ) -> None:
     """Write rows, labels and packed rows of each task to `task_rows`.
 
-    The files are `rows.parquet`, `labels.json` and a folder for each task.
+    The files are `rows.parquet`, `labels.json` and a folder for each task. `raw` is the list of withdrawn documents.
     """
     from transformers import AutoTokenizer
 
     loaded = AutoTokenizer.from_pretrained(tokenizer)
     loaded.chat_template = template.read_text(encoding="utf-8")
-    raw, cut = {}, {}
+    whole, cut = {}, {}
     for task in continual.tasks:
-        whole = pl.read_parquet(items / f"{task}.parquet")
-        raw[task], cut[task] = cut_items(loaded, whole, continual.source_limit_tokens)
-    found = divided(raw, continual)
+        read = pl.read_parquet(items / "tasks" / f"{task}.parquet")
+        whole[task], cut[task] = cut_items(loaded, read, continual.source_limit_tokens)
+    others = every_item(items).filter(~pl.col("benchmark").is_in(continual.tasks))
+    found = divided(whole, continual, Guard(others, overlap, select, listed_names(raw)))
     dropped, packed = {task: dict(rows) for task, rows in found.dropped.items()}, {}
     for task in continual.tasks:
         learned = found.rows.filter(pl.col("task") == task, pl.col("split") == "train")
@@ -89,9 +97,9 @@ def main(
     task_rows.mkdir()
     for task in continual.tasks:
         used = rows.filter(pl.col("task") == task)
-        if len(used) + len(dropped[task]) != len(raw[task]):
+        if len(used) + len(dropped[task]) != len(whole[task]):
             raise BuildError(
-                f"data/items/tasks/{task}.parquet: {len(raw[task])} rows, but {len(used)} used and {len(dropped[task])} in"
+                f"data/items/tasks/{task}.parquet: {len(whole[task])} rows, but {len(used)} used and {len(dropped[task])} in"
                 " the ledger; this is an error of the stage, please report it"
             )
         write_instructions(task_rows / task, packed[task], sequence_length_tokens, len(loaded), continual.rows_seed)

@@ -41,13 +41,13 @@ def shared_part(part: Path, folder: Path, items: pl.DataFrame, overlap: Overlap)
     write_parquet(folder / "overlaps.parquet", pl.concat(hits))
 
 
-def task_items(path: Path) -> pl.DataFrame:
+def task_items(rows: pl.DataFrame) -> pl.DataFrame:
     """The rows of a task as those of a benchmark.
 
     Dev and test alike.
     """
     target = pl.col("target")
-    return pl.read_parquet(path).select(
+    return rows.select(
         "item_id",
         pl.col("task").alias("benchmark"),
         "group",
@@ -68,7 +68,7 @@ def write_overlaps(
     """
     listed = [items / f"{name}.parquet" for name in sorted(benchmark)]
     tasks = sorted((items / "tasks").glob("*.parquet"))
-    everything = pl.concat([*map(pl.read_parquet, listed), *map(task_items, tasks)])
+    everything = pl.concat([*map(pl.read_parquet, listed), *(task_items(pl.read_parquet(path)) for path in tasks)])
     parts = document_files(documents)
     done = store.mapped(
         __file__,

@@ -5,17 +5,12 @@ of test or dev, of any benchmark or task, is never among them: rows in = rows dr
 """
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import polars as pl
 from pydantic import Field
 
 from osler.build.section import BuildError, RelativePath, Section
-from osler.corpus.contamination import item_index, shared_ngrams
-from osler.corpus.leaks import leaks
-from osler.corpus.overlaps import Overlap, task_items
-from osler.corpus.selection import Select
-from osler.corpus.withdrawn import names_of, withdrawn
 from osler.evaluation.task_texts import asked_turn
 from osler.evaluation.tasks import TRAIN, Task, rows_frame, task_rows
 from osler.inference.interface import seeded_rank
@@ -37,26 +32,6 @@ class Exercise(Section):
         le=1 << 40,
         description="rows that each seed draws, more of them a superset of fewer; null: all",
     )
-
-
-class Guard(NamedTuple):
-    """What no row may be.
-
-    `items` are of all benchmarks and tasks, as rows of a benchmark (osler/corpus/overlaps.py); `listed` names what is withdrawn.
-    """
-
-    items: pl.DataFrame
-    overlap: Overlap
-    select: Select
-    listed: dict[str, str]
-
-
-def every_item(items: Path) -> pl.DataFrame:
-    """All items of benchmarks and tasks, test and dev, in a folder."""
-    columns = ["item_id", "benchmark", "group", "question", "context", "options", "answer"]
-    frames = [pl.read_parquet(path) for path in sorted(items.glob("*.parquet"))]
-    frames += [task_items(path) for path in sorted((items / "tasks").glob("*.parquet"))]
-    return pl.concat([frame.select(columns) for frame in frames])
 
 
 def training_rows(raw: Path, exercise: Exercise, task: Task, name: str) -> tuple[pl.DataFrame, Ledger]:
@@ -81,47 +56,6 @@ def training_rows(raw: Path, exercise: Exercise, task: Task, name: str) -> tuple
             ".training_fraction or split_field, or name the file of the training split"
         )
     return rows.filter(wanted), others
-
-
-def _words(column: str) -> pl.Expr:
-    """Texts without what two copies may differ in: case, white space and signs."""
-    return pl.col(column).str.to_lowercase().str.replace_all(r"[\W_]+", " ").str.strip_chars(" ")
-
-
-def refused(rows: pl.DataFrame, task: Task, guard: Guard, exercise: Exercise, name: str) -> Ledger:
-    """Ledger rows of those that must not be learned, one for each.
-
-    * `withdrawn`: select.withdrawn lists it.
-    * `asked_group`: of a group that has an item of the task, where groups have a field.
-    * `asked`: its source has the words of an item's question or source.
-    * `contaminated`, `near_copy`: as for documents (osler/corpus/leaks.py), the source with its target below.
-
-    Args:
-        rows: of TASKS; their item ids and groups begin with `name`.
-        guard: items, the sections `overlap` and `select`, and names that are withdrawn.
-    """
-    found: dict[str, tuple[str, str]] = {}
-    documents = rows.select(pl.col("item_id").alias("doc_id"), pl.format("{}\n\n{}", "source", "target").alias("text"))
-    gone = withdrawn(documents["doc_id"], names_of({}, guard.listed), guard.listed)
-    for doc_id, listed in gone.select("doc_id", "name").iter_rows():
-        found.setdefault(doc_id, ("withdrawn", f"listed as {listed}"))
-    if task.group is not None:
-        items = guard.items.filter(benchmark=exercise.task)
-        groups = {group.partition("/")[2]: item_id for item_id, group in items.select("item_id", "group").iter_rows()}
-        for doc_id, group in rows.select("item_id", "group").iter_rows():
-            if (item := groups.get(group.partition("/")[2])) is not None:
-                found.setdefault(doc_id, ("asked_group", f"of the group of {item}"))
-    same = rows.select(pl.col("item_id").alias("doc_id"), _words("source").alias("words")).join(
-        guard.items.select("item_id", _words("question").alias("words")), on="words", maintain_order="left_right"
-    )
-    for doc_id, item in same.select("doc_id", "item_id").iter_rows():
-        found.setdefault(doc_id, ("asked", f"{item} word for word"))
-    overlap = guard.overlap
-    index = item_index(guard.items, overlap.ngram_words, overlap.shingle_words)
-    shared = shared_ngrams(documents, guard.items, index, overlap.answer_window_words)
-    for doc_id, reason, detail in leaks(shared, guard.select).iter_rows():
-        found.setdefault(doc_id, (reason, detail))
-    return [ledger_row(STAGE, name, doc_id, *found[doc_id]) for doc_id in rows["item_id"] if doc_id in found]
 
 
 def conversations(

@@ -18,6 +18,7 @@ from osler.build.section import EACH_ONCE, Section, Seed
 from osler.training.adapters import LowRank, Rescaled, SoftPrompt, Tuning, WeightDecomposed
 
 CONTINUAL = "continual-"  # of the names of their folders
+DISTRIBUTIONS = "distributions.safetensors"  # in them: what is kept of each task's texts
 TaskName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]*$")]
 ONE_PROCESS = (
     "tasks in sequence are trained by one process: write `stages: {continual: {engine: python, processes: 1, nodes: 1}}`"
@@ -46,10 +47,6 @@ class InTurn(Section):
     test_rows: int = Field(ge=1, le=1 << 30, description="of a task, at most; the others go to the ledger")
     rows_seed: Seed = Field(description="of which rows are learned and which tested, the same for all training seeds")
     source_limit_tokens: int = Field(ge=1, le=1 << 24, description="of a text, which is cut behind them")
-    leak_words: int = Field(ge=1, le=1000, description="in a run that a learned text shares with a tested one")
-    leak_fraction: float = Field(
-        gt=0, le=1, description="of a tested text's runs; a text that shares as many is not learned"
-    )
     shared_step: float = Field(
         ge=0,
         le=1,

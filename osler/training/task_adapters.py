@@ -15,10 +15,8 @@ that was killed goes on with the first one that is missing, and a task more at t
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +26,7 @@ from osler.build.section import BuildError
 from osler.build.shard_store import content_key, made_entry, whole_entry
 from osler.model.adapter_weights import start_from, write_between
 from osler.model.adapters import adapt
-from osler.model.folder import import_ahead, trainable_model
+from osler.model.folder import trainable_model
 from osler.model.numerics import Numerics
 from osler.model.seeds import folder_of
 from osler.tokens.mixture import row_order
@@ -36,10 +34,10 @@ from osler.tokens.shards import PackedRows, verify
 from osler.training.adapters import Tuning, start_name
 from osler.training.heartbeat import heartbeat
 from osler.training.in_turn import CONTINUAL, ONE_PROCESS, InTurn
-from osler.training.launch import die_with_parent, started_launch
+from osler.training.launch import started_launch
 from osler.training.run import Run
 from osler.training.stopping import listen, listen_no_more
-from osler.training.trained_model import SCRATCH, TRAINED, Trainer, Training
+from osler.training.trained_model import SCRATCH, TRAINED, Trainer, Training, of_seeds
 
 OWN, IN_TURN, AT_ONCE, SHARED = "tasks", "in_turn", "at_once", "shared"
 
@@ -143,10 +141,8 @@ class Learner:
 
     def _shared(self, before: Path, own: Path) -> Path:
         step = self.section.shared_step
-        key = content_key(before=before.name, own=own.name, step=step)[
-            :16
-        ]  # names of entries are hashes of their files
-        place = SCRATCH / TRAINED / self.title(SHARED) / key
+        key = content_key(before=before.name, own=own.name, step=step)  # names of entries are hashes of their files
+        place = SCRATCH / TRAINED / self.title(SHARED) / key[:16]
         return whole_entry(place) or made_entry(place, partial(write_between, before, own, step))
 
     def all_adapters(self, seeds: tuple[int, ...]) -> dict[int, Adapters]:
@@ -160,20 +156,10 @@ class Learner:
             raise BuildError(f"params.yaml: launch.engine: {launch.engine}; {ONE_PROCESS}")
         listen()
         with heartbeat(os.environ):
-            found = dict(zip(seeds, self._of_seeds(seeds, launch.jobs), strict=True))
+            found = dict(zip(seeds, of_seeds(self.adapters, seeds, launch.jobs), strict=True))
         listen_no_more()
         self._forget({folder.parent for each in found.values() for _, folder in each.places()})
         return found
-
-    def _of_seeds(self, seeds: tuple[int, ...], jobs: int) -> list[Adapters]:
-        import torch
-
-        if min(jobs, len(seeds)) == 1 or torch.cuda.is_available():
-            return [self.adapters(seed) for seed in seeds]
-        import_ahead()
-        # forked, so that torch is imported once; nothing has been computed yet, and no thread started
-        with ProcessPoolExecutor(min(jobs, len(seeds)), get_context("fork"), initializer=die_with_parent) as processes:
-            return list(processes.map(self.adapters, seeds))
 
     def _forget(self, used: set[Path]) -> None:
         """Remove finished adapters of this section that none of its seeds uses any more."""

@@ -13,12 +13,13 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
 
@@ -38,7 +39,7 @@ from osler.training.amendments import in_force, without_effect
 from osler.training.checkpoint_folders import FINISHED, begin
 from osler.training.checkpoints import Checkpoint, Logged, State
 from osler.training.heartbeat import heartbeat
-from osler.training.launch import Launch, die_with_parent, started_launch
+from osler.training.launch import die_with_parent, started_launch
 from osler.training.live import FOLDER as LIVE
 from osler.training.loop import Weights, train
 from osler.training.optimizer_state import FILE
@@ -53,6 +54,7 @@ TRAINED = "trained"  # finished models, below SCRATCH
 CURVE = "training.csv"  # the loss of a seed, beside its model
 CHAT_TEMPLATE = "chat_template.jinja"  # where transformers looks for it
 SAME_MATHEMATICS = ("threads", "compile", "attention", "liger")  # of numerics: these change the last bits
+T = TypeVar("T")
 WHERE_AND_WHEN = ("_name_or_path", "transformers_version")  # of a config: not what the weights depend on
 
 
@@ -77,6 +79,25 @@ class Training:
     stream_tokens: int | None = None
     keep_moments: bool = False
     adapter: Adapter | None = None
+
+
+def of_seeds(made: Callable[[int], T], seeds: tuple[int, ...], jobs: int) -> list[T]:
+    """What is `made` of each seed.
+
+    `jobs` at a time, unless they would share a GPU.
+
+    Args:
+        made: pickled, since processes call it.
+    """
+    import torch
+
+    jobs = min(jobs, len(seeds))
+    if jobs == 1 or torch.cuda.is_available():
+        return [made(seed) for seed in seeds]
+    import_ahead()
+    # forked, so that torch is imported once; nothing has been computed yet, and no thread started
+    with ProcessPoolExecutor(jobs, get_context("fork"), initializer=die_with_parent) as processes:
+        return list(processes.map(made, seeds))
 
 
 @dataclass(frozen=True)
@@ -106,7 +127,8 @@ class Trainer:
             die_with_parent()
         listen()
         with heartbeat(os.environ):
-            entries = dict(zip(seeds, self._entries(seeds, launch), strict=True))
+            jobs = launch.jobs if launch.engine == "python" else 1
+            entries = dict(zip(seeds, of_seeds(partial(self._of_last, seeds[-1]), seeds, jobs), strict=True))
         listen_no_more()
         if os.environ.get("RANK", "0") != "0":
             return
@@ -124,19 +146,8 @@ class Trainer:
             if place not in used:
                 shutil.rmtree(place)
 
-    def _entries(self, seeds: tuple[int, ...], launch: Launch) -> Iterator[Path]:
-        """The finished folder of each seed."""
-        import torch
-
-        jobs = min(launch.jobs, len(seeds))
-        if launch.engine != "python" or jobs == 1 or torch.cuda.is_available():
-            for seed in seeds:
-                yield self.finished(seed, seed == seeds[-1])
-            return
-        import_ahead()
-        # forked, so that torch is imported once; nothing has been computed yet, and no thread started
-        with ProcessPoolExecutor(jobs, get_context("fork"), initializer=die_with_parent) as processes:
-            yield from processes.map(self.finished, seeds)
+    def _of_last(self, last: int, seed: int) -> Path:
+        return self.finished(seed, seed == last)
 
     def finished(self, seed: int, is_last: bool = True) -> Path:
         """Train one seed if it is not yet.

@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 
 from osler.evaluation.continual_answers import Asking
+from osler.evaluation.task_rows import ROWS
 from osler.inference.interface import Prompt, Sampling, Scored, Written
 from osler.inference.task_inference import Classes
-from osler.training.task_rows import ROWS
 
 LABELS = {"a": ["tea", "wrap"], "b": ["film", "swab"]}
 TESTED = pl.DataFrame(

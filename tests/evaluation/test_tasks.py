@@ -225,7 +225,7 @@ def test_a_larger_limit_keeps_the_items_of_a_smaller_one(tmp_path: Path) -> None
 def test_a_document_with_a_source_or_a_target_overlaps(tmp_path: Path) -> None:
     """For `overlap` a task's source is a question and its target context and answer."""
     made(tmp_path, ROWS, task())
-    found = task_items(tmp_path / "sums.parquet").row(0, named=True)
+    found = task_items(pl.read_parquet(tmp_path / "sums.parquet")).row(0, named=True)
     assert (found["question"], found["context"], found["options"]) == ("talk 0", "note 0", ["note 0"])
     assert (found["benchmark"], found["answer"]) == ("sums", 0)
 

@@ -3,8 +3,9 @@
 The one place that reads rows of tasks for training. Rows in = rows learned + rows tested + rows dropped, with reasons:
 other_label: the target is none of those asked for; duplicate: the same words as a row before, under the same label;
 two_labels: the same words under two labels, all of them; unseen_label: tested, and no learned row has its label;
-group_of_test: learned, and a tested row is of the same group; leak: learned, and it has much of a tested text (of any of the
-tasks) in it; too_long: no row of tokens holds it; not_drawn: more than were asked for.
+withdrawn, asked_group, asked, contaminated, near_copy: learned, and it must not be (learned_rows.py), since it is listed, or has
+what is tested, of any of the tasks, or asked by a benchmark or another task; too_long: no row of tokens holds it; not_drawn: more
+than were asked for.
 """
 
 import hashlib
@@ -17,7 +18,9 @@ import numpy as np
 import polars as pl
 
 from osler.build.section import BuildError
-from osler.corpus.word_hashes import run_hashes, shingles, word_runs
+from osler.corpus.overlaps import task_items
+from osler.corpus.word_hashes import run_hashes, word_runs
+from osler.evaluation.learned_rows import Guard, Refused, refused
 from osler.training.in_turn import InTurn
 
 ROWS = pl.Schema(
@@ -30,8 +33,6 @@ ROWS = pl.Schema(
         "label": pl.String,  # in words
     }
 )
-Dropped = dict[str, tuple[str, str]]
-"""item_id -> reason, detail."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +40,10 @@ class Divided:
     """Rows of all tasks as ROWS, and what was left out."""
 
     rows: pl.DataFrame
-    dropped: Mapping[str, Dropped] = field(default_factory=dict)
+    dropped: Mapping[str, Refused] = field(default_factory=dict)
 
 
-def labelled(items: pl.DataFrame, words: Mapping[str, str] | None, dropped: Dropped) -> pl.DataFrame:
+def labelled(items: pl.DataFrame, words: Mapping[str, str] | None, dropped: Refused) -> pl.DataFrame:
     """Rows with their label in words.
 
     Args:
@@ -58,7 +59,7 @@ def labelled(items: pl.DataFrame, words: Mapping[str, str] | None, dropped: Drop
     return items.filter(asked).with_columns(label=pl.col("target").replace_strict(dict(words), return_dtype=pl.String))
 
 
-def without_copies(rows: pl.DataFrame, dropped: Dropped) -> pl.DataFrame:
+def without_copies(rows: pl.DataFrame, dropped: Refused) -> pl.DataFrame:
     """Rows of which no two have the same words, in order.
 
     Case, accents and punctuation are no difference.
@@ -104,7 +105,7 @@ def with_splits(rows: pl.DataFrame, train_fraction: float, seed: int) -> pl.Data
     )
 
 
-def limited(rows: pl.DataFrame, split: str, most: int, seed: int, dropped: Dropped) -> pl.DataFrame:
+def limited(rows: pl.DataFrame, split: str, most: int, seed: int, dropped: Refused) -> pl.DataFrame:
     """Rows of which at most `most` are of a split, drawn."""
     own = rows.filter(pl.col("split") == split)["item_id"].to_list()
     order = generator(seed, split, *rows["task"].head(1)).permutation(len(own))
@@ -113,55 +114,18 @@ def limited(rows: pl.DataFrame, split: str, most: int, seed: int, dropped: Dropp
     return rows.filter(~pl.col("item_id").is_in(out))
 
 
-def leaking(learned: pl.DataFrame, tested: pl.DataFrame, words: int, fraction: float) -> Dropped:
-    """Learned rows that have much of a tested text in them.
-
-    A tested text is found by its runs of `words` words, one that is shorter by all of its words, and counts from a share of
-    `fraction` of its different runs on.
+def without_leaks(rows: pl.DataFrame, guard: Guard) -> tuple[pl.DataFrame, Refused]:
+    """Rows of all tasks without learned ones that show what is tested.
 
     Args:
-        learned, tested: item_id, text; of any tasks.
-    Returns:
-        item_id of learned rows, with the tested row of the largest share, the first of equal ones.
+        guard: its items are those besides the tested rows.
     """
-    runs = shingles(word_runs(tested["text"]), words)
-    where: dict[int, list[int]] = defaultdict(list)
-    sizes = []
-    for row, (start, end) in enumerate(zip(runs.starts, runs.ends, strict=True)):
-        different = set(runs.hashes[start:end].tolist())
-        sizes.append(len(different))
-        for value in different:
-            where[value].append(row)
-    ids = tested["item_id"].to_list()
-    found: Dropped = {}
-    lengths = sorted({*word_runs(tested["text"]).lengths.tolist(), words})
-    short = [length for length in lengths if 0 < length <= words]  # a tested text of fewer words has one run, all of it
-    by_length = [shingles(word_runs(learned["text"]), length) for length in short]
-    for row, item_id in enumerate(learned["item_id"]):
-        seen = {value for own in by_length for value in own.hashes[own.starts[row] : own.ends[row]].tolist()}
-        hits = Counter(place for value in seen & where.keys() for place in where[value])
-        shares = [(-count / sizes[place], place) for place, count in hits.items()]
-        if shares and -min(shares)[0] >= fraction:
-            share, place = min(shares)
-            found[item_id] = "leak", f"{-share:.3f} of {ids[place]}"
-    return found
-
-
-def without_leaks(rows: pl.DataFrame, words: int, fraction: float) -> tuple[pl.DataFrame, Dropped]:
-    """Rows without learned ones that show what is tested.
-
-    Rows are of all tasks.
-    """
-    tested, learned = (rows.filter(pl.col("split") == split) for split in ("test", "train"))
-    groups = set(tested["group"])
-    dropped: Dropped = {
-        item_id: ("group_of_test", group)
-        for item_id, group in learned.select("item_id", "group").iter_rows()
-        if group in groups
-    }
-    dropped |= {
-        item_id: why for item_id, why in leaking(learned, tested, words, fraction).items() if item_id not in dropped
-    }
+    told = rows.with_columns(source=pl.col("text"), target=pl.col("label"))
+    tested, learned = (told.filter(pl.col("split") == split) for split in ("test", "train"))
+    whole = guard._replace(items=pl.concat([guard.items, task_items(tested).select(guard.items.columns)]))
+    dropped: Refused = {}
+    for task in rows["task"].unique(maintain_order=True):
+        dropped |= refused(learned.filter(pl.col("task") == task), whole, task)
     return rows.filter(~pl.col("item_id").is_in(list(dropped))), dropped
 
 
@@ -219,7 +183,7 @@ def shortened(tokenizer: Any, texts: Sequence[str], limit: int) -> list[tuple[st
     ]
 
 
-def own_rows(items: pl.DataFrame, task: str, section: InTurn, dropped: Dropped) -> pl.DataFrame:
+def own_rows(items: pl.DataFrame, task: str, section: InTurn, dropped: Refused) -> pl.DataFrame:
     """The rows of one task as ROWS.
 
     Args:
@@ -232,17 +196,18 @@ def own_rows(items: pl.DataFrame, task: str, section: InTurn, dropped: Dropped) 
     return rows.select(list(ROWS))
 
 
-def divided(items: Mapping[str, pl.DataFrame], section: InTurn) -> Divided:
+def divided(items: Mapping[str, pl.DataFrame], section: InTurn, guard: Guard) -> Divided:
     """The rows of all tasks, and what was left out.
 
     Args:
         items: of each task; see `own_rows`.
+        guard: see `without_leaks`.
     Raises:
         BuildError: labels cannot be told apart, or a task has too few rows; see `check_labels` and `check_counts`.
     """
-    dropped: dict[str, Dropped] = {task: {} for task in section.tasks}
+    dropped: dict[str, Refused] = {task: {} for task in section.tasks}
     whole = pl.concat([own_rows(items[task], task, section, dropped[task]) for task in section.tasks])
-    rows, shown = without_leaks(whole, section.leak_words, section.leak_fraction)
+    rows, shown = without_leaks(whole, guard)
     kept = []
     for task in section.tasks:
         dropped[task] |= {item_id: why for item_id, why in shown.items() if item_id in set(items[task]["item_id"])}

@@ -10,9 +10,10 @@ import pytest
 
 from osler.build.files import file_hash, folder_hash
 from osler.build.section import BuildError
+from osler.evaluation.learned_rows import Guard
+from osler.evaluation.task_rows import check_labels, divided, generator, shortened, with_splits, without_copies
 from osler.tokens.shards import PackedRows
-from osler.training.task_rows import check_labels, divided, generator, leaking, shortened, with_splits, without_copies
-from tests.support.task_sequence import items, project, section, write_rows
+from tests.support.task_sequence import WITHDRAWN, benchmark, items, project, rules, section, write_rows
 from tests.support.tiny import tiny_tokenizer
 
 
@@ -30,9 +31,10 @@ def changed(frame: pl.DataFrame, row: int, **values: str) -> pl.DataFrame:
     )
 
 
-def rows_of(*values: tuple[str, str]) -> pl.DataFrame:
-    """item_id and text."""
-    return pl.DataFrame(values, schema=["item_id", "text"], orient="row")
+def guard(question: str = "what treats an itch", listed: dict[str, str] | None = None) -> Guard:
+    """A question of a benchmark, and what is withdrawn."""
+    columns = ["item_id", "benchmark", "group", "question", "context", "options", "answer"]
+    return Guard(benchmark(question).select(columns), *rules(), listed or {})
 
 
 def test_every_row_is_used_or_in_the_ledger(tmp_path: Path) -> None:
@@ -49,6 +51,7 @@ def test_every_row_is_used_or_in_the_ledger(tmp_path: Path) -> None:
     reasons = Counter(left["reason"])
     assert reasons["other_label"] == 20
     assert reasons["not_drawn"] > 0
+    assert dict(left.select("doc_id", "reason").iter_rows())[WITHDRAWN] == "withdrawn"
     assert set(used.filter(pl.col("task") == "tests")["label"]) == {"a film", "the swab"}
     assert set(ledger.filter(pl.col("reason") == "cut")["doc_id"]) <= set(used["item_id"])
     assert (ledger["reason"] == "cut").any()
@@ -81,40 +84,35 @@ def test_the_label_alone_is_learned(tmp_path: Path) -> None:
             assert set(said) <= words
 
 
-def test_a_text_of_a_test_row_is_not_learned() -> None:
-    """Not with other words around it, not under another task, and not where the tested one is short and within."""
-    tested = rows_of(("t1", "one two three four five six seven eight"), ("t2", "no allergies known"))
-    learned = rows_of(
-        ("same", "One, two three FOUR five six seven eight."),
-        ("around", "he said one two three four five six seven eight and more of it"),
-        ("half", "one two three four five six and then other words entirely here"),
-        ("little", "six seven eight and then other words entirely here"),
-        ("short", "she has no allergies known to her"),
-        ("other", "nothing of it stands in here at all"),
-    )
-    found = leaking(learned, tested, 5, 0.5)
-    assert set(found) == {"same", "around", "half", "short"}
-    assert found["half"] == ("leak", "0.500 of t1")
-    assert set(leaking(learned, tested, 5, 0.6)) == {"same", "around", "short"}
-
-
-def test_leaks_are_looked_for_across_tasks_and_in_groups() -> None:
-    """A learned row of one task with a tested text of the other is left out, and one of a tested patient."""
-    plain = divided(texts(), section())
+def test_what_is_tested_or_asked_is_not_learned() -> None:
+    """Not with other words around it, not under another task, not of a benchmark; nor of a tested patient, nor withdrawn."""
+    plain = divided(texts(), section(), guard())
     split = dict(plain.rows.select("item_id", "split").iter_rows())
     tested = next(item for item, where in split.items() if where == "test" and item.startswith("herbs"))
     learned = [item for item, where in split.items() if where == "train" and item.startswith("tests")]
     text = dict(items("herbs").select("item_id", "source").iter_rows())[tested]
-    row = int(learned[0].partition("/")[2])
-    frame = changed(texts()["tests"], row, text=f"as was said: {text}", source=text)
-    found = divided(texts(tests=frame), section())
-    assert found.dropped["tests"][learned[0]] == ("leak", f"1.000 of {tested}")
+    asked = "Which of these herbs is it that an old man of sixty was given once a day"
+    said = {
+        learned[0]: (f"as was said: {text} film", "contaminated", tested),
+        learned[1]: (f"{asked.upper()}?", "asked", "quiz/1"),
+        learned[2]: (f"he read: {asked}; fern tea", "contaminated", "quiz/1"),
+    }
+    frame = texts()["tests"]
+    for item, (words, _, _) in said.items():
+        frame = changed(frame, int(item.partition("/")[2]), text=words)
+    found = divided(texts(tests=frame), section(), guard(asked, {learned[3]: "on the list"}))
+    for item, (_, reason, of) in said.items():
+        assert found.dropped["tests"][item][0] == reason
+        assert found.dropped["tests"][item][1].startswith(f"{of} ")
+    assert found.dropped["tests"][learned[3]] == ("withdrawn", "listed as on the list")
+    assert not set(found.rows.filter(pl.col("split") == "train")["item_id"]) & {*said, learned[3]}
     marked = {
         task: frame.with_columns(split=pl.when(pl.arange(pl.len()) < 12).then(pl.lit("test")).otherwise(pl.lit("dev")))
         for task, frame in texts().items()
     }
     marked["herbs"] = changed(marked["herbs"], 40, group="herbs/3")
-    assert divided(marked, section()).dropped["herbs"]["herbs/40"] == ("group_of_test", "herbs/3")
+    left = divided(marked, section(), guard()).dropped["herbs"]
+    assert left["herbs/40"] == ("asked_group", "of the group of herbs/3")
 
 
 def test_copies_count_once_and_not_at_all_under_two_labels() -> None:
@@ -167,7 +165,7 @@ def test_labels_that_cannot_be_told_apart_are_refused(labels: dict[str, list[str
 def test_too_few_rows_are_refused(changes: dict[str, Any], message: str) -> None:
     """The line names the task's file."""
     with pytest.raises(BuildError, match=message):
-        divided(texts(), section(**changes))
+        divided(texts(), section(**changes), guard())
 
 
 @pytest.mark.parametrize(
