@@ -30,6 +30,7 @@ def check_references(params: Mapping[str, Any], root: Path) -> None:
     refuse_training_splits(params)
     refuse_learned_tasks(params)
     refuse_asked_exercises(params)
+    refuse_errors_alone(params)
     check_rows(params, root)
     check_segments(params)
     check_tasks_in_turn(params)
@@ -285,6 +286,23 @@ def refuse_training_splits(params: Mapping[str, Any]) -> None:
                     f" its training split and shall be learned, write {source}: {benchmark} under"
                     " instruct.benchmark_training_splits"
                 )
+
+
+def refuse_errors_alone(params: Mapping[str, Any]) -> None:
+    """A benchmark with typing errors stands beside the same one without.
+
+    Else nothing would be found of its questions in the corpus: they are looked for as they are asked.
+
+    Raises:
+        BuildError: names the benchmark.
+    """
+    whole = {normpath(section["path"]) for section in params["benchmark"].values() if not section.get("typing_errors")}
+    for name, section in params["benchmark"].items():
+        if section.get("typing_errors") and normpath(section["path"]) not in whole:
+            raise BuildError(
+                f"{PARAMS}: benchmark.{name}.typing_errors: its questions as they are would not be looked for in the corpus;"
+                f" add a benchmark with the path {section['path']} and without typing_errors"
+            )
 
 
 def refuse_learned_tasks(params: Mapping[str, Any]) -> None:

@@ -19,6 +19,7 @@ from osler.evaluation.benchmark_formats import (
     pubmedqa_item,
     split_named,
 )
+from osler.evaluation.typing_errors import mistyped
 from osler.ingest.archives import REFUSED, RawFile, open_binary
 from osler.ingest.encodings import utf8_stream
 from osler.ingest.faults import Unreadable
@@ -33,6 +34,13 @@ class Benchmark(Section):
     path: RelativePath
     format: Literal["jsonl", "medqa", "medmcqa", "pubmedqa", "mmlu"] = Field(
         description="jsonl: Osler's own; the others as they are distributed"
+    )
+    typing_errors: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="share of words with a typing error in questions and contexts of test items, beside the benchmark"
+        " without them; null: none",
     )
 
 
@@ -152,6 +160,12 @@ def read_items(path: Path, benchmark: Benchmark) -> Iterator[RawItem]:
 
     The files of MMLU come in the order dev, val, test.
     """
+    share = benchmark.typing_errors
+    for item in _items(path, benchmark):
+        yield item if share is None else mistyped(item, share)
+
+
+def _items(path: Path, benchmark: Benchmark) -> Iterator[RawItem]:
     match benchmark.format:
         case "jsonl":
             yield from _jsonl_items(path)
