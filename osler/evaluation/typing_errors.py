@@ -59,7 +59,7 @@ def with_errors(text: str, share: float, key: str) -> str:
 
 
 def mistyped(item: RawItem, share: float) -> RawItem:
-    """A test item with errors; one of the split dev as it is."""
+    """A test item with errors; one of dev as it is."""
     if item.split != "test":
         return item
     question, context = (
