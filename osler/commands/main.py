@@ -140,38 +140,54 @@ def plan(
 @app.command()
 def show(
     what: Annotated[
-        Literal["summary", "rows", "texts", "training"],
+        Literal["summary", "items", "rows", "texts", "training"],
         typer.Argument(
-            help="summary: accuracies with intervals, claims, and where the report lies; rows: of SOURCE; texts: what models"
-            " wrote for a task; training: loss and gradient norm of runs, as they go on"
+            help="summary: accuracies with intervals, claims, and where the report lies; items: what models answered to those"
+            " of benchmark SOURCE; rows: of SOURCE; texts: what models wrote for a task; training: loss and gradient norm of"
+            " runs, as they go on"
         ),
     ] = "summary",
     source: Annotated[
         str | None,
-        typer.Argument(help="with rows: a source, whose packed rows are shown; with texts: a task", show_default=False),
+        typer.Argument(
+            help="with items: a benchmark; with rows: a source, whose packed rows are shown; with texts: a task",
+            show_default=False,
+        ),
     ] = None,
-    count: Annotated[int, typer.Option(min=1, help="with rows: how many documents; with texts: items")] = 3,
+    count: Annotated[int, typer.Option(min=1, help="with rows: how many documents; with items and texts: items")] = 3,
+    model: Annotated[list[str] | None, typer.Option(help="with items: of these only, each behind its --model")] = None,
+    strategy: Annotated[str, typer.Option(help="with items: of the answers")] = "zero_shot",
+    protocol: Annotated[str | None, typer.Option(help="with items: of the answers; absent: the headline")] = None,
+    wrong: Annotated[bool, typer.Option("--wrong", help="with items: only those that a model has wrong")] = False,
+    changed_from: Annotated[
+        str | None, typer.Option(help="with items: only those that a model answered otherwise at this revision")
+    ] = None,
+    search: Annotated[str, typer.Option(help="with items: only those with these words")] = "",
 ) -> None:
-    """What the last build found, rows, texts of models, or runs.
+    """What the last build found, items, rows, texts of models, or runs.
 
-    Rows are those that models train on, with what is learned in brackets. Texts all go onto a page. Of runs, steps that
-    stand out are marked.
+    Rows are those that models train on, with what is learned in brackets. Items and texts all go onto a page. Of runs, steps
+    that stand out are marked.
 
     \b
     Examples:
         osler show
         osler show rows clinical_qa --count 5
+        osler show items synthetic --model cpt --model cpt-sft --wrong
         osler show texts findings
         osler show training
     """
     from osler.commands import show as command
-    from osler.commands import show_rows, show_texts, show_training
+    from osler.commands import show_items, show_rows, show_texts, show_training
 
     with one_line_errors(pipes=True):
         if what == "summary":
             command.say()
         elif what == "training":
             show_training.say()
+        elif what == "items":
+            asked = show_items.Wanted(source, tuple(model or ()), strategy, protocol, wrong, changed_from, search)
+            show_items.say(asked, count)
         elif source is None:
             kind, example = ("task", "findings") if what == "texts" else ("source", "clinical_qa")
             raise BuildError(f"show {what}: name a {kind}, as in `osler show {what} {example}`")
