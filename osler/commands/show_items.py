@@ -173,7 +173,7 @@ def shown(artifacts: Artifacts, params: Mapping[str, Any], wanted: Wanted, count
     pool = quiz.pool if STRATEGIES[strategy].uses_pool else None
     template = artifacts.path("template", "template").read_text(encoding="utf-8")
     prompts = sent_prompts(
-        strategy, items, pool, settings, protocol, seed, artifacts.path("tokenizer", "tokenizer"), template
+        strategy, items, pool, settings, protocol, seed, artifacts.path("tokenizer", "trained_model"), template
     )
     found = asked_items(rows, items, prompts, wanted)
     if not found:
