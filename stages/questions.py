@@ -11,13 +11,14 @@ from pathlib import Path
 
 from osler.build.files import write_json
 from osler.build.stage import run
+from osler.evaluation.benchmarks import Benchmark
 from osler.evaluation.settings import Evaluate, Questions, Strategies
 from osler.evaluation.tasks import Task
 from osler.inference.encoder_files import Encoders, write_encoders
 
 
 def main(
-    benchmark: Mapping[str, object],
+    benchmark: Mapping[str, Benchmark],
     encoder: Encoders,
     evaluate: Evaluate,
     strategies: Strategies,
@@ -30,7 +31,8 @@ def main(
     Raises:
         BuildError: see `write_encoders`.
     """
-    asked = Questions(benchmarks=sorted(benchmark), evaluate=evaluate, strategies=strategies, task=task)
+    beside = sorted(name for name, section in benchmark.items() if section.typing_errors)
+    asked = Questions(benchmarks=sorted(benchmark), beside=beside, evaluate=evaluate, strategies=strategies, task=task)
     write_json(questions, asked.model_dump(mode="json"))
     write_encoders(encoder, encoders)
 

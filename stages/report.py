@@ -124,7 +124,9 @@ class Evaluated:
             statistics.equivalence_points,
         )
         seen = {name: own["continued_tokens"] for name, own in self.models.items()}
-        return findings(self.joined("predictions"), self.joined("heldout"), touched, seen, self.protocol, test)
+        beside = {benchmark for own in self.models.values() for benchmark in own.get("beside", ())}
+        answers, heldout = self.joined("predictions"), self.joined("heldout")
+        return findings(answers, heldout, touched, seen, self.protocol, test, beside)
 
 
 def write_pages(found: Findings, records: Records, training: Path, report: tuple[Path, Path], figures: Path) -> None:

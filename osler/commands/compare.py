@@ -45,7 +45,7 @@ COLUMNS = [*CELL, "item_id", "group", "protocol", "seed", "gold", "correct"]
 class Build:
     """What two revisions are compared by.
 
-    `headlines` are the protocols that accuracies of `answers` are reported in.
+    `headlines` are the protocols that accuracies of `answers` are reported in, `beside` benchmarks that count in no mean.
     """
 
     name: str
@@ -53,6 +53,7 @@ class Build:
     headlines: tuple[str, ...]
     items: pl.DataFrame
     touched: pl.DataFrame
+    beside: frozenset[str] = frozenset()
 
     @property
     def seeds(self) -> list[int]:
@@ -74,7 +75,8 @@ def build(root: Path, name: str) -> Build:
     benchmarks = [path for path in revision.paths("items") if "/tasks/" not in path]  # generative tasks lie below
     items = pl.concat([revision.table(path, [*ITEM, *CONTENT]) for path in benchmarks])
     touched = pl.concat([revision.table(path, ITEM) for path in revision.paths("touched")])
-    return Build(name, answers, tuple(sorted({one["protocol"] for one in made})), items, touched)
+    beside = frozenset(benchmark for one in made for benchmark in one.get("beside", ()))
+    return Build(name, answers, tuple(sorted({one["protocol"] for one in made})), items, touched, beside)
 
 
 def common_protocol(first: Build, second: Build, asked: str | None) -> str:
@@ -109,7 +111,7 @@ def comparison(first: Build, second: Build, protocol: str, confidence: float) ->
     changed = changed_items(first.items, second.items).join(asked, on=ITEM, how="semi", maintain_order="left")
     touched = pl.concat([first.touched, second.touched]).unique()
     paired = pairs(one, other, changed)
-    rows = compared(paired, touched, confidence)
+    rows = compared(paired, touched, confidence, first.beside | second.beside)
     models, strategies = in_order(row.model for row in rows), strategies_in_order([row.strategy for row in rows])
     rows.sort(key=lambda row: (models.index(row.model), strategies.index(row.strategy), row.benchmark == MEAN))
     return {

@@ -140,10 +140,11 @@ def vllm_parts(vllm: Vllm) -> dict[str, object]:
 class Questions(Section):
     """What every model is asked, as sections of params.yaml.
 
-    Of benchmarks only the names are here.
+    Of benchmarks only the names are here. Those in `beside` ask the items of another one again, and count in no mean.
     """
 
     benchmarks: list[str]
+    beside: list[str] = Field(default=[])
     evaluate: Evaluate
     strategies: Strategies
     task: Mapping[str, Task]

@@ -35,9 +35,9 @@ def write_answers(
     a strategy has prepared. `generations.parquet` has one for each item of a generative task and seed. `heldout.parquet` has one
     for each document and seed. `experts.parquet` has one for each domain, layer and expert (none for a dense model).
 
-    Beside them `model.json`: the tokens of continued pretraining that the model has seen, null where fine-tuning
-    followed, the headline protocol, what the model's card says of it: the hash of its files and its provenance, of the first
-    seed, all its seeds, and the encoders that were used.
+    Beside them `model.json`: the tokens of continued pretraining that the model has seen, null where fine-tuning followed, the
+    headline protocol, benchmarks that count in no mean, what the model's card says of it: the hash of its files and its
+    provenance, of the first seed, all its seeds, and the encoders that were used.
 
     Args:
         model: its folder; with `start` it is an adapter of the model there.
@@ -57,21 +57,21 @@ def write_answers(
     written_with = template.read_text(encoding="utf-8")
     evaluation = Evaluation(model, encoders, heldout, items, written_with, asked, numerics, name, there, start)
     found = evaluation.measured(jobs)
-    first = found[there[0]]
     everything = pl.concat([own.predictions for own in found.values()])
-    in_order = everything.sort("strategy", "protocol", "seed", "draw", "item_id")
-    write_parquet(predictions / "predictions.parquet", in_order)
+    everything = everything.sort("strategy", "protocol", "seed", "draw", "item_id")
+    write_parquet(predictions / "predictions.parquet", everything)
     write_parquet(predictions / "heldout.parquet", pl.concat([own.heldout for own in found.values()]))
     write_parquet(predictions / "generations.parquet", pl.concat([own.generations for own in found.values()]))
     for kind in ("exemplars", "experts"):
-        write_parquet(predictions / f"{kind}.parquet", getattr(first, kind))
+        write_parquet(predictions / f"{kind}.parquet", getattr(found[there[0]], kind))
     facts = {"continued_tokens": provenance.get("continued_tokens"), "protocol": asked.evaluate.protocol}
-    facts["vllm"] = asked.evaluate.vllm.model_dump() if asked.evaluate.vllm else None
+    facts["beside"], facts["vllm"] = asked.beside, asked.evaluate.vllm.model_dump() if asked.evaluate.vllm else None
     facts["encoders"] = {
         used: read_json(encoders / used / "encoder.json")
         for used in ("embeddings", "bertscore")
         if (encoders / used).is_dir()
     }
     write_json(
-        predictions / "model.json", facts | {"files": first.files, "provenance": provenance, "seeds": list(there)}
+        predictions / "model.json",
+        facts | {"files": found[there[0]].files, "provenance": provenance, "seeds": list(there)},
     )

@@ -3,7 +3,7 @@
 It is computed once, for the report, the metrics and the figures.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,6 +61,7 @@ class Findings:
         clean: `cells` without the items that the corpus touches, for benchmarks where it touches some.
         touched: how many items of these benchmarks were asked and are touched.
         chance: by benchmark.
+        beside: benchmarks that ask the items of another one again: in `cells`, `clean` and `chance`, and in nothing else.
         spreads: over draws of exemplars, by strategy and model.
         claims: by key; see `osler.statistics.claims.claim_outcome`.
         credit: None without the full factorial.
@@ -88,6 +89,7 @@ class Findings:
     clean: Mapping[tuple[str, str, str], Accuracy]
     touched: Mapping[str, int]
     chance: Mapping[str, float]
+    beside: Collection[str]
     spreads: Mapping[tuple[str, str], Spread]
     claims: Mapping[str, Mapping[str, Any]]
     credit: Credit | None
@@ -104,8 +106,9 @@ class Findings:
 
     @property
     def mean_chance(self) -> float:
-        """Over benchmarks."""
-        return sum(self.chance.values()) / len(self.chance)
+        """Over benchmarks, without those beside."""
+        counted = [chance for name, chance in self.chance.items() if name not in self.beside]
+        return sum(counted) / len(counted)
 
     @property
     def ways(self) -> list[str]:
@@ -125,6 +128,7 @@ def findings(
     seen: Mapping[str, int | None],
     protocol: str,
     test: Test,
+    beside: Collection[str] = (),
 ) -> Findings:
     """Compute them.
 
@@ -135,15 +139,19 @@ def findings(
         seen: model -> tokens of continued pretraining.
         protocol: the headline.
         test: how intervals and tests are computed.
+        beside: see Findings.
     """
     confidence = test.confidence
+    every = headline(predictions, protocol)
+    cut = int(predictions["truncated"].sum())
+    predictions = predictions.filter(~pl.col("benchmark").is_in(list(beside)))
     answers = headline(predictions, protocol)
     means = mean_accuracies(answers, confidence)
     losses = bits_per_byte(heldout, confidence)
     spent = costs(answers)
     strategies = strategies_in_order([strategy for strategy, _ in means])
     models = in_order(model for _, model in means)
-    asked = answers.select("benchmark", "item_id").unique().join(touched, on=["benchmark", "item_id"], how="semi")
+    asked = every.select("benchmark", "item_id").unique().join(touched, on=["benchmark", "item_id"], how="semi")
     points = curve_points(seen, means, losses, strategies[0])
     return Findings(
         protocol=protocol,
@@ -152,12 +160,13 @@ def findings(
         strategies=strategies,
         seeds=answers["seed"].n_unique(),
         seed_shares=seed_accuracies(answers),
-        truncated=int(predictions["truncated"].sum()),
-        cells=accuracies(answers, confidence),
+        truncated=cut,
+        cells=accuracies(every, confidence),
         means=means,
-        clean=accuracies(untouched(answers, touched), confidence),
+        clean=accuracies(untouched(every, touched), confidence),
         touched=dict(asked.group_by("benchmark").len().rows()),
-        chance=chance_levels(answers),
+        chance=chance_levels(every),
+        beside=beside,
         spreads=draw_spreads(answers),
         claims=dict(outcomes(answers, test)),
         credit=shapley_credit(answers, test),

@@ -72,9 +72,12 @@ def expert_metrics(loads: pl.DataFrame) -> dict[str, object]:
 def benchmark_metrics(found: Findings) -> dict[str, dict[str, Any]]:
     """Chance level and accuracies of each benchmark.
 
-    Accuracies are by strategy, then by model, with bounds, items and training seeds.
+    Accuracies are by strategy, then by model, with bounds, items and training seeds. `beside` stands where a benchmark counts in
+    no mean.
     """
     detail: dict[str, dict[str, Any]] = {name: {"chance": rounded(level)} for name, level in found.chance.items()}
+    for name in found.beside:
+        detail[name]["beside"] = True
     for (benchmark, strategy, model), cell in found.cells.items():
         own: dict[str, Any] = named("accuracy", cell.share) | {"items": cell.items, "seeds": cell.seeds}
         if without := found.clean.get((benchmark, strategy, model)):

@@ -75,7 +75,10 @@ def accuracy_blocks(found: Findings) -> list[Block]:
         name: max((cell.items, cell.groups) for (own, *_), cell in found.cells.items() if own == name)
         for name in sorted(found.chance)
     }
-    several = f"; mean over {len(sizes)} benchmarks" if len(sizes) > 1 else ""
+    counted_in = [name for name in sizes if name not in found.beside]
+    several = f"; mean over {len(counted_in)} benchmarks" if len(counted_in) > 1 else ""
+    if found.beside:
+        several += f"; {', '.join(sorted(found.beside))} in no mean and no claim"
     asked = "; ".join(f"{name}: {items:,} items in {groups:,} groups" for name, (items, groups) in sizes.items())
     fewer = {
         f"{strategy}, {items:,} of {name}"
@@ -292,8 +295,9 @@ def summary(
         figures: where the figures are.
     """
     models = in_order(model for row in accuracy.values() for model in row)
-    chance = math.fsum(entry["chance"] for entry in benchmarks.values()) / len(benchmarks)
-    names = ", ".join(sorted(benchmarks))
+    meant = {name: entry["chance"] for name, entry in benchmarks.items() if not entry.get("beside")}
+    chance = math.fsum(meant.values()) / len(meant)
+    names = ", ".join(sorted(meant))
     width = max([len("accuracy"), *map(len, accuracy)])
     columns = [max(len(model), 5) for model in models]
     lines = [

@@ -17,7 +17,7 @@ differs are `same`: their p is 1 by construction, they can reach no significance
 
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -189,20 +189,20 @@ def _share(rows: pl.DataFrame, confidence: float) -> Share:
     return Share(items, first, second, difference_interval(_differences(rows), confidence))
 
 
-def _cells(paired: pl.DataFrame) -> Iterable[tuple[tuple[str, str, str], pl.DataFrame]]:
+def _cells(paired: pl.DataFrame, beside: Collection[str]) -> Iterable[tuple[tuple[str, str, str], pl.DataFrame]]:
     """The rows of each benchmark, by model and strategy.
 
-    After several benchmarks come the rows of all.
+    After several benchmarks come the rows of all but those `beside`.
     """
     for (model, strategy), rows in sorted(paired.partition_by("model", "strategy", as_dict=True).items()):
         parts = sorted(rows.partition_by("benchmark", as_dict=True).items())
         for (benchmark,), own in parts:
             yield (str(model), str(strategy), str(benchmark)), own
-        if len(parts) > 1:
-            yield (str(model), str(strategy), MEAN), rows
+        if len({name for (name,), _ in parts} - set(beside)) > 1:
+            yield (str(model), str(strategy), MEAN), rows.filter(~pl.col("benchmark").is_in(list(beside)))
 
 
-def compared(paired: pl.DataFrame, touched: pl.DataFrame, confidence: float) -> list[Row]:
+def compared(paired: pl.DataFrame, touched: pl.DataFrame, confidence: float, beside: Collection[str] = ()) -> list[Row]:
     """A row for each model, strategy and benchmark.
 
     Rows are in alphabetical order; the mean over benchmarks comes after several.
@@ -211,10 +211,11 @@ def compared(paired: pl.DataFrame, touched: pl.DataFrame, confidence: float) -> 
         paired: as `pairs` gives them.
         touched: benchmark, item_id of the items that a kept document of either build shares a run of words with.
         confidence: of the intervals.
+        beside: benchmarks that count in no mean.
     Returns:
         Differences are the second build minus the first, in fractions.
     """
-    cells = list(_cells(paired))
+    cells = list(_cells(paired, beside))
     differing = [_differing(rows) for _, rows in cells]
     found = [
         difference_p(_differences(rows)) if count else 1.0 for (_, rows), count in zip(cells, differing, strict=True)

@@ -161,7 +161,7 @@ def test_a_second_run_computes_nothing_and_writes_the_same_bytes(build: Run, tmp
     ]
     assert pl.read_parquet(tmp_path / "out/experts.parquet").is_empty()
     facts = json.loads(first["model.json"])
-    rest = {"files": facts["files"], "provenance": {}, "encoders": {}, "seeds": [1], "vllm": None}
+    rest = {"files": facts["files"], "provenance": {}, "encoders": {}, "seeds": [1], "vllm": None, "beside": []}
     assert facts == {"continued_tokens": None, "protocol": "full_answer"} | rest
     assert build() == lines()
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == first

@@ -99,6 +99,20 @@ def test_the_difference_is_the_second_build_minus_the_first() -> None:
     assert back.verdict == "real"
 
 
+def test_a_benchmark_beside_is_in_no_mean() -> None:
+    """It has a row of its own; of two others there is a mean, and of one none."""
+    gains = {"b": [1] * 12, "c": [0] * 6 + [1] * 6, "c_typed": [0] * 12}
+    first = pl.concat([scores([0] * 12, benchmark=name) for name in gains])
+    second = pl.concat([scores(own, benchmark=name) for name, own in gains.items()])
+    found = compared(pairs(first, second, NOTHING), NOTHING, CONFIDENCE, {"c_typed"})
+    assert {row.benchmark: row.whole.difference.estimate for row in found} == pytest.approx(
+        {"b": 1.0, "c": 0.5, "c_typed": 0.0, "mean": 0.75}
+    )
+    alone = [side.filter(pl.col("benchmark") != "b") for side in (first, second)]
+    found = compared(pairs(alone[0], alone[1], NOTHING), NOTHING, CONFIDENCE, {"c_typed"})
+    assert [row.benchmark for row in found] == ["c", "c_typed"]
+
+
 def test_a_difference_of_two_items_is_not_shown() -> None:
     """2 of 40 gained and none lost: p is about 0.3 (0.5 by sign flips of two groups, which can give no other value)."""
     (row,) = compared(pairs(scores([0] * 40), scores([1] * 2 + [0] * 38), NOTHING), NOTHING, CONFIDENCE)
