@@ -19,6 +19,7 @@ from osler.evaluation.exercises import Exercise, Guard, conversations, drawn, ev
 from osler.evaluation.tasks import Task
 from osler.model.seeds import SEEDS, Seeds
 from osler.tokens.instructions import write_instructions
+from osler.tokens.shards import token_dtype
 
 
 def main(
@@ -59,7 +60,7 @@ def main(
     dropped += leaking + too_long
     for seed in seeds:
         chosen, left = drawn(found, exercise, name, seed)
-        counts = write_instructions(instructions / SEEDS / str(seed), chosen, width, len(loaded), seed)
+        counts = write_instructions(instructions / SEEDS / str(seed), chosen, width, token_dtype(loaded), seed)
         dropped += left
         packed = f"{counts['tokens']:,} tokens in {counts['rows']:,} packed rows"
         print(f"{name}: seed {seed}: {len(chosen):,} of {len(rows):,} rows, {packed}")

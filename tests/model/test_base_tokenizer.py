@@ -138,6 +138,35 @@ def test_tokens_that_only_the_config_lists_are_added_under_their_ids(tmp_path: P
         write_base_tokenizer(tmp_path / "source", tmp_path / "out", "owner/model")
 
 
+def test_an_added_token_that_is_read_under_another_id_is_refused(tmp_path: Path) -> None:
+    """Behind a hole `tokenizers` counts on from the number of tokens, without a word."""
+    own = made("qwen")
+    own.save_pretrained(tmp_path / "source")
+    described = read_json(tmp_path / "source/tokenizer.json")
+    added = described["added_tokens"][-1] | {"content": "<|tool|>", "id": 70_000}
+    write_json(tmp_path / "source/tokenizer.json", described | {"added_tokens": [*described["added_tokens"], added]})
+    with pytest.raises(BuildError, match=rf"json gives '<\|tool\|>' the id 70000, `tokenizers` reads {len(own)}; take"):
+        write_base_tokenizer(tmp_path / "source", tmp_path / "out", "owner/model")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_vocabulary_with_a_hole_goes_as_far_as_its_largest_id(address: str, tmp_path: Path) -> None:
+    """Taken where the model has as many embeddings, and refused where it has as many as tokens only."""
+    served(tmp_path / "served")
+    described = json.loads(MODEL["tokenizer.json"])
+    vocabulary = described["model"]["vocab"]
+    last = max(vocabulary, key=lambda piece: vocabulary[piece])
+    vocabulary[last] = 70_000
+    MODEL["tokenizer.json"] = json.dumps(described).encode()
+    said = built(address, tmp_path)
+    rows = json.loads(MODEL["config.json"])["vocab_size"]
+    assert f"params.yaml: tokenizer: has ids up to 70000, owner/model embeddings of {rows} only" in said
+    MODEL["config.json"] = json.dumps(json.loads(MODEL["config.json"]) | {"vocab_size": 70_001}).encode()
+    shutil.rmtree(tmp_path / "scratch")
+    shutil.rmtree(tmp_path / "tokenizer")
+    assert "bytes of owner/model" in built(address, tmp_path)
+
+
 @pytest.mark.parametrize("name", ["config.json", "tokenizer_config.json"])
 def test_code_of_a_repositorys_own_is_refused(address: str, tmp_path: Path, name: str) -> None:
     """In one line, before a weight is fetched."""
