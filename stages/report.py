@@ -18,6 +18,7 @@ from osler.report.metrics_files import benchmark_metrics, expert_metrics, headli
 from osler.report.model_cards import card
 from osler.report.page import html, markdown
 from osler.report.sections import Records, report_blocks, summary
+from osler.statistics.adapter_effects import bases
 from osler.statistics.claims import Test
 from osler.statistics.settings import Statistics
 from osler.statistics.task_scores import generation_metrics
@@ -124,7 +125,9 @@ class Evaluated:
             statistics.equivalence_points,
         )
         seen = {name: own["continued_tokens"] for name, own in self.models.items()}
-        return findings(self.joined("predictions"), self.joined("heldout"), touched, seen, self.protocol, test)
+        return findings(
+            self.joined("predictions"), self.joined("heldout"), touched, seen, bases(self.models), self.protocol, test
+        )
 
 
 def write_pages(found: Findings, records: Records, training: Path, report: tuple[Path, Path], figures: Path) -> None:

@@ -23,6 +23,7 @@ from osler.statistics.accuracy import (
     seed_accuracies,
     untouched,
 )
+from osler.statistics.adapter_effects import adapter_effects
 from osler.statistics.calibration import Calibration, calibrations
 from osler.statistics.claims import Test, outcomes
 from osler.statistics.intervals import Interval
@@ -63,6 +64,7 @@ class Findings:
         chance: by benchmark.
         spreads: over draws of exemplars, by strategy and model.
         claims: by key; see `osler.statistics.claims.claim_outcome`.
+        adapters: differences from their bases, by adapter and strategy; see `osler.statistics.adapter_effects`.
         credit: None without the full factorial.
         costs: by strategy and model.
         frontiers: model -> strategies that none beats with as many tokens or fewer.
@@ -90,6 +92,7 @@ class Findings:
     chance: Mapping[str, float]
     spreads: Mapping[tuple[str, str], Spread]
     claims: Mapping[str, Mapping[str, Any]]
+    adapters: Mapping[str, Mapping[str, Mapping[str, Any]]]
     credit: Credit | None
     costs: Mapping[tuple[str, str], Cost]
     frontiers: Mapping[str, Sequence[str]]
@@ -123,6 +126,7 @@ def findings(
     heldout: pl.DataFrame,
     touched: pl.DataFrame,
     seen: Mapping[str, int | None],
+    below: Mapping[str, str],
     protocol: str,
     test: Test,
 ) -> Findings:
@@ -133,6 +137,7 @@ def findings(
         heldout: bits and bytes of documents by domain and model.
         touched: benchmark and item_id of items that the corpus touches.
         seen: model -> tokens of continued pretraining.
+        below: adapter -> the model that it stands on.
         protocol: the headline.
         test: how intervals and tests are computed.
     """
@@ -160,6 +165,7 @@ def findings(
         chance=chance_levels(answers),
         spreads=draw_spreads(answers),
         claims=dict(outcomes(answers, test)),
+        adapters=adapter_effects(answers, below, test),
         credit=shapley_credit(answers, test),
         costs=spent,
         frontiers={model: frontier(model, strategies, spent, means) for model in models},
