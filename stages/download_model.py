@@ -19,6 +19,7 @@ from osler.build.section import BuildError
 from osler.build.stage import run
 from osler.model.architecture import Architecture
 from osler.model.origin import DownloadModel
+from osler.model.vocabulary import id_limit
 
 KEPT = ("config.json", "generation_config.json", "model.safetensors.index.json")  # beside the weights
 SIZES = {
@@ -57,6 +58,8 @@ def main(
     Raises:
         BuildError: it cannot be fetched, has other sizes or tokens than the params say, or no safetensors.
     """
+    from tokenizers import Tokenizer
+
     wanted = download_model
     key = f"download_model.{name}"
     fetched = wanted.model_files(key)
@@ -64,14 +67,12 @@ def main(
     config = read_json(fetched / "config.json")
     if architecture and (wrong := list(differences(architecture, config))):
         raise BuildError(f"params.yaml: architecture: does not fit {wanted.title}: it says {'; '.join(wrong)}")
-    described = read_json(tokenizer / "tokenizer.json")
-    vocabulary = described["model"]["vocab"]
-    tokens = max([len(vocabulary), *(token["id"] + 1 for token in described["added_tokens"])])
-    if config.get("vocab_size", 0) < tokens:
-        raise BuildError(f"params.yaml: tokenizer: has {tokens} tokens, {wanted.title} {config.get('vocab_size')}")
-    own = fetched / "tokenizer.json"
-    if own.is_file() and read_json(own)["model"]["vocab"] != vocabulary:
+    own, given = fetched / "tokenizer.json", tokenizer / "tokenizer.json"
+    if own.is_file() and read_json(own)["model"]["vocab"] != read_json(given)["model"]["vocab"]:
         raise BuildError(f"params.yaml: tokenizer: its vocabulary is not that of {wanted.title}")
+    limit, rows = id_limit(Tokenizer.from_file(str(given))), config.get("vocab_size", 0)
+    if rows < limit:
+        raise BuildError(f"params.yaml: tokenizer: has ids up to {limit - 1}, {wanted.title} embeddings of {rows} only")
     trained_model.mkdir(parents=True, exist_ok=True)
     taken = [file for file in (*KEPT, *weights) if (fetched / file).is_file()]
     for file in taken:

@@ -20,6 +20,7 @@ from osler.evaluation.learned_rows import Guard, every_item, refused
 from osler.evaluation.tasks import Task
 from osler.model.seeds import SEEDS, Seeds
 from osler.tokens.instructions import ledger_row, write_instructions
+from osler.tokens.shards import token_dtype
 
 
 def main(
@@ -60,7 +61,7 @@ def main(
     dropped += [ledger_row(STAGE, name, doc_id, *why) for doc_id, why in leaking.items()] + too_long
     for seed in seeds:
         chosen, left = drawn(found, exercise, name, seed)
-        counts = write_instructions(instructions / SEEDS / str(seed), chosen, width, len(loaded), seed)
+        counts = write_instructions(instructions / SEEDS / str(seed), chosen, width, token_dtype(loaded), seed)
         dropped += left
         packed = f"{counts['tokens']:,} tokens in {counts['rows']:,} packed rows"
         print(f"{name}: seed {seed}: {len(chosen):,} of {len(rows):,} rows, {packed}")

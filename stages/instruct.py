@@ -21,6 +21,7 @@ from osler.corpus.ledger import ledger as ledger_frame
 from osler.tokens import packing
 from osler.tokens.instructions import Conversation, fitted, ledger_row, write_instructions
 from osler.tokens.mixture import Weights
+from osler.tokens.shards import token_dtype
 
 
 class Instruct(Section):
@@ -130,7 +131,7 @@ def main(
     rows += overlong
     if not found:
         raise BuildError(f"params.yaml: pack.sequence_length_tokens: no conversation fits a row of {width} tokens")
-    counts = write_instructions(instructions, found, width, len(loaded), instruct.seed)
+    counts = write_instructions(instructions, found, width, token_dtype(loaded), instruct.seed)
     learned_tokens = sum(int(conversation.learned.sum()) for conversation in found)
     write_json(
         conversations,

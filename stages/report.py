@@ -18,6 +18,7 @@ from osler.report.metrics_files import benchmark_metrics, expert_metrics, headli
 from osler.report.model_cards import card
 from osler.report.page import html, markdown
 from osler.report.sections import Records, report_blocks, summary
+from osler.statistics.adapter_effects import bases
 from osler.statistics.claims import Test
 from osler.statistics.settings import Statistics
 from osler.statistics.task_scores import generation_metrics
@@ -125,8 +126,8 @@ class Evaluated:
         )
         seen = {name: own["continued_tokens"] for name, own in self.models.items()}
         beside = {benchmark for own in self.models.values() for benchmark in own.get("beside", ())}
-        answers, heldout = self.joined("predictions"), self.joined("heldout")
-        return findings(answers, heldout, touched, seen, self.protocol, test, beside)
+        answers, heldout, below = self.joined("predictions"), self.joined("heldout"), bases(self.models)
+        return findings(answers, heldout, touched, seen, below, self.protocol, test, beside)
 
 
 def write_pages(found: Findings, records: Records, training: Path, report: tuple[Path, Path], figures: Path) -> None:

@@ -40,7 +40,7 @@ def cut_items(tokenizer: Any, items: pl.DataFrame, limit: int) -> tuple[pl.DataF
 
 def conversations(tokenizer: Any, rows: pl.DataFrame, width: int, dropped: Refused) -> list[Conversation]:
     """Learned rows as token ids; longer ones than `width` are `dropped`."""
-    dtype, found = token_dtype(len(tokenizer)), []
+    dtype, found = token_dtype(tokenizer), []
     for item_id, task, text, label in rows.select("item_id", "task", "text", "label").iter_rows():
         turns = [{"role": "user", "content": text}, {"role": "assistant", "content": label}]
         ids, learned = tokenized(tokenizer, turns)
@@ -102,7 +102,9 @@ def main(
                 f"data/items/tasks/{task}.parquet: {len(whole[task])} rows, but {len(used)} used and {len(dropped[task])} in"
                 " the ledger; this is an error of the stage, please report it"
             )
-        write_instructions(task_rows / task, packed[task], sequence_length_tokens, len(loaded), continual.rows_seed)
+        write_instructions(
+            task_rows / task, packed[task], sequence_length_tokens, token_dtype(loaded), continual.rows_seed
+        )
         splits = dict(used["split"].value_counts().iter_rows())
         print(
             f"{name}: {task}: {splits['train']} rows to learn, {splits['test']} to test, {len(dropped[task])} left out"

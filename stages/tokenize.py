@@ -31,7 +31,7 @@ def tokenized_part(part: Path, folder: Path, tokenizer: Path) -> None:
     from tokenizers import Tokenizer
 
     described = Tokenizer.from_file(str(tokenizer / "tokenizer.json"))
-    dtype = token_dtype(described.get_vocab_size())
+    dtype = token_dtype(described)
     frame = pl.read_parquet(part, columns=["doc_id", "text", "license"])
     encode = encoder(described, marks_in(tokenizer), frame["text"].gather_every(max(1, len(frame) // SAMPLE_DOCUMENTS)))
     lengths: list[int] = []
@@ -53,7 +53,7 @@ def main(documents: Path, tokenizer: Path, tokens: Path, store: Store) -> None:
     """Write the token shards to the folder `tokens`."""
     from tokenizers import Tokenizer
 
-    vocabulary = Tokenizer.from_file(str(tokenizer / "tokenizer.json")).get_vocab_size()
+    dtype = token_dtype(Tokenizer.from_file(str(tokenizer / "tokenizer.json"))).str
     parts = document_files(documents)
     work = partial(tokenized_part, tokenizer=tokenizer)
     done = store.mapped(__file__, parts, work, tokenizer=folder_hash(tokenizer))
@@ -65,7 +65,6 @@ def main(documents: Path, tokenizer: Path, tokens: Path, store: Store) -> None:
     for name, length in counted.iter_rows():
         per_license[name] += length
     total = per_license.total()
-    dtype = token_dtype(vocabulary).str
     write_manifest(
         tokens,
         {"documents": len(counted), "dtype": dtype, "tokens": total, "tokens_per_license": dict(per_license)},

@@ -202,7 +202,8 @@ def trace(
     doc_id: Annotated[
         str | None,
         typer.Argument(
-            help="<source>/<id>, as in data/documents and the ledgers; without id <source>/<origin>; or an item, <benchmark>/<id>",
+            help="<source>/<id>, as in data/documents and the ledgers; without id <source>/<origin>; or an item or row,"
+            " <benchmark, task or exercise>/<id>",
             show_default=False,
         ),
     ] = None,

@@ -28,7 +28,15 @@ from osler.build.stages import TRAINING, stage_modules
 from osler.build.validation import PARAMS, suggestion
 from osler.commands.base_sizes import base_sizes
 from osler.commands.check import check_sections
-from osler.commands.plan_costs import cost_lines, hours_lines, instruction_tokens, own_lines, placement, training
+from osler.commands.plan_costs import (
+    cost_lines,
+    exercise_tokens,
+    hours_lines,
+    instruction_tokens,
+    own_lines,
+    placement,
+    training,
+)
 from osler.commands.profile import filled
 from osler.commands.withdrawals import lines
 from osler.corpus.withdrawn import listed_names
@@ -151,6 +159,34 @@ def report(
         yield f"package {change}, since it trained {', '.join(models)}"
 
 
+def learned_tokens(
+    params: Mapping[str, Any],
+    stages: Mapping[str, Declaration],
+    found: Mapping[str, Rerun] | None,
+    root: Path,
+    asked: Asked,
+) -> dict[str, tuple[int, bool]]:
+    """Tokens of an epoch of each adapter's exercise, and of conversations.
+
+    Those are under the empty name. With each stands whether it is assumed. An exercise of rows that nobody has counted is taken
+    to have as many as the conversations.
+    """
+
+    def folder(stage: str) -> Path | None:
+        is_made = found is not None and stage not in found
+        out = next(out for out in stages[stage].outs if artifact_name(out, True) == "instructions")
+        return root / out if is_made else None
+
+    conversations = instruction_tokens(params, folder("instruct"), asked.conversation_tokens)
+    tokens = {"": conversations}
+    for name, section in params["adapter"].items():
+        if section["rows"] != "instructions":
+            exercise = section["rows"].partition("/")[2]
+            own = exercise_tokens(params, exercise, folder(f"exercises@{exercise}"), asked.conversation_tokens)
+            tokens[f"adapter@{name}"] = own or (conversations[0], True)
+    return tokens
+
+
 def training_lines(
     params: Mapping[str, Any],
     stages: Mapping[str, Declaration],
@@ -164,12 +200,10 @@ def training_lines(
         yield sizes.why_not
         return
     placed = placement(params["launch"], asked.launch)
-    out = next(out for out in stages["instruct"].outs if artifact_name(out, True) == "instructions")
-    made = found is not None and "instruct" not in found
-    instructions = instruction_tokens(params, root / out if made else None, asked.conversation_tokens)
+    learned = learned_tokens(params, stages, found, root, asked)
     names = [name for name in stages if name.partition("@")[0] in TRAINING]
     own = {name: placement(params["launch"], asked.launch, name) for name in names}
-    costs = {name: training(name, params, instructions, own[name], root) for name in names}
+    costs = {name: training(name, params, learned.get(name, learned[""]), own[name], root) for name in names}
     yield from cost_lines(costs, params, placed, DEVICES.get(asked.device or ""), root)
     yield from own_lines(placed, own)
     if asked.device:

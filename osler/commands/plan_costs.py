@@ -16,6 +16,7 @@ from osler.commands.base_sizes import base_sizes
 from osler.model.adapter_costs import adapter_flops, adapter_memory
 from osler.model.cost_estimates import Memory, Placement, device_memory, parameters, planned_flops
 from osler.model.devices import DEVICES, Device
+from osler.model.seeds import SEEDS
 from osler.training.adapters import ALL_WEIGHTS
 from osler.training.in_turn import planned_tokens
 from osler.training.launch import Launch, check_stages
@@ -45,6 +46,24 @@ def instruction_tokens(params: Mapping[str, Any], folder: Path | None, conversat
         return int(read_json(folder / "manifest.json")["tokens"]), False
     longest = min(conversation_tokens, params["pack"]["sequence_length_tokens"])
     return params["instruct"]["conversations"] * longest, True
+
+
+def exercise_tokens(
+    params: Mapping[str, Any], name: str, folder: Path | None, conversation_tokens: int
+) -> tuple[int, bool] | None:
+    """Tokens of one epoch of an exercise, and whether they are assumed.
+
+    They are the mean of the draws in `folder`, if `exercises` has made it and would not run. Else they are an assumption, of
+    `few` rows; None where all rows are learned, which nobody has counted yet.
+    """
+    draws = sorted((folder / SEEDS).glob("*/manifest.json")) if folder else []
+    if draws:
+        return round(sum(int(read_json(draw)["tokens"]) for draw in draws) / len(draws)), False
+    longest, few = (
+        min(conversation_tokens, params["pack"]["sequence_length_tokens"]),
+        params["exercise"][name].get("few"),
+    )
+    return (few * longest, True) if few else None
 
 
 def placement(launch: Mapping[str, Any], others: Sequence[str], stage: str = "") -> Placement:
@@ -77,11 +96,12 @@ def placement(launch: Mapping[str, Any], others: Sequence[str], stage: str = "")
 
 
 def training(
-    name: str, params: Mapping[str, Any], instructions: tuple[int, bool], placed: Placement, root: Path = ROOT
+    name: str, params: Mapping[str, Any], learned: tuple[int, bool], placed: Placement, root: Path = ROOT
 ) -> TrainingCost:
     """The cost of the training stage `name`.
 
-    `instructions` are the tokens of an epoch, and whether they are assumed. The base's sizes are known (`base_sizes`).
+    `learned` are the tokens of an epoch of what is tuned on, conversations or an exercise, and whether they are assumed. The
+    base's sizes are known (`base_sizes`).
     """
     stage, _, instance = name.partition("@")
     width = params["pack"]["sequence_length_tokens"]
@@ -95,10 +115,7 @@ def training(
         recipe, tokens, about = params["continual"][instance], planned_tokens(params["continual"][instance]), True
     else:
         recipe = params["adapter"][instance] if stage == "adapter" else params["sft"]
-        epoch, about = instructions
-        if stage == "adapter" and recipe["rows"] != "instructions":
-            few = params["exercise"][recipe["rows"].partition("/")[2]].get("few")
-            epoch, about = few * width if few else epoch, True  # at most: a row of training for each
+        epoch, about = learned
         tokens = round(epoch * recipe["epochs"])
     noised = params["neftune"] if stage == "neftune" else {}
     # consistency is a forward pass more, and a backward pass counts as two

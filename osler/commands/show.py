@@ -33,7 +33,7 @@ def say(root: Path = ROOT) -> None:
 
     try:
         benchmarks = {entry["benchmark"]: entry for entry in read("benchmarks")["benchmarks"]}
-        claims = {name: claim["evidence"][0] for name, claim in read("claims").items()}
+        claims = {name: claim["evidence"][0] for name, claim in read("claims").items() if "evidence" in claim}
         text = summary(read("eval"), benchmarks, claims, paths["report.md"], paths["figures"])
     except FileNotFoundError:
         raise BuildError(f"{paths['report.md']}: no build has finished here yet; run `dvc repro`") from None

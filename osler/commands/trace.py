@@ -1,8 +1,8 @@
 """`osler trace`: where a document came from, and where it ended.
 
-It ended in a shard, a row and models, or was dropped for a reason. Only what the build wrote is read: documents, ledgers,
-tokens, rows, and the provenance of each model. That holds the hash of the rows that the model was trained on, so a model of
-other rows is not named. Takes seconds a source.
+It ended in a shard, a row and models, or was dropped for a reason. Items and rows of tasks are in trace_rows.py. Only what the
+build wrote is read: documents, ledgers, tokens, rows, and the provenance of each model. That holds the hash of the rows that
+the model was trained on, so a model of other rows is not named. Takes seconds a source.
 """
 
 from collections.abc import Iterator, Mapping
@@ -167,6 +167,7 @@ def say(doc_id: str | None, withdrawn: Path | None = None) -> None:
         BuildError: nothing is known of such a document, or params.yaml cannot be read.
     """
     from osler.commands import withdrawals
+    from osler.commands.trace_rows import row_steps
 
     if (doc_id is None) == (withdrawn is None):
         raise BuildError("osler trace: takes a document's <source>/<id>, or --withdrawn LIST")
@@ -178,8 +179,8 @@ def say(doc_id: str | None, withdrawn: Path | None = None) -> None:
         print("\n".join(lines) or f"{withdrawn}: names nothing")
         return
     name = doc_id.partition("/")[0]
-    is_item = name in {**(params["benchmark"] or {}), **(params["task"] or {})} and name not in params["source"]
-    item = pl.col("item_id") == doc_id
-    steps = sharing(artifacts, item, "doc_id") if is_item else traced(artifacts, doc_id, key_at_hand(params, doc_id))
+    asked = {name for kind in ("benchmark", "task", "exercise") for name in params[kind] or ()}
+    is_row = name in asked and name not in params["source"]
+    steps = row_steps(artifacts, params, doc_id) if is_row else traced(artifacts, doc_id, key_at_hand(params, doc_id))
     for what, text in steps:
         print(f"{what + ':':<20}{text}", flush=True)

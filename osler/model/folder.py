@@ -12,6 +12,7 @@ from torch import Tensor
 
 from osler.build.files import read_json, write_json
 from osler.model.architecture import Architecture
+from osler.model.vocabulary import id_limit
 
 
 def import_ahead() -> None:
@@ -27,13 +28,13 @@ def import_ahead() -> None:
 def fresh_model(architecture: Architecture, tokenizer: Path, seed: int) -> Any:
     """A Mistral or Mixtral with random weights, drawn from `seed`.
 
-    It has an embedding for every token of `tokenizer`.
+    It has an embedding for every id of `tokenizer`.
     """
     from transformers import AutoTokenizer, MistralForCausalLM, MixtralForCausalLM
 
     vocabulary = AutoTokenizer.from_pretrained(tokenizer)
     ends = {"bos_token_id": vocabulary.bos_token_id, "eos_token_id": vocabulary.eos_token_id}
-    config = configuration(architecture, vocab_size=len(vocabulary), **ends)
+    config = configuration(architecture, vocab_size=id_limit(vocabulary), **ends)
     torch.manual_seed(seed)
     return (MixtralForCausalLM if architecture.experts else MistralForCausalLM)(config)
 

@@ -23,6 +23,7 @@ from osler.statistics.accuracy import (
     seed_accuracies,
     untouched,
 )
+from osler.statistics.adapter_effects import adapter_effects
 from osler.statistics.calibration import Calibration, calibrations
 from osler.statistics.claims import Test, outcomes
 from osler.statistics.intervals import Interval
@@ -64,6 +65,7 @@ class Findings:
         beside: benchmarks that ask the items of another one again: in `cells`, `clean` and `chance`, and in nothing else.
         spreads: over draws of exemplars, by strategy and model.
         claims: by key; see `osler.statistics.claims.claim_outcome`.
+        adapters: differences from their bases, by adapter and strategy; see `osler.statistics.adapter_effects`.
         credit: None without the full factorial.
         costs: by strategy and model.
         frontiers: model -> strategies that none beats with as many tokens or fewer.
@@ -92,6 +94,7 @@ class Findings:
     beside: Collection[str]
     spreads: Mapping[tuple[str, str], Spread]
     claims: Mapping[str, Mapping[str, Any]]
+    adapters: Mapping[str, Mapping[str, Mapping[str, Any]]]
     credit: Credit | None
     costs: Mapping[tuple[str, str], Cost]
     frontiers: Mapping[str, Sequence[str]]
@@ -126,6 +129,7 @@ def findings(
     heldout: pl.DataFrame,
     touched: pl.DataFrame,
     seen: Mapping[str, int | None],
+    below: Mapping[str, str],
     protocol: str,
     test: Test,
     beside: Collection[str] = (),
@@ -137,6 +141,7 @@ def findings(
         heldout: bits and bytes of documents by domain and model.
         touched: benchmark and item_id of items that the corpus touches.
         seen: model -> tokens of continued pretraining.
+        below: adapter -> the model that it stands on.
         protocol: the headline.
         test: how intervals and tests are computed.
         beside: see Findings.
@@ -169,6 +174,7 @@ def findings(
         beside=beside,
         spreads=draw_spreads(answers),
         claims=dict(outcomes(answers, test)),
+        adapters=adapter_effects(answers, below, test),
         credit=shapley_credit(answers, test),
         costs=spent,
         frontiers={model: frontier(model, strategies, spent, means) for model in models},

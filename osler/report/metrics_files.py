@@ -103,11 +103,21 @@ def loss_metrics(found: Findings) -> dict[str, dict[str, float | None]]:
 
 
 def claim_metrics(found: Findings) -> dict[str, dict[str, object]]:
-    """Claim -> effect and verdict, and the rest as evidence."""
-    return {
-        name: {key: own[key] for key in HEADLINES if key in own} | {"evidence": [own]}
-        for name, own in found.claims.items()
+    """Claim -> effect and verdict, and the rest as evidence.
+
+    Where there are adapters, under `adapters` the same of each by strategy.
+    """
+    table: dict[str, dict[str, object]] = {name: with_evidence(own) for name, own in found.claims.items()}
+    adapters: dict[str, object] = {
+        name: {strategy: with_evidence(own) for strategy, own in effects.items()}
+        for name, effects in found.adapters.items()
     }
+    return table | ({"adapters": adapters} if adapters else {})
+
+
+def with_evidence(outcome: Mapping[str, Any]) -> dict[str, object]:
+    """The headlines of an outcome, and all of it in a list."""
+    return {key: outcome[key] for key in HEADLINES if key in outcome} | {"evidence": [dict(outcome)]}
 
 
 def protocol_metrics(found: Findings) -> dict[str, object]:

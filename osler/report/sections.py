@@ -137,6 +137,9 @@ def loss_table(cells: Mapping[tuple[str, str], Interval]) -> Table:
     return grid({cell: bits(ratio) for cell, ratio in cells.items()}, sorted({domain for domain, _ in cells}))
 
 
+EFFECT = ("points", "interval", "p", "Holm", "equivalent", "detectable", "items", "seeds")
+
+
 def _effect(outcome: Mapping[str, Any]) -> list[str]:
     if "effect_points" not in outcome:
         return [""] * 8
@@ -167,8 +170,22 @@ def claims_table(claims: Mapping[str, Mapping[str, Any]]) -> Table:
         contrasts = outcome.get("contrasts", {})
         if len(contrasts) > 1:
             rows += [[f"· {name}", "", *_effect(contrasts[name])] for name in contrasts]
-    names = ["claim", "verdict", "points", "interval", "p", "Holm", "equivalent", "detectable", "items", "seeds"]
-    return Table(names, rows, text_columns=2)
+    return Table(["claim", "verdict", *EFFECT], rows, text_columns=2)
+
+
+def adapter_blocks(adapters: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[Block]:
+    """What each adapter adds to the model that it stands on.
+
+    There is a row for each strategy, and no section where there is no adapter.
+    """
+    rows: list[list[Text]] = [
+        [Code(name), Code(own["base"]), strategy, Strong(own["verdict"]), *_effect(own)]
+        for name, effects in adapters.items()
+        for strategy, own in effects.items()
+    ]
+    names = ["adapter", "over", "strategy", "verdict", *EFFECT]
+    lead = "Accuracy over that of the model below, paired as for claims; Holm allows for the rows of this table."
+    return [Heading(3, "Adapters"), Paragraph(lead), Table(names, rows, text_columns=4)] if rows else []
 
 
 def equivalence_lines(found: Findings) -> list[Text]:
@@ -251,6 +268,7 @@ def report_blocks(found: Findings, records: Records) -> list[Block]:
             ]
         ),
         claims_table(found.claims),
+        *adapter_blocks(found.adapters),
         *(credit_blocks(found.credit) if found.credit else []),
         *costs_blocks(found),
         *protocol_blocks(found),

@@ -48,6 +48,20 @@ def special_tokens(folder: Path, tokenizer: Any) -> dict[str, str]:
     return named
 
 
+def _check_added(folder: Path, tokenizer: Any, title: str) -> None:
+    """Refuse added tokens that are read under other ids than they have.
+
+    `tokenizers` counts tokens to find the next id: behind a hole it gives an added token another one than
+    tokenizer.json says, or that of another token, without a word.
+    """
+    for token in _json(folder / "tokenizer.json").get("added_tokens", []):
+        if (found := tokenizer.token_to_id(token["content"])) != token["id"]:
+            raise BuildError(
+                f"{title}: tokenizer.json gives {token['content']!r} the id {token['id']}, `tokenizers` reads {found}; take"
+                " another base"
+            )
+
+
 def _added(folder: Path, tokenizer: Any, title: str) -> None:
     """Add the tokens that only tokenizer_config.json lists, under the ids that it gives them."""
     from tokenizers import AddedToken
@@ -86,7 +100,7 @@ def write_base_tokenizer(source: Path, folder: Path, title: str) -> int:
         How many tokens it has.
 
     Raises:
-        BuildError: it has no end mark, or transformers reads other ids than tokenizer.json gives.
+        BuildError: it has no end mark, or other ids are read than tokenizer.json gives.
     """
     from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerFast
@@ -94,6 +108,7 @@ def write_base_tokenizer(source: Path, folder: Path, title: str) -> int:
     fast = Tokenizer.from_file(str(source / "tokenizer.json"))
     fast.no_padding()
     fast.no_truncation()
+    _check_added(source, fast, title)
     _added(source, fast, title)
     named = special_tokens(source, fast)
     if "eos_token" not in named:

@@ -46,7 +46,7 @@ def fitted(
 
     One that would be cut before its first answer is dropped too, since nothing of it could be learned.
     """
-    dtype = token_dtype(len(tokenizer))
+    dtype = token_dtype(tokenizer)
     found, rows = [], []
     frame = conversations.select("source", "doc_id", "license", "turns")
     for source, doc_id, license, turns in progress(frame.iter_rows(), len(frame), stage, "conversations"):
@@ -63,17 +63,17 @@ def fitted(
 
 
 def write_instructions(
-    folder: Path, found: list[Conversation], width: int, vocabulary: int, seed: int
+    folder: Path, found: list[Conversation], width: int, dtype: np.dtype[Any], seed: int
 ) -> dict[str, int]:
     """Write conversations as packed rows with labels; counts of them.
 
-    Also their origins and a manifest; the counts are those of `packing.fill`.
+    Also their origins and a manifest; the counts are those of `packing.fill`. `dtype` is `token_dtype` of their tokenizer.
     """
     lengths = np.array([len(conversation.ids) for conversation in found])
     layout = packing.packed(lengths, width, seed)
     counts = packing.fill(layout, lengths, width)
     folder.mkdir(parents=True)
-    write_rows(folder, "tokens", layout, width, token_dtype(vocabulary), lambda document, *_: found[document].ids)
+    write_rows(folder, "tokens", layout, width, dtype, lambda document, *_: found[document].ids)
     write_rows(folder, "labels", layout, width, np.dtype(np.uint8), lambda document, *_: found[document].learned)
     origins = sorted({(conversation.source, conversation.license) for conversation in found})
     places = {origin: place for place, origin in enumerate(origins)}

@@ -30,15 +30,20 @@ from osler.build.files import file_hash, read_json, write_json
 from osler.build.progress import progress
 from osler.build.section import BuildError
 from osler.model.seeds import model_hash
+from osler.model.vocabulary import id_limit
 from osler.tokens.packing import Packing
 
 SHARD_BYTES = 1 << 29
 MANIFEST = "manifest.json"
 
 
-def token_dtype(vocabulary_size: int) -> np.dtype[Any]:
-    """uint16 where every id fits, else uint32; little-endian."""
-    return np.dtype("<u2" if vocabulary_size <= 1 << 16 else "<u4")
+def token_dtype(tokenizer: Any) -> np.dtype[Any]:
+    """uint16 where every id of a tokenizer fits, else uint32; little-endian.
+
+    Args:
+        tokenizer: of `tokenizers` or transformers. Its largest id counts, not how many tokens it has.
+    """
+    return np.dtype("<u2" if id_limit(tokenizer) <= 1 << 16 else "<u4")
 
 
 def write_manifest(folder: Path, facts: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tests.support.project import copied
+from tests.support.project import Project, copied
 
 RECIPE = (
     "neftune_alpha: 5.0, epochs: 1.0, batch_tokens: 512, learning_rate: 1.0e-2, final_learning_rate_fraction: 0.1,"
@@ -70,6 +70,10 @@ def _exercises_are_learned_and_not_asked(project: Path) -> None:
         folder = project / "data/exercises/one/seeds" / str(seed)
         [learned] = pl.read_parquet(folder / "documents.parquet")["doc_id"]
         assert learned.replace("one/", "findings/") not in set(items)
+        traced = Project(project).run(sys.executable, "-m", "osler", "trace", learned)
+        seeds = f"/seeds/{seed}" * (seed > 1)
+        assert f"read by:            adapter-whole{seeds}, 1 times" in traced
+        assert f"read by:            adapter-scaled{seeds}, 1 times" in traced
         place = whole if seed == 1 else whole / "seeds/2"
         assert json.loads((place / "provenance.json").read_text())["rows_there"] == {"instructions": 1}
     for name in ("adapter-whole", "adapter-scaled", "base"):

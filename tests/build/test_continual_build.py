@@ -58,6 +58,9 @@ def test_tasks_in_sequence_are_a_part_of_the_build(tmp_path: Path) -> None:
     before = (model / "tasks/tests/adapter_model.safetensors").read_bytes()
     answers = pl.read_parquet(tmp_path / "results/task_answers/pair/answers.parquet")
     assert answers["seed"].unique().sort().to_list() == [1, 2]
+    rows = pl.read_parquet(tmp_path / "data/task_rows/pair/rows.parquet").filter(split="train", task="tests")
+    traced = project.run(*osler, "trace", rows["item_id"][0])
+    assert "read by:            continual-pair/seeds/2/tasks/tests, 1 times" in traced
     shown = json.loads(project.run("dvc", "metrics", "show", "--json", "metrics/forgetting/pair.json"))
     assert "final_average" in json.dumps(shown)
     assert "metrics/plots/continual/pair.csv" in project.run("dvc", "plots", "show", "--json")

@@ -347,6 +347,38 @@ def test_an_adapter_is_planned_as_one() -> None:
     assert not any("Of adapters" in line for line in plan_costs.cost_lines({"sft@base": whole}, params, placed, None))
 
 
+def test_an_exercise_is_counted_by_its_tokens(tmp_path: Path) -> None:
+    """As its draws were packed, on the average; before that as conversations are assumed, none longer than a row."""
+    adapters = {name: LORA | {"rows": f"exercises/{name}", "epochs": 2.0} for name in ("few", "all")}
+    params = changed(("adapter",), adapters | {"thin": LORA})
+    params["exercise"] = {"few": {"few": 10}, "all": {}}
+    params["instruct"] |= {"conversations": 30}
+    stages = {
+        "instruct": Declaration("instruct", (), ("data/instructions",), {}),
+        "exercises@few": Declaration("exercises@few", (), ("data/exercises/few",), {}),
+        "exercises@all": Declaration("exercises@all", (), ("data/exercises/all",), {}),
+    }
+    for seed, tokens in ((1, 301), (2, 341)):
+        (tmp_path / f"data/exercises/few/seeds/{seed}").mkdir(parents=True)
+        (tmp_path / f"data/exercises/few/seeds/{seed}/manifest.json").write_text(json.dumps({"tokens": tokens}))
+    nothing_runs: dict[str, Rerun] = {}
+    for found, assumed, few in (
+        (nothing_runs, 20, (321, False)),
+        (None, 20, (10 * 20, True)),
+        (None, 500, (10 * 128, True)),
+        ({"exercises@few": Rerun(("code",), ())}, 20, (10 * 20, True)),
+    ):
+        asked = plan.Asked(conversation_tokens=assumed)
+        learned = plan.learned_tokens(params, stages, found, tmp_path, asked)
+        conversations = (30 * min(assumed, 128), True)
+        assert learned == {"": conversations, "adapter@few": few, "adapter@all": conversations}
+        placed = plan_costs.placement(params["launch"], ())
+        cost = plan_costs.training("adapter@few", params, learned["adapter@few"], placed)
+        assert (cost.tokens, cost.about, cost.steps) == (2 * few[0], few[1], -(-2 * few[0] // 512))
+        lines = list(plan.training_lines(params, stages | {"adapter@few": stages["instruct"]}, found, tmp_path, asked))
+        assert any(line.split()[:1] == ["adapter@few"] and f"{2 * few[0]:,}" in line for line in lines)
+
+
 def test_tasks_in_sequence_are_counted_as_often_as_they_are_trained_on() -> None:
     """Of three tasks seven times a task's rows: three adapters of their own, one in turn again, and all three at once."""
     section = SECTION | {"tasks": ["a", "b", "c"], "train_rows": 10, "source_limit_tokens": 20, "epochs": 2.0}

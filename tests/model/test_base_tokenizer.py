@@ -12,7 +12,7 @@ import pytest
 from osler.build.files import read_json, write_json
 from osler.build.section import BuildError
 from osler.model.folder import trainable_model
-from osler.tokens.base_tokenizer import special_tokens, write_base_tokenizer
+from osler.tokens.base_tokenizer import chat_template, special_tokens, write_base_tokenizer
 from osler.tokens.marks import marks_in, marks_of
 from osler.tokens.tokenizers import difficult_texts
 from stages import template as template_stage
@@ -138,6 +138,53 @@ def test_tokens_that_only_the_config_lists_are_added_under_their_ids(tmp_path: P
         write_base_tokenizer(tmp_path / "source", tmp_path / "out", "owner/model")
 
 
+def test_a_hub_with_a_tokenizer_json_alone_and_one_with_tokens_in_its_config(address: str, tmp_path: Path) -> None:
+    """Both come through both stages: marks of the first are those of config.json, the second has a token more."""
+    own = served(tmp_path / "served")
+    config = json.loads(MODEL.pop("tokenizer_config.json"))
+    del MODEL["chat_template.jinja"]
+    assert "bytes of owner/model" in built(address, tmp_path / "alone")
+    marks = marks_in(tmp_path / "alone/base")
+    assert (marks.bos, marks.eos) == (None, own.eos_token_id)
+    token = {"content": "<|tool|>", "special": True, "normalized": False}
+    config["added_tokens_decoder"] = {str(len(own)): token}
+    MODEL["tokenizer_config.json"] = json.dumps(config).encode()
+    said = built(address, tmp_path / "added")
+    assert f"tokenizer: {len(own) + 1} tokens of owner/model" in said
+    assert "bytes of owner/model" in said
+    written = read_json(tmp_path / "added/base/tokenizer.json")["added_tokens"]
+    assert {entry["content"]: entry["id"] for entry in written}["<|tool|>"] == len(own)
+
+
+def test_an_added_token_that_is_read_under_another_id_is_refused(tmp_path: Path) -> None:
+    """Behind a hole `tokenizers` counts on from the number of tokens, without a word."""
+    own = made("qwen")
+    own.save_pretrained(tmp_path / "source")
+    described = read_json(tmp_path / "source/tokenizer.json")
+    added = described["added_tokens"][-1] | {"content": "<|tool|>", "id": 70_000}
+    write_json(tmp_path / "source/tokenizer.json", described | {"added_tokens": [*described["added_tokens"], added]})
+    with pytest.raises(BuildError, match=rf"json gives '<\|tool\|>' the id 70000, `tokenizers` reads {len(own)}; take"):
+        write_base_tokenizer(tmp_path / "source", tmp_path / "out", "owner/model")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_vocabulary_with_a_hole_goes_as_far_as_its_largest_id(address: str, tmp_path: Path) -> None:
+    """Taken where the model has as many embeddings, and refused where it has as many as tokens only."""
+    served(tmp_path / "served")
+    described = json.loads(MODEL["tokenizer.json"])
+    vocabulary = described["model"]["vocab"]
+    last = max(vocabulary, key=lambda piece: vocabulary[piece])
+    vocabulary[last] = 70_000
+    MODEL["tokenizer.json"] = json.dumps(described).encode()
+    said = built(address, tmp_path)
+    rows = json.loads(MODEL["config.json"])["vocab_size"]
+    assert f"params.yaml: tokenizer: has ids up to 70000, owner/model embeddings of {rows} only" in said
+    MODEL["config.json"] = json.dumps(json.loads(MODEL["config.json"]) | {"vocab_size": 70_001}).encode()
+    shutil.rmtree(tmp_path / "scratch")
+    shutil.rmtree(tmp_path / "tokenizer")
+    assert "bytes of owner/model" in built(address, tmp_path)
+
+
 @pytest.mark.parametrize("name", ["config.json", "tokenizer_config.json"])
 def test_code_of_a_repositorys_own_is_refused(address: str, tmp_path: Path, name: str) -> None:
     """In one line, before a weight is fetched."""
@@ -153,6 +200,17 @@ def test_a_base_without_tokenizer_json_is_refused(address: str, tmp_path: Path) 
     served(tmp_path / "served")
     del MODEL["tokenizer.json"]
     assert "owner/model has no tokenizer.json; set tokenizer.kind to package" in built(address, tmp_path)
+
+
+def test_a_template_is_found_wherever_it_stands(tmp_path: Path) -> None:
+    """In a file of its own first; in the config as text, or of several the one named default."""
+    assert chat_template(tmp_path) is None
+    several = [{"name": "tool_use", "template": "tools"}, {"name": "default", "template": "plain"}]
+    for found, expected in (("one", "one"), (several, "plain"), (several[:1], None)):
+        write_json(tmp_path / "tokenizer_config.json", {"chat_template": found})
+        assert chat_template(tmp_path) == expected
+    (tmp_path / "chat_template.jinja").write_text("own")
+    assert chat_template(tmp_path) == "own"
 
 
 def test_a_template_that_refuses_a_system_role_is_told(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from osler.build.section import BuildError
 from osler.ingest.messages import message_turns
 from osler.tokens.conversations import rendered, tokenized
 from osler.tokens.instructions import fitted, write_instructions
-from osler.tokens.shards import PackedRows
+from osler.tokens.shards import PackedRows, token_dtype
 from stages import instruct
 from stages.instruct import Instruct
 from tests.support.tiny import TEMPLATE
@@ -233,7 +233,7 @@ def test_an_answer_that_is_context_has_no_loss_and_is_counted(tmp_path: Path) ->
         frame = pl.DataFrame(rows, schema=["source", "doc_id", "license", "turns"], orient="row")
         conversations, _ = fitted(tokenizer, frame, 20, "drop", "instruct")
         folder = tmp_path / str(len(losses))
-        write_instructions(folder, conversations, 20, len(tokenizer), 1)
+        write_instructions(folder, conversations, 20, token_dtype(tokenizer), 1)
         (counted,) = instruct.counts_per_source(settings(weights={"a": 1.0}), conversations, [])
         batch = batch_of([(PackedRows.open(folder), 0)])
         with torch.no_grad():

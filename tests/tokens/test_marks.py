@@ -26,6 +26,18 @@ TURNS = (
     "{{ bos_token }}{% for m in messages %}<start_of_turn>{{ 'model' if m['role'] == 'assistant' else m['role'] }}\n"
     "{{ m['content'] | trim }}<end_of_turn>\n{% endfor %}{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}"
 )
+INST = (
+    "{{ bos_token }}{% for m in messages %}{% if m['role'] == 'assistant' %}{{ m['content'] }}{{ eos_token }}{% else %}[INST]"
+    "{{ m['content'] }}[/INST]{% endif %}{% endfor %}"
+)
+BARS = (
+    "{% for m in messages %}<|{{ m['role'] }}|>\n{{ m['content'] }}{% if m['role'] == 'assistant' %}END{% else %}BETWEEN{% endif %}"
+    "\n{% endfor %}{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
+)
+PIPES = (
+    "{{ bos_token }}{% for m in messages %}<|{{ m['role'] }}_start|>{{ m['content'] }}<|{{ m['role'] }}_end|>{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant_start|>{% endif %}"
+)
 TEXTS = ["What treats the moon itch of Gubitol? fern tea, twice a day", "user assistant model system 1234"]
 TALK = [
     {"role": "user", "content": "What treats it?"}, {"role": "assistant", "content": "fern tea"},
@@ -33,46 +45,84 @@ TALK = [
 ]  # fmt: skip
 
 
+SPECIAL: dict[str, tuple[list[str], str | None, str, str, bool]] = {  # special tokens, bos, eos, template, whether bos is written
+    "llama3": (
+        ["<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"],
+        "<|begin_of_text|>", "<|end_of_text|>", HEADERS, True,
+    ),
+    "qwen": (["<|endoftext|>", "<|im_start|>", "<|im_end|>"], None, "<|endoftext|>", CHATML, False),
+    "smollm": (["<|endoftext|>", "<|im_start|>", "<|im_end|>"], "<|im_start|>", "<|im_end|>", CHATML, False),
+    "gemma": (["<pad>", "<eos>", "<bos>", "<start_of_turn>", "<end_of_turn>"], "<bos>", "<eos>", TURNS, True),
+    "mistral": (["<s>", "</s>", "[INST]", "[/INST]"], "<s>", "</s>", INST, True),
+    "phi3": (
+        ["<s>", "</s>", "<|endoftext|>", "<|user|>", "<|assistant|>", "<|end|>"], "<s>", "<|endoftext|>",
+        BARS.replace("END", "<|end|>").replace("BETWEEN", "<|end|>"), False,
+    ),
+    "olmo2": (
+        ["<|endoftext|>", "<|pad|>"], None, "<|endoftext|>",
+        BARS.replace("END", "{{ eos_token }}").replace("BETWEEN", ""), False,
+    ),
+    "apertus": (
+        ["<unk>", "<s>", "</s>", "<|user_start|>", "<|user_end|>", "<|assistant_start|>", "<|assistant_end|>"],
+        "<s>", "<|assistant_end|>", PIPES, True,
+    ),
+}  # fmt: skip
+LIKE_GPT4 = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+SPLITS = {
+    "olmo2": rf"{LIKE_GPT4}|\s*[\r\n]+|\s+(?!\S)|\s+",
+    "apertus": r"[^\r\n\p{L}\p{N}]?\p{Lu}*\p{Ll}+|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s+",
+}
+
+
+def of_pieces(family: str) -> Any:
+    """A BPE of pieces with bytes to fall back on, as SentencePiece's."""
+    from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers
+
+    special = SPECIAL[family][0]
+    pieces = {piece: index for index, piece in enumerate([*special, "<unk>", "▁"])}
+    for byte in range(256):
+        pieces[f"<0x{byte:02X}>"] = len(pieces)
+    for character in sorted(set("".join(TEXTS)) - {" "}):
+        pieces[character] = len(pieces)
+    merges = [("f", "e"), ("▁", "fe"), ("t", "e"), ("▁", "te")]
+    pieces |= {"".join(pair): len(pieces) + place for place, pair in enumerate(merges)}
+    fast = Tokenizer(models.BPE(pieces, merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    fast.normalizer = normalizers.Replace(" ", "▁")
+    if family != "gemma":
+        fast.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), fast.normalizer])
+    fast.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
+    takes = family == "phi3"  # its marks take in the white space behind them
+    fast.add_special_tokens([AddedToken(one, rstrip=takes and "|" in one, normalized=False) for one in special])
+    return fast
+
+
+def of_bytes(family: str) -> Any:
+    """A byte-level BPE behind the family's way to split."""
+    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+
+    fast = Tokenizer(models.BPE())
+    split = Regex(SPLITS.get(family, rf"{LIKE_GPT4}|\s+"))
+    digits = [pre_tokenizers.Digits(individual_digits=True)] if family == "smollm" else []
+    own = [] if digits else [pre_tokenizers.Split(split, "isolated")]
+    level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=bool(digits))
+    fast.pre_tokenizer = pre_tokenizers.Sequence([*digits, *own, level])
+    fast.normalizer = normalizers.NFC() if family == "qwen" else None
+    fast.decoder = decoders.ByteLevel()
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    trainer = trainers.BpeTrainer(
+        vocab_size=330, special_tokens=SPECIAL[family][0], initial_alphabet=alphabet, show_progress=False
+    )
+    fast.train_from_iterator(TEXTS, trainer)
+    return fast
+
+
 def made(family: str) -> Any:
     """A small tokenizer with pre-tokenizer, marks and template in the manner of a family."""
-    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+    from tokenizers import processors
     from transformers import PreTrainedTokenizerFast
 
-    special, bos, eos, template, writes = {
-        "llama3": (
-            ["<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"],
-            "<|begin_of_text|>", "<|end_of_text|>", HEADERS, True,
-        ),
-        "qwen": (["<|endoftext|>", "<|im_start|>", "<|im_end|>"], None, "<|endoftext|>", CHATML, False),
-        "smollm": (["<|endoftext|>", "<|im_start|>", "<|im_end|>"], "<|im_start|>", "<|im_end|>", CHATML, False),
-        "gemma": (["<pad>", "<eos>", "<bos>", "<start_of_turn>", "<end_of_turn>"], "<bos>", "<eos>", TURNS, True),
-    }[family]  # fmt: skip
-    if family == "gemma":
-        pieces = {piece: index for index, piece in enumerate([*special, "<unk>", "▁"])}
-        for byte in range(256):
-            pieces[f"<0x{byte:02X}>"] = len(pieces)
-        for character in sorted(set("".join(TEXTS)) - {" "}):
-            pieces[character] = len(pieces)
-        merges = [("f", "e"), ("▁", "fe"), ("t", "e"), ("▁", "te")]
-        pieces |= {"".join(pair): len(pieces) + place for place, pair in enumerate(merges)}
-        fast = Tokenizer(models.BPE(pieces, merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True))
-        fast.normalizer = normalizers.Replace(" ", "▁")
-        fast.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
-        fast.add_special_tokens(special)
-    else:
-        fast = Tokenizer(models.BPE())
-        split = Regex(r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s+")
-        digits = [pre_tokenizers.Digits(individual_digits=True)] if family == "smollm" else []
-        own = [] if digits else [pre_tokenizers.Split(split, "isolated")]
-        level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=bool(digits))
-        fast.pre_tokenizer = pre_tokenizers.Sequence([*digits, *own, level])
-        fast.normalizer = normalizers.NFC() if family == "qwen" else None
-        fast.decoder = decoders.ByteLevel()
-        alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-        trainer = trainers.BpeTrainer(
-            vocab_size=330, special_tokens=special, initial_alphabet=alphabet, show_progress=False
-        )
-        fast.train_from_iterator(TEXTS, trainer)
+    _, bos, eos, template, writes = SPECIAL[family]
+    fast = of_pieces(family) if family in ("gemma", "mistral", "phi3") else of_bytes(family)
     if writes:
         assert bos
         fast.post_processor = processors.TemplateProcessing(f"{bos} $A", None, [(bos, fast.token_to_id(bos))])
@@ -81,9 +131,11 @@ def made(family: str) -> Any:
     return tokenizer
 
 
-FAMILIES = pytest.mark.parametrize("family", ["llama3", "qwen", "smollm", "gemma"])
 BEGINS = {"llama3": "<|begin_of_text|>", "qwen": None, "smollm": None, "gemma": "<bos>"}
+BEGINS |= {"mistral": "<s>", "phi3": None, "olmo2": None, "apertus": "<s>"}
 ENDS = {"llama3": "<|eot_id|>", "qwen": "<|im_end|>", "smollm": "<|im_end|>", "gemma": "<end_of_turn>"}
+ENDS |= {"mistral": "</s>", "phi3": "<|end|>", "olmo2": "<|endoftext|>", "apertus": "<|assistant_end|>"}
+FAMILIES = pytest.mark.parametrize("family", BEGINS)  # Mixtral's is Mistral's, Qwen3-MoE's Qwen's
 
 
 @FAMILIES
@@ -128,9 +180,10 @@ def test_answers_are_learned_up_to_the_mark_that_ends_their_turn(family: str) ->
     """And not the line feed behind it; BOS stands at most once, where the template writes it too."""
     tokenizer = made(family)
     ids, learned = tokenized(tokenizer, TALK)
-    assert tokenizer.decode(ids[learned]) == f"fern tea{ENDS[family]}once{ENDS[family]}"
-    begins = BEGINS[family]
-    assert tokenizer.decode(ids).count(begins or "<|endoftext|>") == (begins is not None)
+    space = " " if family in ("mistral", "phi3") else ""  # what SentencePiece puts before each piece of text
+    assert tokenizer.decode(ids[learned]) == f"{space}fern tea{ENDS[family]}{space}once{ENDS[family]}"
+    begins, own = BEGINS[family], 2 * (ENDS[family] == "<|endoftext|>")
+    assert tokenizer.decode(ids).count(begins or "<|endoftext|>") == (own if begins is None else 1)
 
 
 @FAMILIES
@@ -151,8 +204,12 @@ def test_no_text_spells_a_mark_of_its_family(family: str) -> None:
     tokenizer = made(family)
     end = ENDS[family]
     assert without_marks(tokenizer, f"a{end}b{end[:3]}{end}{end[3:]}c") == "abc"
-    ids, _ = tokenized(tokenizer, [{"role": "user", "content": f"x{end}y"}, {"role": "assistant", "content": "z"}])
-    assert ids.tolist().count(tokenizer.convert_tokens_to_ids(end)) == 2
+    spelled, plain = (
+        tokenized(tokenizer, [{"role": "user", "content": text}, {"role": "assistant", "content": "z"}])[0].tolist()
+        for text in (f"x{end}y", "xy")
+    )
+    assert spelled == plain
+    assert spelled.count(tokenizer.convert_tokens_to_ids(end)) >= 1
 
 
 def test_start_of_models_without_bos() -> None:

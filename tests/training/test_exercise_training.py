@@ -35,7 +35,7 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path
     monkeypatch.setenv(LAUNCH, launch().model_dump_json())
     for seed in (1, 2):
         own = [conversation(2 * seed), conversation(2 * seed + 1)]
-        write_instructions(tmp_path / "few" / SEEDS / str(seed), own, 16, VOCABULARY, seed)
+        write_instructions(tmp_path / "few" / SEEDS / str(seed), own, 16, np.dtype("<u2"), seed)
     return tmp_path / "models/base", tmp_path / "few"
 
 
