@@ -142,21 +142,18 @@ def findings(
         touched: benchmark and item_id of items that the corpus touches.
         seen: model -> tokens of continued pretraining.
         below: adapter -> the model that it stands on.
-        protocol: the headline.
+        protocol, beside: see Findings.
         test: how intervals and tests are computed.
-        beside: see Findings.
     """
     confidence = test.confidence
     every = headline(predictions, protocol)
-    cut = int(predictions["truncated"].sum())
-    predictions = predictions.filter(~pl.col("benchmark").is_in(list(beside)))
-    answers = headline(predictions, protocol)
+    counted = predictions.filter(~pl.col("benchmark").is_in(list(beside)))
+    answers = headline(counted, protocol)
     means = mean_accuracies(answers, confidence)
     losses = bits_per_byte(heldout, confidence)
     spent = costs(answers)
     strategies = strategies_in_order([strategy for strategy, _ in means])
     models = in_order(model for _, model in means)
-    asked = every.select("benchmark", "item_id").unique().join(touched, on=["benchmark", "item_id"], how="semi")
     points = curve_points(seen, means, losses, strategies[0])
     return Findings(
         protocol=protocol,
@@ -165,11 +162,11 @@ def findings(
         strategies=strategies,
         seeds=answers["seed"].n_unique(),
         seed_shares=seed_accuracies(answers),
-        truncated=cut,
+        truncated=int(predictions["truncated"].sum()),
         cells=accuracies(every, confidence),
         means=means,
         clean=accuracies(untouched(every, touched), confidence),
-        touched=dict(asked.group_by("benchmark").len().rows()),
+        touched=touched_counts(every, touched),
         chance=chance_levels(every),
         beside=beside,
         spreads=draw_spreads(answers),
@@ -178,15 +175,21 @@ def findings(
         credit=shapley_credit(answers, test),
         costs=spent,
         frontiers={model: frontier(model, strategies, spent, means) for model in models},
-        protocols=protocol_accuracies(predictions, confidence, COMPARED),
-        agreements=agreements(predictions, confidence, COMPARED),
-        biases=position_biases(predictions, confidence, COMPARED),
-        calibrations=calibrations(predictions, confidence, test.samples, test.seed, COMPARED),
-        unparsed=unparsed_counts(predictions),
+        protocols=protocol_accuracies(counted, confidence, COMPARED),
+        agreements=agreements(counted, confidence, COMPARED),
+        biases=position_biases(counted, confidence, COMPARED),
+        calibrations=calibrations(counted, confidence, test.samples, test.seed, COMPARED),
+        unparsed=unparsed_counts(counted),
         losses=losses,
         points=points,
         dips=dips_of(answers, heldout, points, strategies[0], confidence),
     )
+
+
+def touched_counts(answers: pl.DataFrame, touched: pl.DataFrame) -> dict[str, int]:
+    """Items of each benchmark that were asked and are touched."""
+    asked = answers.select("benchmark", "item_id").unique().join(touched, on=["benchmark", "item_id"], how="semi")
+    return dict(asked.group_by("benchmark").len().rows())
 
 
 def frontier(
