@@ -122,12 +122,14 @@ def write_merged(adapter: Path, start: Path, card: Path, folder: Path, dtype: St
         BuildError: as `write_export`, or the adapter cannot be merged.
     """
     from osler.inference.torch_backend import frozen_model
-    from osler.model.adapters import is_mergeable
+    from osler.model.adapters import is_mergeable, written_method
     from osler.model.folder import provenance_of, write_model
     from osler.model.numerics import Numerics
 
     if not is_mergeable(adapter):
-        raise BuildError(f"{adapter.name}: virtual tokens cannot be merged into weights; export it without --merge")
+        raise BuildError(
+            f"{adapter.name}: what {written_method(adapter)} adds cannot be merged into weights; export it without --merge"
+        )
     numerics = Numerics(portable=False, threads=1, dtype="float32", attention="sdpa", compile=False, liger=False)
     with TemporaryDirectory() as temporary:
         whole = Path(temporary) / adapter.name

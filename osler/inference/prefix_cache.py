@@ -25,11 +25,10 @@ from torch.nn.functional import pad
 from transformers import DynamicCache
 
 from osler.build.progress import progress
-from osler.build.section import BuildError
 from osler.inference.forward import padded
+from osler.model.attention_windows import ALL_LAYERS, attention_windows
 
 SHARED_TOKENS = 8  # a shorter beginning is read with each prompt; 16 is a tenth slower on short questions, 4 no faster
-ALL_LAYERS, FULL, SLIDING = "all", "full_attention", "sliding_attention"
 CACHED_PER_READ = 8  # tokens kept for each that may be read at once; of Mistral 7B one takes 128 KB
 
 
@@ -53,25 +52,6 @@ def tree_attention(segments_BS: Tensor, positions_BS: Tensor, reading: int, wind
     if window is not None:
         allowed &= positions_BS[:, length - reading :, None] - positions_BS[:, None, :] < window
     return allowed[:, None]
-
-
-def attention_windows(config: Any) -> dict[str, int | None]:
-    """The window of each kind of layer, as transformers' config says.
-
-    The one key ALL_LAYERS is of models whose layers are alike, as Mistral's. Others (Gemma 3) take a mask for each kind.
-
-    Raises:
-        BuildError: a kind of layer that does not attend to all tokens or to the last ones.
-    """
-    kinds = sorted(set(getattr(config, "layer_types", None) or ()))
-    if strange := [kind for kind in kinds if kind not in (FULL, SLIDING)]:
-        raise BuildError(
-            f"{config.model_type}: layers of the kind {', '.join(strange)} are not known; take another base"
-        )
-    window = getattr(config, "sliding_window", None)
-    if SLIDING in kinds:
-        return {kind: window if kind == SLIDING else None for kind in kinds}
-    return {ALL_LAYERS: None if kinds else window}
 
 
 class Prefix:

@@ -25,6 +25,7 @@ from osler.model.sharding import layer_shapes
 
 BLOCK, BLOCKS = 64, 256  # weights that share a scale of 8 bits, and scales that share one of 4 bytes
 TABLES_BYTES = 4 * (16 + 256 + 1)  # of each map in NF4: its values, those of its scales, and their mean
+GATED = "gated_residual"  # a method, below whose network nothing gets a gradient
 Section = Mapping[str, Any]
 
 
@@ -52,11 +53,18 @@ def trained_parameters(architecture: Architecture, section: Section) -> int:
     """Weights that an adapter has.
 
     Of each map with a outputs and b inputs LoRA has r (a + b), DoRA a more; IA3 has a, or b of a feed-forward module. Virtual
-    tokens have h each.
+    tokens have h each, in prefix tuning 2gd in every layer. A gated residual network of inner width e has a norm (2h), maps
+    of h e, e e and twice e h, and their biases.
     """
     method = section["method"]
     if method == "prompt_tuning":
         return int(section["virtual_tokens"]) * architecture.hidden_size
+    if method == "prefix_tuning":
+        key_value = architecture.key_value_heads * architecture.head_size
+        return int(section["virtual_tokens"]) * architecture.layers * 2 * key_value
+    if method == GATED:
+        h, inner = architecture.hidden_size, section["inner_width"]
+        return int(2 * h + (h + 1) * inner + (inner + 1) * inner + 2 * (inner + 1) * h)
     count = 0
     for name, (outputs, inputs) in targets(architecture, section).items():
         if method == "ia3":
@@ -84,10 +92,14 @@ def adapter_flops(architecture: Architecture, vocabulary: int, section: Section,
     """FLOPs of forward and backward pass over `tokens`.
 
     They are D (4 N_active + 6 n + 6 L h T): frozen weights get no gradient, but what is below them does. Virtual tokens, which
-    are read besides, are not counted.
+    are read besides, are not counted. Below a gated residual network there is no backward pass, behind it that through the head
+    of V h weights: D (2 N_active + 2 V h + 6 n + 2 L h T).
     """
     active, trained = parameters(architecture, vocabulary).active, trained_parameters(architecture, section)
     attention = architecture.layers * architecture.hidden_size * row_tokens
+    if section["method"] == GATED:
+        head = vocabulary * architecture.hidden_size
+        return tokens * (2.0 * (active + head + attention) + 6.0 * trained)
     return tokens * (4.0 * active + 6.0 * trained + 6.0 * attention)
 
 
@@ -115,6 +127,8 @@ def adapter_bytes(
         maps = [prod(shape) for shape in linear_shapes(architecture).values()]
         frozen += quantized_bytes(architecture) - 4 * architecture.layers * sum(maps)
         copied, widest = counted.total - architecture.layers * sum(maps), width * max(maps)
+    elif section["method"] == GATED:
+        copied = vocabulary * architecture.hidden_size  # the head's; those below it are not kept
     elif placement.activation_checkpointing:
         copied = counted.total - (architecture.layers - 1) * counted.layer
     copy = 2 * (copied + trained) if dtype == "bfloat16" else 0
@@ -129,8 +143,13 @@ def adapter_activations(
 
     A frozen map needs no input, and a frozen norm no output. Elements a token and layer are 4h + 2gd + 3f: two norms' inputs
     (2h), queries and attention's output (2h), keys and values (2gd), gate, its activation and up (3f). LoRA adds r for each
-    map, and its input where nothing else keeps it: h for those behind a norm, and f.
+    map, and its input where nothing else keeps it: h for those behind a norm, and f. Of a model below a gated residual network
+    nothing is kept: 5h + 3e of the network and the head's input (under autocast 12h + 6e bytes), and places and labels.
     """
+    if section["method"] == GATED:
+        h, inner = architecture.hidden_size, section["inner_width"]
+        wide = 12 * h + 6 * inner if dtype == "bfloat16" else 20 * h + 12 * inner
+        return float(tokens * (wide + 16) + 4 * vocabulary * h + LOGITS_AT_ONCE_BYTES)
     bound: float = activation_bytes(architecture, vocabulary, dtype, tokens, checkpointing)
     h, f = architecture.hidden_size, architecture.intermediate_size
     if section["method"] not in ("lora", "qlora") or architecture.experts or dtype == "bfloat16" or checkpointing:

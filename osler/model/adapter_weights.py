@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from osler.build.section import BuildError
-from osler.model.adapters import CONFIG, PROMPT, VIRTUAL, WEIGHTS, Adapter
+from osler.model.adapters import CONFIG, OWN, WEIGHTS, Adapter
 
 Tensors = dict[str, Tensor]
 
@@ -30,18 +30,20 @@ def start_from(adapter: Adapter, model: Any, folder: Path) -> None:
     Raises:
         BuildError: the other one is of another kind.
     """
-    found = adapter_weights(folder)
-    if adapter.peft_model is None:
-        if set(found) != {PROMPT} or found[PROMPT].shape != getattr(model, VIRTUAL).shape:
-            raise BuildError(f"{folder}: an adapter of another kind; it cannot be gone on from")
-        with torch.no_grad():
-            getattr(model, VIRTUAL).copy_(found[PROMPT])
-        return
-    from peft import get_peft_model_state_dict, set_peft_model_state_dict
+    found, own_method = adapter_weights(folder), OWN.get(adapter.settings["method"])
+    if own_method:
+        own = own_method.written({name: value for name, value in model.named_parameters() if value.requires_grad})
+    else:
+        from peft import get_peft_model_state_dict, set_peft_model_state_dict
 
-    own = get_peft_model_state_dict(adapter.peft_model)
+        own = get_peft_model_state_dict(adapter.peft_model)
     if {name: value.shape for name, value in own.items()} != {name: value.shape for name, value in found.items()}:
         raise BuildError(f"{folder}: an adapter of another kind; it cannot be gone on from")
+    if own_method:
+        with torch.no_grad():
+            for name, value in own_method.read(found, model).items():
+                model.get_parameter(name).copy_(value)
+        return
     set_peft_model_state_dict(adapter.peft_model, found)
 
 

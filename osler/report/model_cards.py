@@ -19,6 +19,8 @@ from osler.report.findings import Findings
 from osler.report.page import Block, Code, Heading, Items, Paragraph, Table, Text, markdown
 from osler.report.sections import Records
 
+LIBRARIES = {None: "transformers", "gated_residual": "osler"}  # by an adapter's method, what loads it; of others peft
+
 
 def lineage(ledger: Sequence[Mapping[str, Any]]) -> list[str]:
     """The training runs behind a model, first to last.
@@ -57,11 +59,12 @@ def front_matter(name: str, records: Records) -> dict[str, Any]:
     base = records.models.get("base", {}).get("provenance", {}).get("repository")
     named = {"base_model": base} if base else {}
     settings = records.models[name]["provenance"].get("settings", {})
+    method = settings.get("adapter", {}).get("method")
     return {
         "language": ["en"],
         "license": "other",
         "license_name": "see-the-licenses-of-the-texts-below",
-        "library_name": "peft" if settings.get("adapter") else "transformers",
+        "library_name": LIBRARIES.get(method, "peft"),
         "pipeline_tag": "text-generation",
         **named,
         "tags": [

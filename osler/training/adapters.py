@@ -113,6 +113,26 @@ class SoftPrompt(Tuning):
     virtual_tokens: int = Field(ge=1, le=65536, description="learned embeddings before each conversation")
 
 
+class KeyValuePrefix(Tuning):
+    """Prefix tuning: learned keys and values before each conversation.
+
+    Each layer has its own. Li & Liang 2021, arXiv 2101.00190.
+    """
+
+    method: Literal["prefix_tuning"]
+    virtual_tokens: int = Field(ge=1, le=65536, description="learned keys and values before each conversation")
+
+
+class GatedHead(Tuning):
+    """A gated residual network before the head, which Osler alone loads.
+
+    Lim et al. 2019, arXiv 1912.09363; for clinical notes Le et al. 2024, arXiv 2407.19299.
+    """
+
+    method: Literal["gated_residual"]
+    inner_width: int = Field(ge=1, le=65536, description="of the network's inner layers")
+
+
 class AllWeights(Tuning):
     """No adapter: all weights are trained, as sft trains them.
 
@@ -123,7 +143,8 @@ class AllWeights(Tuning):
 
 
 AdapterSection = Annotated[
-    LowRank | WeightDecomposed | QuantizedLowRank | Rescaled | SoftPrompt | AllWeights, Field(discriminator="method")
+    LowRank | WeightDecomposed | QuantizedLowRank | Rescaled | SoftPrompt | KeyValuePrefix | GatedHead | AllWeights,
+    Field(discriminator="method"),
 ]
 
 

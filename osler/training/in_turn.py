@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from osler.build.section import EACH_ONCE, Section, Seed
-from osler.training.adapters import LowRank, Rescaled, SoftPrompt, Tuning, WeightDecomposed
+from osler.training.adapters import GatedHead, KeyValuePrefix, LowRank, Rescaled, SoftPrompt, Tuning, WeightDecomposed
 
 CONTINUAL = "continual-"  # of the names of their folders
 DISTRIBUTIONS = "distributions.safetensors"  # in them: what is kept of each task's texts
@@ -94,8 +94,17 @@ class SoftPromptInTurn(_InTurn, SoftPrompt):
     """Prompt tuning."""
 
 
+class KeyValuePrefixInTurn(_InTurn, KeyValuePrefix):
+    """Prefix tuning."""
+
+
+class GatedHeadInTurn(_InTurn, GatedHead):
+    """A gated residual network."""
+
+
 ContinualSection = Annotated[
-    LowRankInTurn | WeightDecomposedInTurn | RescaledInTurn | SoftPromptInTurn, Field(discriminator="method")
+    LowRankInTurn | WeightDecomposedInTurn | RescaledInTurn | SoftPromptInTurn | KeyValuePrefixInTurn | GatedHeadInTurn,
+    Field(discriminator="method"),
 ]
 
 

@@ -17,6 +17,8 @@ RECIPE = (
 ADAPTERS = f"""adapter:
   thin: {{from: cpt, rows: instructions, method: lora, rank: 4, alpha: 8.0, target_modules: all-linear, {RECIPE}}}
   prompt: {{from: base, rows: instructions, method: prompt_tuning, virtual_tokens: 4, seeds: [1], {RECIPE}}}
+  prefix: {{from: base, rows: instructions, method: prefix_tuning, virtual_tokens: 4, seeds: [1], {RECIPE}}}
+  gate: {{from: cpt, rows: instructions, method: gated_residual, inner_width: 16, seeds: [1], {RECIPE}}}
   whole: {{from: base, rows: exercises/one, method: full, {RECIPE}}}
   scaled: {{from: base, rows: exercises/one, method: ia3, target_modules: [k_proj], feedforward_modules: [], {RECIPE}}}
 """
@@ -39,25 +41,26 @@ def test_adapters_are_models_of_the_build(tmp_path: Path) -> None:
     project.run(sys.executable, "-m", "osler", "check")
     project.run("dvc", "repro", "-q")
     assert "Running stage" not in project.run("dvc", "repro")
-    for folder in ("adapter-thin", "adapter-thin/seeds/2", "adapter-prompt"):
+    for folder in ("adapter-thin", "adapter-thin/seeds/2", "adapter-prompt", "adapter-prefix", "adapter-gate"):
         place = tmp_path / "models" / folder
         config = json.loads((place / "adapter_config.json").read_text())
-        below = "models/base" if "prompt" in folder else "models/cpt"
+        below = "models/base" if folder in ("adapter-prompt", "adapter-prefix") else "models/cpt"
         assert config["base_model_name_or_path"] == below + "/seeds/2" * ("seeds" in folder)
         assert (place / "adapter_model.safetensors").is_file()
     evaluated = json.loads((tmp_path / "metrics/eval.json").read_text())
-    for name in ("adapter-thin", "adapter-prompt"):
+    for name in ("adapter-thin", "adapter-prompt", "adapter-prefix", "adapter-gate"):
         assert name in json.dumps(evaluated)
         answers = pl.read_parquet(tmp_path / "results/predictions" / name / "predictions.parquet")
-        assert answers.filter(strategy="zero_shot")["seed"].unique().len() == (1 if name == "adapter-prompt" else 2)
+        assert answers.filter(strategy="zero_shot")["seed"].unique().len() == (2 if name == "adapter-thin" else 1)
         assert (tmp_path / f"results/cards/{name}.md").is_file()
     _exercises_are_learned_and_not_asked(tmp_path)
     project.run(sys.executable, "-m", "osler", "export", "adapter-thin", "whole", "--merge")
     _same_answers(tmp_path)
     project.run(sys.executable, "-m", "osler", "export", "adapter-thin", "thin")
     assert (tmp_path / "thin/adapter_model.safetensors").is_file()
-    refused = project.run(sys.executable, "-m", "osler", "export", "adapter-prompt", "x", "--merge", fails=True)
-    assert "virtual tokens cannot be merged into weights; export it without --merge" in refused
+    for name, method in (("prompt", "prompt_tuning"), ("prefix", "prefix_tuning"), ("gate", "gated_residual")):
+        refused = project.run(sys.executable, "-m", "osler", "export", f"adapter-{name}", "x", "--merge", fails=True)
+        assert f"what {method} adds cannot be merged into weights; export it without --merge" in refused
 
 
 def _exercises_are_learned_and_not_asked(project: Path) -> None:
@@ -82,6 +85,8 @@ def _exercises_are_learned_and_not_asked(project: Path) -> None:
             (seed, item) for seed in (1, 2) for item in sorted(items)
         ]
     assert "library_name: peft" in (project / "results/cards/adapter-scaled.md").read_text()
+    assert "library_name: peft" in (project / "results/cards/adapter-prefix.md").read_text()
+    assert "library_name: osler" in (project / "results/cards/adapter-gate.md").read_text()
     assert "library_name: transformers" in (project / "results/cards/adapter-whole.md").read_text()
     detail = json.loads((project / "metrics/generation.json").read_text())["detail"]
     [found] = [entry for entry in detail if (entry["task"], entry["model"]) == ("findings", "adapter-whole")]

@@ -50,7 +50,7 @@ def test_bitsandbytes_is_looked_for_where_it_is_needed(monkeypatch: pytest.Monke
     check_adapters(params("lora"), is_here=True)
 
 
-@pytest.mark.parametrize("method", ["dora", "ia3", "prompt_tuning", "qlora"])
+@pytest.mark.parametrize("method", ["dora", "ia3", "prompt_tuning", "prefix_tuning", "gated_residual", "qlora"])
 def test_what_vllm_cannot_serve_is_told_before_anything_is_trained(method: str) -> None:
     """Also LoRA of a rank that it has no room for."""
     asked = params(method, evaluate={"vllm": {"version": "1", "scores": True}})

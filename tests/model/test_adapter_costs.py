@@ -31,6 +31,8 @@ METHODS: dict[str, dict[str, Any]] = {
     "dora": SOME | {"method": "dora"},
     "ia3": {"method": "ia3", "target_modules": ["k_proj", "down_proj"], "feedforward_modules": ["down_proj"]},
     "prompt_tuning": {"method": "prompt_tuning", "virtual_tokens": 5},
+    "prefix_tuning": {"method": "prefix_tuning", "virtual_tokens": 5},
+    "gated_residual": {"method": "gated_residual", "inner_width": 24},
 }
 QLORA = ALL | {"method": "qlora"}
 needs_bitsandbytes = pytest.mark.skipif(installed("bitsandbytes") != VERSION, reason="make qlora")
@@ -72,9 +74,9 @@ def test_torch_holds_the_bytes_that_were_estimated(method: str, experts: Any) ->
     assert held[1:] == [4 * trained, 8 * trained]
 
 
-@pytest.mark.parametrize("method", ["lora of all", "lora of some"])
-def test_what_is_saved_for_the_backward_pass_of_lora(method: str) -> None:
-    """Within 3 %; a whole model's would be half as much again."""
+@pytest.mark.parametrize("method", ["lora of all", "lora of some", "gated_residual"])
+def test_what_is_saved_for_the_backward_pass(method: str) -> None:
+    """Within 3 %; a whole model's would be half as much again as LoRA's."""
     section, architecture = METHODS[method], architecture_of()
     model = built(architecture, 256).train()
     adapt(model, section, 1, "adapter.x", 128)
@@ -108,11 +110,12 @@ def test_flops_by_hand() -> None:
     assert adapter_flops(architecture, vocabulary, METHODS["lora of all"], 1000, 8192) == pytest.approx(whole - saved)
 
 
-def test_flops_are_those_that_torch_counts() -> None:
-    """Of LoRA without attention's: within 3 % where the table of embeddings, which is no product, is left out."""
+@pytest.mark.parametrize(("method", "passes"), [("lora of all", 4), ("gated_residual", 2)])
+def test_flops_are_those_that_torch_counts(method: str, passes: int) -> None:
+    """Without attention's: within 3 % where the table of embeddings, which is no product, is left out."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    section, architecture = METHODS["lora of all"], architecture_of()
+    section, architecture = METHODS[method], architecture_of()
     model = built(architecture, 256).train()
     adapt(model, section, 1, "adapter.x", 128)
     module = loss_of(model)
@@ -121,7 +124,7 @@ def test_flops_are_those_that_torch_counts() -> None:
     with FlopCounterMode(display=False) as counter:
         module(tokens_BT, torch.arange(128)[None], tokens_BT, kept_BT, None)[0].backward()
     products = sum(count for kind, count in counter.get_flop_counts()["Global"].items() if "attention" not in str(kind))
-    table = 4 * 128 * 256 * architecture.hidden_size
+    table = passes * 128 * 256 * architecture.hidden_size
     own = adapter_flops(architecture, 256, section, 128, 0) - table
     assert own == pytest.approx(products, rel=0.03)
 

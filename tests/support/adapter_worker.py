@@ -21,6 +21,8 @@ METHODS: dict[str, dict[str, Any]] = {
     "dora": {"method": "dora", "rank": 4, "alpha": 8.0, "target_modules": ["q_proj", "down_proj"]},
     "ia3": {"method": "ia3", "target_modules": ["k_proj", "down_proj"], "feedforward_modules": ["down_proj"]},
     "prompt_tuning": {"method": "prompt_tuning", "virtual_tokens": 3},
+    "prefix_tuning": {"method": "prefix_tuning", "virtual_tokens": 3},
+    "gated_residual": {"method": "gated_residual", "inner_width": 16},
 }
 ENGINES = ("ddp", "fsdp")
 

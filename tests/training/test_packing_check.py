@@ -80,6 +80,8 @@ def test_nothing_is_learned_by_a_model_that_packs_wrongly(
     [
         {"method": "lora", "rank": 2, "alpha": 4.0, "target_modules": "all-linear"},
         {"method": "prompt_tuning", "virtual_tokens": 3},
+        {"method": "prefix_tuning", "virtual_tokens": 3},
+        {"method": "gated_residual", "inner_width": 8},
     ],
     ids=str,
 )

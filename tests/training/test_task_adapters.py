@@ -191,7 +191,14 @@ def test_killed_in_the_second_task_it_goes_on_there(
 
 
 @pytest.mark.parametrize(
-    "method", [{"method": "dora"}, {"method": "ia3", "target_modules": ["v_proj"]}, {"method": "prompt_tuning"}]
+    "method",
+    [
+        {"method": "dora"},
+        {"method": "ia3", "target_modules": ["v_proj"]},
+        {"method": "prompt_tuning"},
+        {"method": "prefix_tuning"},
+        {"method": "gated_residual"},
+    ],
 )
 def test_other_methods_go_on_from_what_was_written(method: dict[str, Any], tmp_path: Path) -> None:
     """DoRA, IA3 and virtual tokens take the weights of a written adapter, and refuse one of another shape."""
@@ -203,6 +210,7 @@ def test_other_methods_go_on_from_what_was_written(method: dict[str, Any], tmp_p
         "target_modules": ["q_proj"],
         "feedforward_modules": [],
         "virtual_tokens": 3,
+        "inner_width": 4,
     } | method
     model = tiny_model(50)
     adapter = adapt(model, settings, 1, "x", 16)
@@ -213,7 +221,7 @@ def test_other_methods_go_on_from_what_was_written(method: dict[str, Any], tmp_p
     for name, value in other.named_parameters():
         assert not value.requires_grad or torch.equal(value, own[name])
     wider = tiny_model(50)
-    changed = settings | {"rank": 2, "virtual_tokens": 2, "target_modules": ["v_proj", "k_proj"]}
+    changed = settings | {"rank": 2, "virtual_tokens": 2, "inner_width": 3, "target_modules": ["v_proj", "k_proj"]}
     with pytest.raises(BuildError, match="an adapter of another kind"):
         start_from(adapt(wider, changed, 2, "x", 16), wider, tmp_path / "written")
 
