@@ -45,14 +45,17 @@ class Sizes:
 
 
 def base_sizes(params: Mapping[str, Any], root: Path) -> Sizes:
-    """What params or the config.json of models/base say."""
-    given, vocabulary = params["architecture"], params["tokenizer"].get("vocabulary_size")
+    """What params or the config.json of models/base say.
+
+    Embeddings are as many as that file says, where it is there: a base may have more than its tokenizer has tokens.
+    """
+    given, config = params["architecture"], downloaded_config(params, root)
+    vocabulary = config.get("vocab_size") or params["tokenizer"].get("vocabulary_size")
     architecture = None if given is None else Architecture.model_validate(given)
-    config = {} if architecture and vocabulary else downloaded_config(params, root)
     if architecture is None and config.get("model_type") in COUNTED:
         architecture = _architecture(config)
     positions = architecture.maximum_positions if architecture else config.get("max_position_embeddings")
-    return Sizes(architecture, vocabulary or config.get("vocab_size"), positions, config.get("model_type"))
+    return Sizes(architecture, vocabulary, positions, config.get("model_type"))
 
 
 def downloaded_config(params: Mapping[str, Any], root: Path) -> dict[str, Any]:

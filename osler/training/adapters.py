@@ -110,7 +110,9 @@ class SoftPrompt(Tuning):
     """
 
     method: Literal["prompt_tuning"]
-    virtual_tokens: int = Field(ge=1, le=65536, description="learned embeddings before each conversation")
+    virtual_tokens: int = Field(
+        ge=1, le=65536, description="learned embeddings, or keys and values of each layer, before each conversation"
+    )
 
 
 class KeyValuePrefix(Tuning):

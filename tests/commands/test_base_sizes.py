@@ -67,6 +67,20 @@ def test_the_downloaded_config_tells_them(tmp_path: Path) -> None:
     assert base_sizes(params, tmp_path).positions is None
 
 
+def test_a_base_has_more_embeddings_than_its_tokenizer_has_tokens(tmp_path: Path) -> None:
+    """Those of params until it is downloaded, then its own; one that is made here has those of params."""
+    params = read_params(ROOT / PARAMS)
+    made = params["tokenizer"]["vocabulary_size"]
+    downloaded(tmp_path)
+    for sections, expected in (({"download_model": {"base": BASE}, "pretrain": {}}, 1600), ({}, made)):
+        counted = base_sizes(params | sections, tmp_path).counted
+        assert counted
+        assert counted[1] == expected
+    counted = base_sizes(params | {"download_model": {"base": BASE}, "pretrain": {}}, tmp_path / "elsewhere").counted
+    assert counted
+    assert counted[1] == made
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

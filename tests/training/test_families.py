@@ -10,8 +10,12 @@ from transformers import AutoModelForCausalLM
 from osler.build.section import BuildError
 from osler.model.folder import write_model
 from osler.model.router import router_loss
+from osler.training.checkpoints import Checkpoint
+from osler.training.loop import train
 from osler.training.packed_loss import PackedLoss
 from tests.support.families import FAMILIES, tiny
+from tests.support.runs import VOCABULARY, KilledAt, a_run, same
+from tests.support.tiny import NUMERICS, launch
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -58,6 +62,28 @@ def test_written_and_read_by_transformers_with_equal_logits(family: str, tmp_pat
     assert type(read) is type(model)
     assert read.config.architectures == [type(model).__name__]
     assert read.generation_config.eos_token_id == [2, 5]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_trained_with_noise_it_is_read_as_it_was_trained(family: str, tmp_path: Path) -> None:
+    """By the loop with its check of packing; killed and gone on with to the same bytes; logits of what is read are its own."""
+
+    def trained(folder: Path) -> tuple[Any, dict[str, torch.Tensor]]:
+        model = tiny(family, vocab_size=VOCABULARY)
+        _, found = train(model, a_run(5.0), NUMERICS, Checkpoint(folder, "code", False, {}), launch())
+        return model, dict(found)
+
+    model, whole = trained(tmp_path / "whole")
+    with KilledAt(5):
+        trained(tmp_path / "killed")
+    assert same(whole, trained(tmp_path / "killed")[1])
+    write_model(model, tmp_path, tmp_path / "model", {}, whole)
+    read = AutoModelForCausalLM.from_pretrained(tmp_path / "model", attn_implementation="sdpa").eval()
+    tokens = torch.randint(3, VOCABULARY, (1, 11))
+    with torch.no_grad():
+        found, before = read(tokens).logits, tiny(family, vocab_size=VOCABULARY)(tokens).logits
+        assert torch.equal(found, model.eval()(tokens).logits)
+    assert float((found - before).abs().max()) > 0.1
 
 
 @pytest.mark.parametrize("family", ["mixtral", "qwen3_moe"])
