@@ -1,6 +1,6 @@
 """Stage `questions`: what every model is asked, as one file.
 
-It also brings the models of the Hub that read texts for it, if any.
+It also brings the models that read texts for it, if any: of the Hub, or the build's base.
 
 Settings of benchmarks, strategies, protocols and tasks are the same for all models, so the evaluation of each depends on this
 file and DVC does not write them down once a model.
@@ -23,10 +23,13 @@ def main(
     evaluate: Evaluate,
     strategies: Strategies,
     task: Mapping[str, Task],
+    model: Path,
     encoders: Path,
     questions: Path,
 ) -> None:
     """Write `questions`, and fill the folder `encoders`.
+
+    `model` is the build's base.
 
     Raises:
         BuildError: see `write_encoders`.
@@ -34,7 +37,7 @@ def main(
     beside = sorted(name for name, section in benchmark.items() if section.typing_errors)
     asked = Questions(benchmarks=sorted(benchmark), beside=beside, evaluate=evaluate, strategies=strategies, task=task)
     write_json(questions, asked.model_dump(mode="json"))
-    write_encoders(encoder, encoders)
+    write_encoders(encoder, encoders, model)
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ def check_references(params: Mapping[str, Any], root: Path) -> None:
     check_segments(params)
     check_tasks_in_turn(params)
     check_evaluation(params, root)
+    check_asked(params)
     for kind, name, path in raw_paths(params, root):
         if not os.path.lexists(path):
             raise BuildError(f"{PARAMS}: {kind}.{name}.path: {path} does not exist")
@@ -244,6 +245,26 @@ def check_evaluation(params: Mapping[str, Any], root: Path) -> None:
             )
     if both := sorted(set(params["task"]) & set(params["benchmark"])):
         raise BuildError(f"{PARAMS}: task.{both[0]}: is a benchmark too; give one another name")
+
+
+def check_asked(params: Mapping[str, Any]) -> None:
+    """Some strategy must ask every model, under each of its seeds.
+
+    The evaluation would say so after all training.
+
+    Raises:
+        BuildError: names the model.
+    """
+    several = {name: len(params["seeds"]) > 1 for name in params["evaluated"]}
+    for name, section in params["adapter"].items():
+        several[f"adapter-{name}"] = len(section.get("seeds") or params["seeds"]) > 1
+    on = [section for section in params["strategies"].values() if section]
+    for model, has_others in several.items():
+        asking = [one for one in on if one.get("models") is None or model in one["models"]]
+        if asking and not (has_others and all(one.get("seeds") != "all" for one in asking)):
+            continue
+        under = " under other seeds than the first: set `seeds: all` of one" if asking else ": set one"
+        raise BuildError(f"{PARAMS}: strategies: none asks {model}{under}, zero_shot for instance")
 
 
 def raw_paths(params: Mapping[str, Any], root: Path) -> list[tuple[str, str, Path]]:

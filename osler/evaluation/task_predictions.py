@@ -40,7 +40,10 @@ GENERATIONS = pl.Schema(
         "rouge_1": pl.Float64(),  # metric text, as the next three
         "rouge_2": pl.Float64(),
         "rouge_l": pl.Float64(),
-        "bertscore_f1": pl.Float64(),  # null where the build has no encoder for it
+        "bertscore_f1": pl.Float64(),  # null where the build has no encoder for it, as the next three
+        "bertscore_precision": pl.Float64(),
+        "bertscore_recall": pl.Float64(),
+        "bertscore_shuffled": pl.Float64(),  # F1 against the next item's target; null also where there is one item
         "answer": pl.String(),  # metric label: normalized, null when none could be read
         "gold": pl.String(),  # metric label: normalized
         "named": pl.Int64(),  # metric entities: how many the text has, as the next two
@@ -95,8 +98,11 @@ def scored(rows: pl.DataFrame, task: Task) -> pl.DataFrame:
 
 
 def bertscored(encoder: "Callable[[], TextEncoder]", texts: Sequence[str], targets: Sequence[str]) -> pl.DataFrame:
-    """A column `bertscore_f1`."""
-    return pl.DataFrame({"bertscore_f1": encoder().bert_scores(texts, targets)}, schema={"bertscore_f1": pl.Float64()})
+    """The columns `bertscore_*` of GENERATIONS."""
+    found = encoder().bert_scores(texts, targets)
+    names = ("f1", "precision", "recall", "shuffled")
+    columns = {f"bertscore_{name}": [getattr(one, name) for one in found] for name in names}
+    return pl.DataFrame(columns, schema={name: GENERATIONS[name] for name in columns})
 
 
 def task_predictions(

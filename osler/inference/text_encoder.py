@@ -3,10 +3,8 @@
 It makes embeddings of whole texts, and BERTScore of pairs of texts.
 
 A text longer than the model reads is read in windows, so that nothing of a long note is left out. Embeddings are what
-sentence-transformers computes from the same folder, but for such texts; BERTScore is what its authors' package computes
-without weights by rarity and without a baseline, where special tokens may be matched but do not count.
-
-Source of BERTScore: Zhang et al., arXiv 1904.09675.
+sentence-transformers computes from the same folder, but for such texts; BERTScore (bertscore.py) is what its authors' package
+computes without a baseline. The model may read both ways, as BERT, or from left to right, as the models of the build.
 
 Shapes: B windows, T tokens of the longest, S tokens of a text in all its windows, D hidden size.
 """
@@ -15,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -23,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from osler.build.files import read_json
+from osler.inference.bertscore import BertScore, TokenStates, matched, rarities
 from osler.inference.forward import batches, padded
 from osler.model.numerics import Numerics
 
@@ -59,21 +58,39 @@ class TextEncoder:
         )
         return tokenizer, model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
 
-    def states(self, texts: Sequence[str], layer: int | None) -> list[tuple[Tensor, Tensor]]:
-        """The hidden states (S, D) of each text, float32.
+    def _windows(self, texts: Sequence[str], marked: bool) -> "_Windows":
+        """What the model reads of the texts.
 
-        They are on the CPU. Beside them stands which of them (S,) are of the text's own tokens.
+        With `marked` an end mark stands before each window where the tokenizer writes no mark at all. A decoder's first state
+        is nearly the same whatever is read, and should be no word's.
+        """
+        tokenizer, model = self._loaded
+        # positions of RoBERTa's kind start at 2
+        limit = min(tokenizer.model_max_length, model.config.max_position_embeddings - 2)
+        mark = tokenizer.eos_token_id if marked and not tokenizer.num_special_tokens_to_add() else None
+        before: list[int] = [] if mark is None else [mark]
+        whole = {"truncation": True, "max_length": limit - len(before), "return_overflowing_tokens": True, "stride": 0}
+        encoded = tokenizer(list(texts), return_special_tokens_mask=True, **whole)
+        parts: list[list[int]] = [[] for _ in texts]
+        for index, text in enumerate(encoded["overflow_to_sample_mapping"]):
+            parts[text].append(index)
+        special = encoded["special_tokens_mask"]
+        own = [[False] * len(before) + [not one for one in mask] for mask in special]
+        return _Windows([before + ids for ids in encoded["input_ids"]], own, parts)
+
+    def states(self, texts: Sequence[str], layer: int | None, marked: bool = False) -> list[TokenStates]:
+        """The hidden states of each text, on the CPU.
+
+        `layer` is one of 1 and up, None for the last; for `marked` see `_windows`.
         """
         if not texts:
             return []
         tokenizer, model = self._loaded
-        # positions of RoBERTa's kind start at 2
-        limit = min(tokenizer.model_max_length, model.config.max_position_embeddings - 2)
-        whole = {"truncation": True, "max_length": limit, "return_overflowing_tokens": True, "stride": 0}
-        encoded = tokenizer(list(texts), return_special_tokens_mask=True, **whole)
-        rows: list[list[int]] = encoded["input_ids"]
-        found: list[Tensor] = [torch.empty(0)] * len(rows)
+        rows, own, parts = self._windows(texts, marked)
+        found: list[Tensor] = [torch.empty(0, model.config.hidden_size)] * len(rows)
         for group in batches([len(row) for row in rows], self.batch_tokens):
+            if not rows[group[0]]:
+                continue
             ids_BT = torch.from_numpy(padded([rows[index] for index in group], tokenizer.pad_token_id or 0))
             mask_BT = torch.from_numpy(padded([[1] * len(rows[index]) for index in group], 0))
             with torch.inference_mode():
@@ -85,16 +102,13 @@ class TextEncoder:
             states_BTD = output.last_hidden_state if layer is None else output.hidden_states[layer]
             for index, states_TD in zip(group, states_BTD.float().cpu(), strict=True):
                 found[index] = states_TD[: len(rows[index])].clone()
-        parts: list[list[int]] = [[] for _ in texts]
-        for index, text in enumerate(encoded["overflow_to_sample_mapping"]):
-            parts[text].append(index)
-        special = encoded["special_tokens_mask"]
         return [
-            (
-                torch.cat([found[index] for index in own]),
-                torch.tensor([not one for index in own for one in special[index]]),
+            TokenStates(
+                torch.tensor([one for index in windows for one in rows[index]], dtype=torch.int64),
+                torch.tensor([one for index in windows for one in own[index]], dtype=torch.bool),
+                torch.cat([found[index] for index in windows]),
             )
-            for own in parts
+            for windows in parts
         ]
 
     def embeddings(self, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -103,38 +117,36 @@ class TextEncoder:
         It is the mean of the text's states, or the first of them.
         """
         first = self.facts["pooling"] == "cls"
-        vectors = [states_SD[0] if first else states_SD.mean(dim=0) for states_SD, _ in self.states(texts, None)]
+        vectors = [one.states_SD[0] if first else one.states_SD.mean(dim=0) for one in self.states(texts, None)]
         return torch.stack(vectors).numpy() if vectors else np.zeros((0, 0), np.float32)
 
-    def bert_scores(self, texts: Sequence[str], targets: Sequence[str]) -> list[float]:
-        """BERTScore's F1 of each text and its target, 0 to 1.
+    def bert_scores(self, texts: Sequence[str], targets: Sequence[str]) -> list[BertScore]:
+        """BERTScore of each text with its own target, and with the next.
 
-        It is 0 where one of the two has no token.
+        The last text's next target is the first one. All are 0 where one of the two has no token. With `idf` in encoder.json
+        tokens weigh by their rarity in `targets`.
         """
+        layer, rarity = self.facts["layer"], None
+        if self.facts.get("idf") and texts:
+            rows, own, parts = self._windows(targets, marked=True)
+            counted = [
+                [one for one, is_own in zip(*both, strict=True) if is_own] for both in zip(rows, own, strict=True)
+            ]
+            rarity = rarities([one for index in windows for one in counted[index]] for windows in parts)
         scores = []
         for start in range(0, len(texts), PAIRS_AT_ONCE):
-            pair = (side[start : start + PAIRS_AT_ONCE] for side in (texts, targets))
-            ours, theirs = (self.states(side, self.facts["layer"]) for side in pair)
-            scores += [matched(*our, *their) for our, their in zip(ours, theirs, strict=True)]
+            ours = self.states(texts[start : start + PAIRS_AT_ONCE], layer, marked=True)
+            after = [targets[index % len(targets)] for index in range(start, start + len(ours) + 1)]
+            theirs = self.states(after, layer, marked=True)
+            for our, their, other in zip(ours, theirs, theirs[1:], strict=False):
+                shuffled = matched(our, other, rarity)[2] if len(targets) > 1 else None
+                scores.append(BertScore(*matched(our, their, rarity), shuffled))
         return scores
 
 
-def matched(our_SD: Tensor, our_S: Tensor, their_SD: Tensor, their_S: Tensor) -> float:
-    """F1 of the best cosines between tokens of two texts.
+class _Windows(NamedTuple):
+    """Token ids of each window, which of them are the text's own, and the windows of each text."""
 
-    Each own token of a text takes the best among all states of the other, and the other way round.
-
-    Args:
-        our_SD: states of the text.
-        our_S: bool, which count.
-        their_SD: states of its target.
-        their_S: bool.
-    """
-    if not our_S.any() or not their_S.any():
-        return 0.0
-    cosine = torch.nn.functional.normalize(our_SD, dim=1) @ torch.nn.functional.normalize(their_SD, dim=1).T
-    precision = float(cosine.max(dim=1).values[our_S].mean())
-    recall = float(cosine.max(dim=0).values[their_S].mean())
-    if precision + recall <= 0:
-        return 0.0
-    return min(1.0, max(0.0, 2 * precision * recall / (precision + recall)))
+    rows: list[list[int]]
+    own: list[list[bool]]
+    parts: list[list[int]]

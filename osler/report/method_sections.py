@@ -278,21 +278,21 @@ def comparison_blocks(found: Findings, models: Mapping[str, Mapping[str, Any]]) 
 
 
 def encoder_lines(models: Mapping[str, Mapping[str, Any]]) -> list[Text]:
-    """Which models of the Hub the evaluation asked besides.
+    """Which other models the evaluation asked.
 
-    Each has a line. The scores that rest on one compare under it only.
+    They are of the Hub or of the build. Each has a line. The scores that rest on one compare under it only.
     """
     used = {name: facts for own in models.values() for name, facts in own.get("encoders", {}).items()}
     tasks = {"embeddings": "The nearest solved questions are those of", "bertscore": "BERTScore is F1 under"}
-    return [
-        (
-            f"{lead} ",
-            Code(f"{used[name]['repository']}@{used[name]['revision'][:12]}"),
-            f", layer {used[name]['layer']}." if used[name]["layer"] else ".",
-        )
-        for name, lead in tasks.items()
-        if name in used
-    ]
+    lines: list[Text] = []
+    for name, lead in tasks.items():
+        if facts := used.get(name):
+            origin = f"models/{facts['from']}" if "from" in facts else f"{facts['repository']}@{facts['revision'][:12]}"
+            layer = f", layer {facts['layer']}" if facts["layer"] else ""
+            idf = ", tokens weighed by rarity" if facts.get("idf") else ""
+            floor = " bertscore_shuffled is that of texts and targets of no relation." if name == "bertscore" else ""
+            lines.append((f"{lead} ", Code(origin), f"{layer}{idf}.{floor}"))
+    return lines
 
 
 def vllm_lines(models: Mapping[str, Mapping[str, Any]]) -> list[Text]:

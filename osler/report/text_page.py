@@ -9,37 +9,39 @@ from osler.report.cells import points
 from osler.report.page import Block, Code, Heading, Items, Paragraph, Table, Text
 from osler.report.task_section import generation_blocks
 from osler.statistics.accuracy import in_order
-from osler.statistics.intervals import Interval, Pairs, difference_interval
+from osler.statistics.intervals import Interval, Pairs, difference_interval, ratio_interval
 from osler.statistics.task_scores import generation_metrics
 
 SCORES = {"text": "ROUGE-L", "label": "right", "entities": "F1"}
 
 
-def gains(generations: pl.DataFrame, confidence: float) -> dict[str, Interval]:
+def gains(generations: pl.DataFrame, confidence: float, column: str = "score") -> dict[str, Interval]:
     """How much better each model scores than the first one.
 
-    It is compared item by item.
+    It is compared item by item, and seed by seed where the task asks several. Right and wrong labels get two groups besides
+    (intervals.py), scores in between do not: differences of BERTScore are so small that these two would be all of the interval.
 
     Args:
         generations: rows of GENERATIONS of one task, of models that answered the same items.
-        confidence: of the intervals, which are over groups of items.
+        confidence: of the intervals, which are over groups of items, and over seeds where there are several.
+        column: the score, 0 to 1.
     Returns:
         Mean differences of the items' scores, of all models but the first.
     """
     first, *others = in_order(generations["model"])
-    scores = {model: generations.filter(pl.col("model") == model).sort("item_id") for model in (first, *others)}
+    scores = {model: generations.filter(pl.col("model") == model).sort("item_id", "seed") for model in (first, *others)}
     before = scores[first]
-    return {
-        model: difference_interval(
-            Pairs(
-                benchmark=before["task"].to_list(),
-                group=before["group"].to_list(),
-                difference=(scores[model]["score"] - before["score"]).to_numpy(),
-            ),
-            confidence,
-        )
-        for model in others
-    }
+    seeds = before["seed"].to_list() if before["seed"].n_unique() > 1 else None
+    found: dict[str, Interval] = {}
+    for model in others:
+        difference, group = (scores[model][column] - before[column]).to_numpy(), before["group"].to_list()
+        if before["metric"][0] == "label":
+            pairs = Pairs(benchmark=before["task"].to_list(), group=group, difference=difference, seed=seeds)
+            found[model] = difference_interval(pairs, confidence)
+        else:
+            plain = ratio_interval(difference.tolist(), [1.0] * len(group), confidence, group, seeds)
+            found[model] = Interval(plain.estimate, max(-1.0, plain.low), min(1.0, plain.high))
+    return found
 
 
 def page_blocks(generations: pl.DataFrame, sources: pl.DataFrame, confidence: float) -> list[Block]:
@@ -58,16 +60,17 @@ def page_blocks(generations: pl.DataFrame, sources: pl.DataFrame, confidence: fl
         Heading(1, f"Texts of {task}"),
         *generation_blocks(generation_metrics(generations, confidence)),
     ]
-    if found := gains(generations, confidence):
-        rows: list[list[Text]] = [[Code(model), points(gain)] for model, gain in found.items()]
-        sentence = (
-            "Points of ",
-            metric,
-            " above ",
-            Code(models[0]),
-            ", item by item, with intervals over groups of items.",
+    columns = {metric: "score"} | ({} if generations["bertscore_f1"].null_count() else {"BERTScore": "bertscore_f1"})
+    found = {name: gains(generations, confidence, column) for name, column in columns.items()}
+    if found[metric]:
+        rows: list[list[Text]] = [
+            [Code(model), *(points(own[model]) for own in found.values())] for model in found[metric]
+        ]
+        over = (
+            "over groups of items and training seeds" if generations["seed"].n_unique() > 1 else "over groups of items"
         )
-        blocks += [Heading(2, f"Beside {models[0]}"), Paragraph(sentence), Table(["model", "points"], rows)]
+        sentence = ("Points above ", Code(models[0]), f", item by item, with intervals {over}.")
+        blocks += [Heading(2, f"Beside {models[0]}"), Paragraph(sentence), Table(["model", *found], rows)]
     blocks.append(Heading(2, "Items"))
     for item_id, source, texts in _items(generations, sources, models):
         rows = [["target", texts[0]["target"], ""]]

@@ -19,6 +19,7 @@ from osler.statistics.seed_intervals import ENOUGH_SEEDS, seed_interval
 
 HEADLINES = {"text": "rouge_l", "label": "accuracy", "entities": "entity_f1"}
 """The score of each metric that stands for a task."""
+BERTSCORES = ("bertscore_f1", "bertscore_precision", "bertscore_recall", "bertscore_shuffled")
 
 
 def clustered(top: pl.Series, bottom: pl.Series, group: pl.Series, confidence: float) -> Interval:
@@ -71,7 +72,9 @@ def scores_of(rows: pl.DataFrame, metric: str, confidence: float) -> dict[str, I
 
     All but `length_ratio` are 0 to 1.
 
-    * `rouge_l`, `rouge_2`, `rouge_1`, `token_f1`: means over items; so `bertscore_f1`, where it was computed.
+    * `rouge_l`, `rouge_2`, `rouge_1`, `token_f1`: means over items; so `bertscore_f1`, `bertscore_precision` and
+      `bertscore_recall`, where they were computed. `bertscore_shuffled` is F1 against another item's target: what texts of no
+      relation score under this encoder, and what `bertscore_f1` must exceed to mean something.
     * `accuracy`, `macro_f1` (over labels, then over training seeds): a text from which no label can be read is wrong.
     * `entity_f1`: of all items' entities together (micro); `item_entity_f1`: the mean over items (macro).
     * `length_ratio`: words of all texts over words of all targets, unit 1; 0 where nothing was written.
@@ -89,8 +92,8 @@ def scores_of(rows: pl.DataFrame, metric: str, confidence: float) -> dict[str, I
     found: dict[str, Interval]
     if metric == "text":
         found = {name: mean(name) for name in ("rouge_l", "rouge_2", "rouge_1")}
-        if not rows["bertscore_f1"].null_count():
-            found["bertscore_f1"] = mean("bertscore_f1")
+        computed = [name for name in BERTSCORES if not rows[name].null_count()]
+        found |= {name: mean(name) for name in computed}
     elif metric == "label":
         right = [score == 1 for score in rows["score"]]
         found = {

@@ -116,6 +116,28 @@ def test_tasks_in_sequence_must_be_labelled_and_fit(changes: dict[str, Any], mes
         check_references(params, ROOT)
 
 
+def test_every_model_is_asked_under_each_seed() -> None:
+    """By some strategy; one seed, the build's or an adapter's, is asked by any."""
+    assert len(PARAMS["seeds"]) > 1
+    params = changed(("strategies", "zero_shot"), PARAMS["strategies"]["zero_shot"] | {"seeds": "first"})
+    with pytest.raises(
+        BuildError, match="strategies: none asks base under other seeds than the first: set `seeds: all`"
+    ):
+        check_references(params, ROOT)
+    check_references(params | {"seeds": [1]}, ROOT)
+    thin = {"from": "cpt", "rows": "instructions", "method": "lora", "batch_tokens": 2048}
+    chosen = {"zero_shot": {"seeds": "all", "models": PARAMS["evaluated"], "limit_items": None}}
+    params = PARAMS | {"strategies": chosen | dict.fromkeys(PARAMS["strategies"].keys() - {"zero_shot"})}
+    check_references(params, ROOT)
+    with pytest.raises(BuildError, match="strategies: none asks adapter-thin: set one"):
+        check_references(params | {"adapter": {"thin": thin}}, ROOT)
+    chosen["zero_shot"] |= {"seeds": "first", "models": ["adapter-thin"]}
+    params |= {"adapter": {"thin": thin | {"seeds": [2]}}, "evaluated": []}
+    check_references(params, ROOT)
+    with pytest.raises(BuildError, match="none asks adapter-thin under other seeds"):
+        check_references(params | {"adapter": {"thin": thin}}, ROOT)
+
+
 def test_tasks_in_sequence_need_one_process() -> None:
     """Of the stage alone, or of the section `launch`; another stage may have several."""
     params = changed(("continual",), {"x": SECTION | {"tasks": ["readings", "again"]}})

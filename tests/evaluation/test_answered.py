@@ -356,19 +356,20 @@ def test_bertscore_of_tasks_with_texts(build: Run, tmp_path: Path) -> None:
     notes = found.filter(task="notes")
     pairs = (notes["text"].to_list(), notes["target"].to_list())
     encoder = TextEncoder(folder, SETTINGS.batch_tokens, NUMERICS)
-    assert found["bertscore_f1"].to_list() == [*encoder.bert_scores(*pairs), None, None, None]
-    assert found.drop("bertscore_f1").equals(without.drop("bertscore_f1"))
+    columns = {"bertscore_f1": "f1", "bertscore_precision": "precision", "bertscore_recall": "recall"}
+    for column, kind in (columns | {"bertscore_shuffled": "shuffled"}).items():
+        expected = [getattr(one, kind) for one in encoder.bert_scores(*pairs)]
+        assert found[column].to_list() == [*expected, None, None, None]
+    others = [name for name in found.columns if not name.startswith("bertscore_")]
+    assert found.select(others).equals(without.select(others))
     stored = {path: path.stat().st_mtime_ns for path in Path("scratch").rglob("*.parquet")}
     build(**changes)
     assert {path: path.stat().st_mtime_ns for path in Path("scratch").rglob("*.parquet")} == stored
     write_json(folder / "encoder.json", {"pooling": "mean", "layer": None})
     build(**changes)
     other = pl.read_parquet(tmp_path / "out/generations.parquet")["bertscore_f1"].to_list()
-    assert (
-        other[:3]
-        == TextEncoder(folder, SETTINGS.batch_tokens, NUMERICS).bert_scores(*pairs)
-        != found["bertscore_f1"].to_list()[:3]
-    )
+    encoder = TextEncoder(folder, SETTINGS.batch_tokens, NUMERICS)
+    assert other[:3] == [one.f1 for one in encoder.bert_scores(*pairs)] != found["bertscore_f1"].to_list()[:3]
 
 
 def test_every_seed_is_asked_zero_shot_and_the_first_all_else(build: Run, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from transformers import AutoTokenizer
 
 from osler.build.files import file_hash, folder_hash, read_json, write_json
+from osler.inference.encoder_files import Scorer
 from osler.inference.text_encoder import TextEncoder
 from osler.model.folder import trainable_model
 from osler.model.origin import DownloadModel
@@ -247,7 +248,8 @@ def downloaded_encoders(address: str, folder: Path, **sections: object) -> str:
     script = (
         "import sys; from pathlib import Path; from osler.inference import encoder_files as encoders; from osler.build import hub\n"
         "folder = Path(sys.argv[1]); hub.ROOT = folder\n"
-        "encoders.write_encoders(encoders.Encoders.model_validate_json(sys.argv[2]), folder / 'encoders')"
+        "wanted = encoders.Encoders.model_validate_json(sys.argv[2])\n"
+        "encoders.write_encoders(wanted, folder / 'encoders', folder / 'base')"
     )
     done = subprocess.run(
         [sys.executable, "-c", script, str(folder), json.dumps({"embeddings": None, "bertscore": None} | sections)],
@@ -275,7 +277,7 @@ def test_encoders_come_with_what_they_are(address: str, tmp_path: Path) -> None:
         facts = read_json(folder / "encoder.json")
         assert (facts["pooling"], facts["layer"], facts["revision"]) == (pooling, layer, COMMIT)
         assert sorted(facts["files"]) == sorted(kept)
-        assert TextEncoder(folder, 64, NUMERICS).bert_scores(["fern tea"], ["fern tea"]) == [pytest.approx(1)]
+        assert TextEncoder(folder, 64, NUMERICS).bert_scores(["fern tea"], ["fern tea"])[0].f1 == pytest.approx(1)
 
 
 @pytest.mark.usefixtures("encoder")
@@ -295,6 +297,37 @@ def test_without_encoders_there_is_a_folder_that_says_so(tmp_path: Path) -> None
     """The network is not asked."""
     assert downloaded_encoders("http://127.0.0.1:9", tmp_path) == ""
     assert [path.name for path in (tmp_path / "encoders").iterdir()] == ["encoders.json"]
+
+
+def test_the_builds_own_base_reads_texts(tmp_path: Path) -> None:
+    """Of its folder weights, config and tokenizer, not other seeds; what is there says what it is. No network is asked."""
+    tiny_encoder(tmp_path / "base")
+    (tmp_path / "base/seeds/2").mkdir(parents=True)
+    (tmp_path / "base/seeds/2/model.safetensors").write_bytes(b"another")
+    write_json(tmp_path / "base/provenance.json", {"made": "by hand"})
+    wanted = {"from": "base", "layer": 2, "idf": True}
+    kept = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]
+    assert downloaded_encoders("http://127.0.0.1:9", tmp_path, bertscore=wanted).startswith(
+        "encoder.bertscore: 4 files of models/base\n"
+    )
+    folder = tmp_path / "encoders/bertscore"
+    assert sorted(path.name for path in folder.iterdir()) == sorted([*kept, "encoder.json"])
+    facts = read_json(folder / "encoder.json")
+    assert sorted(facts.pop("files")) == kept
+    assert facts == wanted | {"pooling": None}
+    assert TextEncoder(folder, 64, NUMERICS).bert_scores(["fern tea"], ["fern tea"])[0].f1 == 0  # both weigh nothing
+    assert "encoder.bertscore.layer: 3, and models/base has 2" in downloaded_encoders(
+        "http://127.0.0.1:9", tmp_path, bertscore=wanted | {"layer": 3}
+    )
+
+
+@pytest.mark.parametrize(
+    "section", [{}, {"layer": 2}, {"from": "base", "repository": "owner/model"}, {"repository": "owner/model"}]
+)
+def test_a_scorer_is_of_one_origin(section: dict[str, object]) -> None:
+    """The Hub, whole, or the build."""
+    with pytest.raises(ValidationError, match=r"or from: base; nothing else"):
+        Scorer.model_validate(section)
 
 
 @pytest.mark.usefixtures("encoder")

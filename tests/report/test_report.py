@@ -19,8 +19,8 @@ from osler.evaluation.answered import EXPERTS
 from osler.evaluation.task_predictions import GENERATIONS
 from osler.report.cells import p_value, percent, points
 from osler.report.corpus_sections import license_table, privacy_blocks
-from osler.report.method_sections import encoder_lines, vllm_lines
-from osler.report.page import Items, markdown
+from osler.report.method_sections import vllm_lines
+from osler.report.page import markdown
 from osler.report.sections import accuracy_table, chance_sentence, summary
 from osler.statistics.accuracy import accuracies, bits_per_byte, chance_levels, in_order, mean_accuracies
 from osler.statistics.intervals import Interval
@@ -532,19 +532,6 @@ def test_the_browser_sees_what_is_wrong(tmp_path: Path, broken: str) -> None:
             tab.value("document.documentElement.scrollWidth") > 400,
         )
     assert any(found)
-
-
-def test_encoders_are_named_where_numbers_are_compared() -> None:
-    """Repository, commit and layer; nothing where there is none."""
-    made = {"repository": "org/near", "revision": "0123456789abcdef", "layer": None}
-    lines = encoder_lines(
-        {"base": {"encoders": {}}, "cpt": {"encoders": {"bertscore": made | {"layer": 9}, "embeddings": made}}}
-    )
-    assert markdown([Items(lines)]).splitlines() == [
-        "* The nearest solved questions are those of `org/near@0123456789ab`.",
-        "* BERTScore is F1 under `org/near@0123456789ab`, layer 9.",
-    ]
-    assert encoder_lines({"base": {}}) == []
 
 
 def test_what_vllm_computed_is_named() -> None:

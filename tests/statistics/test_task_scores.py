@@ -41,12 +41,13 @@ def test_entity_f1_is_over_all_entities_or_a_mean_over_items() -> None:
 
 
 def test_bertscore_is_a_score_of_texts_where_it_was_computed() -> None:
-    """The mean over items, after ROUGE."""
+    """Means over items, after ROUGE; each of them where it is there, as F1 of shuffled targets is not for one item."""
     rows = generations(PAIRS[:2], task(metric="text"))
     assert "bertscore_f1" not in scores_of(rows, "text", 0.95)
-    rows = rows.with_columns(bertscore_f1=pl.Series([0.8, 0.5]))
+    rows = rows.with_columns(bertscore_f1=pl.Series([0.8, 0.5]), bertscore_recall=pl.Series([0.7, 0.1]))
     found = scores_of(rows, "text", 0.95)
-    assert list(found)[:4] == ["rouge_l", "rouge_2", "rouge_1", "bertscore_f1"]
+    assert list(found)[:6] == ["rouge_l", "rouge_2", "rouge_1", "bertscore_f1", "bertscore_recall", "token_f1"]
+    assert found["bertscore_recall"].estimate == pytest.approx(0.4)
     assert found["bertscore_f1"].estimate == pytest.approx(0.65)
 
 
