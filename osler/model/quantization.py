@@ -57,6 +57,7 @@ def quantized(model: Any, names: Iterable[str], key: str) -> None:
         )
         weight = layers.Params4bit(given.weight.detach(), requires_grad=False, quant_type="nf4", module=made)
         made.weight, made.bias = weight.to(given.weight.device), given.bias
+        made.support_avx512bf16_for_cpu = False  # or an answer packs the weights anew, in bfloat16, on some CPUs alone
         owner, _, own = name.rpartition(".")
         setattr(model.get_submodule(owner), own, made)
     model.is_loaded_in_4bit = True  # peft asks for it

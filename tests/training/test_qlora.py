@@ -31,6 +31,7 @@ from tests.support.runs import VOCABULARY, KilledAt, a_run, recipe, same
 from tests.support.tiny import NUMERICS, launch, tiny_model
 
 QLORA: dict[str, Any] = {"method": "qlora", "rank": 4, "alpha": 8.0, "target_modules": ["q_proj", "v_proj"]}
+BFLOAT16_CPU = "bitsandbytes.nn.modules.has_avx512bf16"
 IDS = torch.tensor([[5, 9, 17, 30, 4, 8]])
 needs_bitsandbytes = pytest.mark.skipif(installed("bitsandbytes") != VERSION, reason="make qlora")
 
@@ -87,6 +88,17 @@ def test_a_fresh_adapter_answers_as_the_rounded_model() -> None:
 
 
 @needs_bitsandbytes
+def test_no_cpu_packs_the_weights_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a CPU has bfloat16 products, bitsandbytes packs weights anew at the first answer; here they and answers stay."""
+    monkeypatch.setattr(BFLOAT16_CPU, lambda: True)
+    model = adapted()[0]
+    before, plain = packed(model), base()
+    rounded(plain, linear_maps(plain))
+    assert float((logits(model) - logits(plain)).abs().max()) < 1e-5
+    assert same(before, packed(model))
+
+
+@needs_bitsandbytes
 def test_only_the_adapter_learns(tmp_path: Path) -> None:
     """Bytes of 4-bit weights, their scales, norms and embeddings are as before; all of the adapter has changed."""
     model, _ = adapted()
@@ -133,8 +145,9 @@ def test_evaluated_in_bfloat16_it_is_rounded_once(tmp_path: Path) -> None:
 
 
 @needs_bitsandbytes
-def test_peft_and_transformers_load_it_as_it_is(tmp_path: Path) -> None:
-    """On the base in NF4 by their own means, with the logits of training to 1e-5."""
+def test_peft_and_transformers_load_it_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the base in NF4 by their own means, with the logits of training to 1e-5, where no CPU packs so small maps anew."""
+    monkeypatch.setattr(BFLOAT16_CPU, lambda: False)
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 

@@ -136,7 +136,7 @@ def test_a_task_more_costs_that_task(folder: Path, capsys: pytest.CaptureFixture
 
     out = learned(folder, write_rows(folder))
     task_sequence.LABELS["third"] = ("hot", "cold")
-    write_parquet(folder / "items/third.parquet", task_sequence.items("third"))
+    write_parquet(folder / "items/tasks/third.parquet", task_sequence.items("third"))
     del task_sequence.LABELS["third"]
     capsys.readouterr()
     shared = shutil.copytree(entry(folder, "shared"), folder / "kept")
