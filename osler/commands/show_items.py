@@ -95,11 +95,15 @@ def answers_of(artifacts: Artifacts, wanted: Wanted, benchmark: str) -> pl.DataF
     models = [_one_of(name, list(built), "model that has answered") for name in wanted.models] or list(built)
     frames = [pl.read_parquet(built[model] / "predictions.parquet") for model in models]
     rows = pl.concat(frames).filter(pl.col("benchmark") == benchmark)
+    if rows.is_empty():
+        raise BuildError(f"{benchmark}: no model has answered it yet; run `dvc repro`")
     strategy = _one_of(wanted.strategy, sorted(rows["strategy"].unique()), "strategy with answers of these models")
     rows = rows.filter(pl.col("strategy") == strategy)
     headline = read_json(built[models[0]] / "model.json")["protocol"]
     protocol = _one_of(wanted.protocol or headline, sorted(rows["protocol"].unique()), "protocol of these answers")
     rows = rows.filter(pl.col("protocol") == protocol)
+    if silent := sorted(set(wanted.models) - set(rows["model"])):
+        raise BuildError(f"{silent[0]}: no answers under {strategy} and {protocol}; leave out its --model")
     return rows.filter(pl.col("seed") == pl.col("seed").min(), pl.col("draw") == 0)
 
 
@@ -154,6 +158,14 @@ def asked_items(
     return [item for item in found if _is_wanted(item, wanted)]
 
 
+def chosen(wanted: Wanted) -> str:
+    """In words which items are asked for."""
+    said = ["that a model has wrong"] * wanted.wrong
+    said += [f"that a model answered otherwise at {wanted.changed_from}"] * (wanted.changed_from is not None)
+    said += [f"with {wanted.search!r}"] * bool(wanted.search)
+    return "".join(f", {each}" for each in said)
+
+
 def shown(artifacts: Artifacts, params: Mapping[str, Any], wanted: Wanted, count: int) -> Iterator[str]:
     """The lines to print; the page is written on the way.
 
@@ -180,8 +192,9 @@ def shown(artifacts: Artifacts, params: Mapping[str, Any], wanted: Wanted, count
         raise BuildError(f"{benchmark}: none of {len(items)} items is as asked; leave an option out")
     models = list(found[0].answers)
     about = [f"{strategy}, protocol {name}, seed {seed}: {', '.join(models)}."]
-    if wanted.changed_from:
-        about.append(f"Items that are answered otherwise than at {wanted.changed_from}.")
+    about.append(
+        f"{len(found):,} of {len(items):,} items{chosen(wanted)}. Marks before an item are of these models, in their order."
+    )
     if not prompts:
         about.append(f"Prompts of {strategy} depend on what the model says of other texts, and are not shown.")
     page = artifacts.root / FOLDER / f"{benchmark}.html"

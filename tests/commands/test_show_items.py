@@ -83,6 +83,10 @@ def test_items_are_printed_and_on_a_page(artifacts: Artifacts) -> None:
     assert lines[-1] == "--- all 4 of 4 items as a page: scratch/items/q.html"
     page = (artifacts.root / "scratch/items/q.html").read_text(encoding="utf-8")
     assert '"begin":"Question: ' in page
+    assert "4 of 4 items. Marks before" in page
+    list(shown(artifacts, SECTIONS, Wanted(wrong=True, search="cough"), 1))
+    page_of_some = (artifacts.root / "scratch/items/q.html").read_text(encoding="utf-8")
+    assert "items, that a model has wrong, with &#x27;cough&#x27;." in page_of_some
     assert '"prompt":"what treats an itch\\nAnswer:"' in page
 
 
@@ -142,6 +146,12 @@ def test_what_cannot_be_shown_is_one_line(artifacts: Artifacts) -> None:
         (SECTIONS, Wanted(models=("sft",)), "^sft: no such model that has answered; there are base, cpt$"),
         (SECTIONS, Wanted(strategy="few"), "^few: no such strategy .*; there are cot, zero_shot$"),
         (SECTIONS, Wanted(protocol="letter"), "^letter: no such protocol of these answers; there are full_answer$"),
+        (
+            SECTIONS,
+            Wanted(strategy="cot", models=("base", "cpt")),
+            "^base: no answers under cot and full_answer; leave",
+        ),
+        (several, Wanted("r"), "^r: no model has answered it yet; run `dvc repro`$"),
         (SECTIONS, Wanted(search="vinegar"), "^q: none of 4 items is as asked; leave an option out$"),
     ):
         with pytest.raises(BuildError, match=message):
