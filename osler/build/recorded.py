@@ -213,12 +213,15 @@ def check_deps(root: Path, deps: Iterable[str], stages: Collection[str], share: 
 
 
 def stamps(root: Path, paths: Iterable[str]) -> dict[str, tuple[int, int, int]]:
-    """Size, time of change and inode of the files at these paths."""
+    """Size, time of change and inode of the files at these paths.
+
+    What Python writes beside modules as it imports them is no content, and .dvcignore has it too.
+    """
     found: dict[str, tuple[int, int, int]] = {}
     for path in paths:
         place = root / path
         for file in place.rglob("*") if place.is_dir() else [place]:
-            if file.is_file():
+            if file.is_file() and file.parent.name != "__pycache__":
                 facts = file.stat()
                 name = file.relative_to(root).as_posix() if file.is_relative_to(root) else str(file)
                 found[name] = (facts.st_size, facts.st_mtime_ns, facts.st_ino)

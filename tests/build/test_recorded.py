@@ -187,6 +187,8 @@ def test_raw_files_that_change_meanwhile(tmp_path: Path, how: str) -> None:
     path.write_text("one")
     (tmp_path / "raw/other.jsonl").write_text("other")
     before = stamps(tmp_path, ["raw", "none"])
+    (tmp_path / "raw/__pycache__").mkdir()
+    (tmp_path / "raw/__pycache__/module.cpython-311.pyc").touch()  # as an import of the code there writes it
     check_unchanged(before, stamps(tmp_path, ["raw", "none"]))
     if how == "changed":
         path.write_text("two")
