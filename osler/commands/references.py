@@ -10,6 +10,7 @@ from osler.build.section import BuildError
 from osler.build.slurm import of_stage
 from osler.build.validation import PARAMS, shown_key
 from osler.commands.base_sizes import base_sizes
+from osler.ingest.inspection import UNSTATED
 from osler.training.in_turn import ONE_PROCESS
 
 
@@ -93,11 +94,16 @@ def check_source_names(params: Mapping[str, Any]) -> None:
 
 
 def check_licenses(params: Mapping[str, Any]) -> None:
-    """Where another license stops a build, that of each source is allowed.
+    """Each source has a license, allowed where another stops a build.
 
     Raises:
         BuildError: names the source and its license.
     """
+    for name, source in params["source"].items():
+        if source["license"] == UNSTATED:
+            raise BuildError(
+                f"{PARAMS}: source.{name}.license: {UNSTATED}; write what its owner calls it, and allow that"
+            )
     if params["licenses"]["outside"] != "stop":
         return
     for name, source in params["source"].items():

@@ -37,6 +37,8 @@ def say(root: Path = ROOT) -> None:
         text = summary(read("eval"), benchmarks, claims, paths["report.md"], paths["figures"])
     except FileNotFoundError:
         raise BuildError(f"{paths['report.md']}: no build has finished here yet; run `dvc repro`") from None
+    if not (root / "results/predictions").is_dir():
+        print("osler: nothing has been built here: this is what is committed; run `dvc repro`", file=sys.stderr)
     print(text, end="")
     if not is_as_committed(root):
         print(ADVICE, file=sys.stderr)

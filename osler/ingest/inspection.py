@@ -21,6 +21,7 @@ from osler.ingest.records import READ_ERRORS, SUFFIXES, FileRecords, suffixes
 from osler.ingest.source import FIELDS
 from osler.ingest.xml_records import XmlRecords
 
+UNSTATED = "TO BE STATED"  # the license of what only its owner knows
 ROWS = 20  # looked at in each source
 FORMATS = (
     "fhir",
@@ -242,7 +243,7 @@ def skeleton(folder: Path) -> str:
                     lines += [f"    - role: {turn['role']}", f"      text: {_quoted(turn['text'])}"]
             else:
                 lines.append(f"    {key}: {_quoted(value)}")
-        lines.append("    license: TO BE STATED # as its owner calls it; and in `licenses.allow` below")
+        lines.append(f"    license: {UNSTATED} # as its owner calls it; and in `licenses.allow` below")
         if _is_about_patients(one, section):
             lines += ["    phi:", "      action: redact", "      detector: rules"]
             lines += ["      required: true", "      minimum_recall: 0.95"]
@@ -254,7 +255,7 @@ def skeleton(folder: Path) -> str:
     conversations = [name for name in sections if name not in texts]
     general = [name for name, collection in texts.items() if collection == "general"]
     lines += ["", "corpus: # the sources that are text", *(f"  {name}: {kind}" for name, kind in texts.items())]
-    lines += ["", "licenses:", "  allow:", "  - TO BE STATED", ""]
+    lines += ["", "licenses:", "  allow:", f"  - {UNSTATED}", ""]
     lines += ["select:", "  priority: # of two duplicates the one from the source named first is kept"]
     lines += [f"  - {name}" for name in sections]
     lines += ["", "mix:", "  weights: # shares; guessed equal"]

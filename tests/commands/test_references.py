@@ -8,6 +8,7 @@ import pytest
 from osler.build.pipeline import ROOT
 from osler.build.section import BuildError
 from osler.commands.references import check_references, refuse_training_splits
+from osler.ingest.inspection import UNSTATED
 from tests.support.params import PARAMS, changed
 from tests.support.task_sequence import SECTION
 
@@ -37,6 +38,7 @@ from tests.support.task_sequence import SECTION
             {"notes": "general"},
             "tokenizer.sources: notes: general: not among abstracts: clin",
         ),
+        (("source", "notes", "license"), UNSTATED, "source.notes.license: TO BE STATED; write what its owner calls it"),
         (("licenses", "allow"), ["MIT"], "source.guidelines.license: CC0-1.0: not in `licenses.allow`"),
         (("strategies", "cot", "models"), ["cpt-stf"], "strategies.cot.models: cpt-stf: not among base, base-neftune"),
         (("sft", "batch_tokens"), 100, "sft.batch_tokens: 100 is no multiple"),
