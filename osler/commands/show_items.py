@@ -18,11 +18,12 @@ from osler.build.revision import BuildRevision
 from osler.build.section import BuildError
 from osler.build.validation import PARAMS
 from osler.evaluation.answered import quizzes_of
+from osler.evaluation.probabilities import option_probabilities
 from osler.evaluation.questions import Item
 from osler.evaluation.sent_prompts import sent_prompts
 from osler.evaluation.settings import STRATEGIES, Questions, protocols
 from osler.inference.interface import seeded_rank
-from osler.report.item_page import AskedItem, ItemAnswer, item_page, option_probabilities, terminal_lines
+from osler.report.item_page import AskedItem, ItemAnswer, item_page, terminal_lines
 from osler.statistics.accuracy import in_order
 
 FOLDER = "scratch/items"
@@ -121,9 +122,10 @@ def with_before(root: Path, rows: pl.DataFrame, revision: str | None) -> pl.Data
 
 def _answer(row: Mapping[str, Any]) -> ItemAnswer:
     same = ("correct", "prompt_tokens", "generated_tokens", "truncated", "prediction", "was", "was_correct")
-    return ItemAnswer(
-        probabilities=option_probabilities(row["scores"]), texts=tuple(row["texts"]), **{key: row[key] for key in same}
-    )
+    scores = row["scores"]
+    is_read = row["prediction"] is not None  # else all scores are 0, of no option
+    probabilities = option_probabilities(scores) if is_read else tuple(scores)
+    return ItemAnswer(probabilities=probabilities, texts=tuple(row["texts"]), **{key: row[key] for key in same})
 
 
 def _is_wanted(item: AskedItem, wanted: Wanted) -> bool:

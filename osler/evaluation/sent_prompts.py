@@ -33,7 +33,7 @@ class _Listener:
         raise _AskedFor(prompts[0])
 
     def embeddings(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        raise NotImplementedError(texts)
+        raise AssertionError(f"asked for embeddings of {len(texts)} texts, without a model")  # see `sent_prompts`
 
 
 def sent_prompts(

@@ -1,6 +1,7 @@
 """Rows of classification tasks: which are learned, which are tested, and which are left out.
 
-The one place that reads rows of tasks for training. Rows in = rows learned + rows tested + rows dropped, with reasons:
+For tasks that are learned in sequence; exercises.py has those of one task. Rows in = rows learned + rows tested + rows dropped,
+with reasons:
 other_label: the target is none of those asked for; duplicate: the same words as a row before, under the same label;
 two_labels: the same words under two labels, all of them; unseen_label: tested, and no learned row has its label;
 withdrawn, asked_group, asked, contaminated, near_copy: learned, and it must not be (learned_rows.py), since it is listed, or has

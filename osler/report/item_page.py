@@ -13,7 +13,6 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from osler.evaluation.probabilities import softmax
 from osler.evaluation.questions import LETTERS
 from osler.report.page import STYLE
 
@@ -61,14 +60,6 @@ class AskedItem:
     gold: int
     prompt: str | None
     answers: Mapping[str, ItemAnswer]
-
-
-def option_probabilities(scores: Sequence[float]) -> tuple[float, ...]:
-    """Of the options, from scores of any protocol.
-
-    Log-likelihoods, which are never positive, go through softmax; shares of votes and probabilities stand for themselves.
-    """
-    return softmax(scores) if max(scores) <= 0 and min(scores) < 0 else tuple(scores)
 
 
 def spelled(choice: int | None) -> str:

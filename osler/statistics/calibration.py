@@ -23,7 +23,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from osler.evaluation.probabilities import softmax
+from osler.evaluation.probabilities import option_probabilities
 from osler.statistics.intervals import Interval, accuracy_interval
 
 BINS = 10  # of equal width, as in the source (15 there, with tens of thousands of answers)
@@ -60,7 +60,7 @@ def answer_probability(scores: Sequence[float]) -> float:
 
     Log-likelihoods, which are never positive, go through `softmax`; shares stand for themselves.
     """
-    return max(scores) if max(scores) > 0 else max(softmax(scores))
+    return max(option_probabilities(scores))
 
 
 def calibration_error(

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from osler.report.item_page import AskedItem, ItemAnswer, item_page, option_probabilities, terminal_lines
+from osler.evaluation.probabilities import option_probabilities
+from osler.report.item_page import AskedItem, ItemAnswer, item_page, terminal_lines
 from tests.support.browser import NAMES, PROGRAM, page
 
 
@@ -39,11 +40,10 @@ def items(count: int) -> list[AskedItem]:
 
 
 def test_probabilities_of_options() -> None:
-    """Log-likelihoods are made into some; shares, and no answer at all, stand for themselves."""
+    """Log-likelihoods are made into some; shares stand for themselves."""
     assert option_probabilities([-1.0, -1.0]) == pytest.approx((0.5, 0.5))
     assert option_probabilities([0.0, -800.0]) == pytest.approx((1.0, 0.0))
     assert option_probabilities([0.25, 0.75]) == (0.25, 0.75)
-    assert option_probabilities([0.0, 0.0]) == (0.0, 0.0)
 
 
 def test_lines_of_an_item() -> None:
