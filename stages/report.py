@@ -3,25 +3,20 @@
 These are metrics, verdicts on the claims, tables, figures and model cards. Takes 10 s.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
-from osler.build.files import read_json, write_bytes, write_json, write_text
-from osler.build.section import BuildError
+from osler.build.files import write_bytes, write_json, write_text
 from osler.build.stage import run
+from osler.report.evaluated import Evaluated
 from osler.report.figures import figures_of, png
-from osler.report.findings import Findings, findings
+from osler.report.findings import Findings
 from osler.report.metrics_files import benchmark_metrics, expert_metrics, headline_metrics, metrics, plot_tables
 from osler.report.model_cards import card
 from osler.report.page import html, markdown
 from osler.report.sections import Records, report_blocks, summary
-from osler.statistics.adapter_effects import bases
-from osler.statistics.claims import Test
 from osler.statistics.settings import Statistics
-from osler.statistics.task_scores import generation_metrics
 
 
 def main(
@@ -57,14 +52,7 @@ def main(
     """
     evaluated = Evaluated.read(predictions)
     found = evaluated.findings(pl.read_parquet(touched), statistics)
-    records = Records(
-        plan=read_json(plan / "plan.json"),
-        corpus=read_json(corpus),
-        contamination=read_json(contamination),
-        phi=read_json(phi),
-        models=evaluated.models,
-        generation=generation_metrics(evaluated.joined("generations"), statistics.confidence),
-    )
+    records = evaluated.records(plan, corpus, contamination, phi, statistics.confidence)
     write_json(experts, expert_metrics(evaluated.joined("experts")))
     write_json(generation, records.generation)
     values = metrics(found)
@@ -78,56 +66,6 @@ def main(
         write_text(cards / f"{name}.md", card(name, found, records))
     shown = [f"{path.parent.name}/{path.name}" for path in (max(report), figures)]
     print(summary(headline_metrics(found), benchmark_metrics(found), found.claims, *shown), end="")
-
-
-@dataclass(frozen=True)
-class Evaluated:
-    """The predictions of all models.
-
-    It has their folders, what model.json says of each, and the headline protocol.
-    """
-
-    folders: tuple[Path, ...]
-    models: dict[str, dict[str, Any]]
-    protocol: str
-
-    @classmethod
-    def read(cls, predictions: Path) -> "Evaluated":
-        """Those of a folder with one folder a model.
-
-        Raises:
-            BuildError: no model has predictions, or their headline protocols differ.
-        """
-        folders = tuple(sorted(path for path in predictions.iterdir() if (path / "predictions.parquet").is_file()))
-        if not folders:
-            raise BuildError(f"{predictions}: no model has predictions; run `dvc repro evaluate`")
-        models = {folder.name: read_json(folder / "model.json") for folder in folders}
-        protocol, *others = sorted({own["protocol"] for own in models.values()})
-        if others:
-            listed = ", ".join([protocol, *others])
-            raise BuildError(f"{predictions}: read by different protocols: {listed}; run `dvc repro evaluate`")
-        return cls(folders, models, protocol)
-
-    def joined(self, table: str) -> pl.DataFrame:
-        """The rows of `table`.parquet of all models."""
-        return pl.concat([pl.read_parquet(folder / f"{table}.parquet") for folder in self.folders])
-
-    def findings(self, touched: pl.DataFrame, statistics: Statistics) -> Findings:
-        """All that the report says of the models.
-
-        `touched` are the items that share words with the corpus.
-        """
-        test = Test(
-            statistics.confidence,
-            statistics.bootstrap_samples,
-            statistics.bootstrap_seed,
-            statistics.little_points,
-            statistics.equivalence_points,
-        )
-        seen = {name: own["continued_tokens"] for name, own in self.models.items()}
-        beside = {benchmark for own in self.models.values() for benchmark in own.get("beside", ())}
-        answers, heldout, below = self.joined("predictions"), self.joined("heldout"), bases(self.models)
-        return findings(answers, heldout, touched, seen, below, self.protocol, test, beside)
 
 
 def write_pages(found: Findings, records: Records, training: Path, report: tuple[Path, Path], figures: Path) -> None:

@@ -10,7 +10,8 @@ import typer
 
 from osler.build.pipeline import ROOT
 from osler.build.section import BuildError
-from osler.commands.main import app, one_line_errors, project_of
+from osler.commands.errors import one_line_errors
+from osler.commands.main import app, project_of
 
 COMMANDS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
 CONSOLE = (sys.executable, "-P", "-c", "from osler.commands.main import console; console()")

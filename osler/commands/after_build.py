@@ -1,0 +1,188 @@
+"""Commands that look at what was built, and hand it on."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from osler.build.section import BuildError
+from osler.commands.errors import one_line_errors
+
+
+def show(
+    what: Annotated[
+        Literal["summary", "items", "rows", "texts", "training"],
+        typer.Argument(
+            help="summary: accuracies with intervals, claims, and where the report lies; items: what models answered to those"
+            " of benchmark SOURCE; rows: of SOURCE; texts: what models wrote for a task; training: loss and gradient norm of"
+            " runs, as they go on"
+        ),
+    ] = "summary",
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            help="with items: a benchmark; with rows: a source, whose packed rows are shown; with texts: a task",
+            show_default=False,
+        ),
+    ] = None,
+    count: Annotated[int, typer.Option(min=1, help="with rows: how many documents; with items and texts: items")] = 3,
+    model: Annotated[list[str] | None, typer.Option(help="with items: of these only, each behind its --model")] = None,
+    strategy: Annotated[str, typer.Option(help="with items: of the answers")] = "zero_shot",
+    protocol: Annotated[str | None, typer.Option(help="with items: of the answers; absent: the headline")] = None,
+    wrong: Annotated[bool, typer.Option("--wrong", help="with items: only those that a model has wrong")] = False,
+    changed_from: Annotated[
+        str | None, typer.Option(help="with items: only those that a model answered otherwise at this revision")
+    ] = None,
+    search: Annotated[str, typer.Option(help="with items: only those with these words")] = "",
+) -> None:
+    """What the last build found, items, rows, texts of models, or runs.
+
+    Rows are those that models train on, with what is learned in brackets. Items and texts all go onto a page. Of runs, steps
+    that stand out are marked.
+
+    \b
+    Examples:
+        osler show
+        osler show rows clinical_qa --count 5
+        osler show items synthetic --model cpt --model cpt-sft --wrong
+        osler show texts findings
+        osler show training
+    """
+    from osler.commands import show as command
+    from osler.commands import show_items, show_rows, show_texts, show_training
+
+    with one_line_errors(pipes=True):
+        if what == "summary":
+            command.say()
+        elif what == "training":
+            show_training.say()
+        elif what == "items":
+            asked = show_items.Wanted(source, tuple(model or ()), strategy, protocol, wrong, changed_from, search)
+            show_items.say(asked, count)
+        elif source is None:
+            kind, example = ("task", "findings") if what == "texts" else ("source", "clinical_qa")
+            raise BuildError(f"show {what}: name a {kind}, as in `osler show {what} {example}`")
+        elif what == "texts":
+            show_texts.say(source, count)
+        else:
+            show_rows.say(source, count)
+
+
+def trace(
+    doc_id: Annotated[
+        str | None,
+        typer.Argument(
+            help="<source>/<id>, as in data/documents and the ledgers; without id <source>/<origin>; or an item or row,"
+            " <benchmark, task or exercise>/<id>",
+            show_default=False,
+        ),
+    ] = None,
+    withdrawn: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="LIST",
+            help="which models learned from the documents in a list like that of select.withdrawn",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Where a document came from and where it went.
+
+    \b
+    Example:
+        osler trace notes/note-0012
+        osler trace --withdrawn withdrawn.txt
+    """
+    from osler.commands import trace as command
+
+    with one_line_errors(pipes=True):
+        command.say(doc_id, withdrawn)
+
+
+def compare(
+    first: Annotated[str, typer.Argument(metavar="REV_A", help="what is compared with")],
+    second: Annotated[str, typer.Argument(metavar="REV_B", help="the other build")] = "workspace",
+    protocol: Annotated[
+        str | None,
+        typer.Option(help="how answers are read; default: the headline protocol of both", show_default=False),
+    ] = None,
+    json: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="write all rows and tests there too", show_default=False)
+    ] = None,
+) -> None:
+    """Is the difference between two builds real?
+
+    Paired tests on the answers to each item.
+
+    A revision is a branch, tag, commit, the name of a DVC experiment, or `workspace`.
+
+    \b
+    Examples:
+        osler compare HEAD workspace
+        osler compare main alpha-10 --json compared.json
+    """
+    from osler.commands import compare as command
+
+    with one_line_errors(pipes=True):
+        command.say(first, second, protocol, json)
+
+
+def ablate(
+    pairs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="KEY=VALUE,VALUE,...", help="params to vary; `seeds` are averaged over", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Every combination of values, summed up over seeds.
+
+    Each is a DVC experiment, run one after another. What is done is not run again.
+
+    \b
+    Example:
+        osler ablate neftune.alpha=0,5,10,15 seeds=1,2,3
+    """
+    from osler.commands import ablate as command
+
+    with one_line_errors():
+        command.say(pairs or [])
+
+
+def export(
+    model: Annotated[
+        str, typer.Argument(help="its name in models/, one of `evaluated`, or adapter-NAME; or `results`")
+    ],
+    folder: Annotated[Path, typer.Argument(help="where to; a new or empty folder")],
+    dtype: Annotated[
+        Literal["bfloat16", "float32"] | None,
+        typer.Option(
+            help="of the weights; unless given, bfloat16 for a base that came so, else as stored", show_default=False
+        ),
+    ] = None,
+    merge: Annotated[
+        bool,
+        typer.Option("--merge", help="of an adapter: a whole model, the adapter in its weights; not prompt tuning"),
+    ] = False,
+) -> None:
+    """A model and its card as a Hugging Face folder, or results.
+
+    `results` writes each table of the report as CSV and LaTeX, and accuracies in the results format of
+    lm-evaluation-harness.
+
+    \b
+    Examples:
+        osler export cpt-neftune /some/folder
+        osler export adapter-thin /some/folder --merge
+        osler export results /another/folder
+    """
+    from osler.commands import export as command
+    from osler.commands import export_results
+
+    with one_line_errors():
+        if model != export_results.NAME:
+            command.say(model, folder, dtype, merge)
+        elif dtype or merge:
+            raise BuildError("export results: --dtype and --merge are of models; leave them out")
+        else:
+            export_results.say(folder)

@@ -1,0 +1,101 @@
+"""Tables of a page as files of their own: CSV for programs, LaTeX for papers."""
+
+import csv
+import io
+import re
+from collections.abc import Iterator, Sequence
+
+from osler.report.page import Block, Code, Heading, Strong, Table, Text, anchor, markdown, words
+
+INTERVAL = re.compile(r"([-+]?[\d,.]+) \[([-+]?[\d,.]+|-?inf), ([-+]?[\d,.]+|-?inf)\](.*)", re.DOTALL)
+LATEX = {
+    **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+    **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$", ">": "$>$"},
+    **{"|": r"\textbar{}", "·": r"\textperiodcentered{}", "†": r"$\dagger$", "±": r"$\pm$"},
+}
+PREAMBLE = "% needs \\usepackage{booktabs} and \\usepackage[T1]{fontenc}\n"
+FORMATS = (".csv", ".md", ".tex")
+
+
+def tables_of(blocks: Sequence[Block]) -> Iterator[tuple[str, str, Table]]:
+    """The tables of a page with a name for a file and a title each.
+
+    Both are of the headings that a table stands under; the second table there gets a number.
+    """
+    names: list[str] = []
+    under = ["", ""]
+    for block in blocks:
+        if isinstance(block, Heading) and block.level > 1:
+            under = [block.text, ""] if block.level == 2 else [under[0], block.text]
+        elif isinstance(block, Table):
+            title = ", ".join(filter(None, under))
+            stem = anchor(title) or "table"
+            names.append(stem)
+            again = names.count(stem)
+            yield stem if again == 1 else f"{stem}-{again}", title, block
+
+
+def plain(text: Text) -> str:
+    """A cell without marks."""
+    return "".join(word if isinstance(word, str) else word.text for word in words(text)).strip()
+
+
+def csv_text(table: Table) -> str:
+    """The table as CSV.
+
+    An estimate with its interval becomes three columns, and what stands behind it a fourth; numbers lose the commas between
+    thousands.
+    """
+    columns = [[plain(row[number]) for row in table.rows] for number in range(len(table.header))]
+    written: list[list[str]] = []
+    for name, cells in zip(table.header, columns, strict=True):
+        found = [INTERVAL.fullmatch(cell) for cell in cells]
+        if not any(found):
+            written.append([name, *map(_number, cells)])
+            continue
+        parts = [[*one.groups()] if one else [cell, "", "", ""] for one, cell in zip(found, cells, strict=True)]
+        for place, ending in enumerate(("", " low", " high", " mark")):
+            if ending != " mark" or any(part[place] for part in parts):
+                written.append([name + ending, *(_number(part[place].strip()) for part in parts)])
+    stream = io.StringIO()
+    csv.writer(stream, lineterminator="\n").writerows(zip(*written, strict=True))
+    return stream.getvalue()
+
+
+def _number(cell: str) -> str:
+    return cell.replace(",", "") if re.fullmatch(r"[-+]?\d{1,3}(,\d{3})+(\.\d+)?", cell) else cell
+
+
+def latex_text(table: Table, title: str) -> str:
+    """The table as LaTeX, by booktabs.
+
+    Args:
+        title: its caption.
+    """
+    kinds = "l" * table.text_columns + "r" * (len(table.header) - table.text_columns)
+    lines = [" & ".join(map(_latex, row)) + r" \\" for row in (table.header, *table.rows)]
+    head, body = lines[0], "\n".join(lines[1:])
+    return (
+        f"{PREAMBLE}\\begin{{table}}\n\\centering\n\\caption{{{_latex(title)}}}\n\\begin{{tabular}}{{{kinds}}}\n"
+        f"\\toprule\n{head}\n\\midrule\n{body}\n\\bottomrule\n\\end{{tabular}}\n\\end{{table}}\n"
+    )
+
+
+def _latex(text: Text) -> str:
+    shown = []
+    for word in words(text):
+        inner = "".join(LATEX.get(sign, sign) for sign in (word if isinstance(word, str) else word.text))
+        command = {Code: "texttt", Strong: "textbf"}.get(type(word))
+        shown.append(f"\\{command}{{{inner}}}" if command else inner)
+    return "".join(shown).strip()
+
+
+def table_text(table: Table, title: str, ending: str) -> str:
+    """The table as a file of `ending`, one of FORMATS, has it."""
+    match ending:
+        case ".csv":
+            return csv_text(table)
+        case ".tex":
+            return latex_text(table, title)
+        case _:
+            return markdown([table])
