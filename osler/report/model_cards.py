@@ -16,6 +16,7 @@ import yaml
 from osler.report.cells import bits, percent
 from osler.report.corpus_sections import learned, privacy_blocks
 from osler.report.findings import Findings
+from osler.report.model_index import model_index
 from osler.report.page import Block, Code, Heading, Items, Paragraph, Table, Text, markdown
 from osler.report.sections import Records
 
@@ -261,5 +262,6 @@ def card(name: str, found: Findings, records: Records) -> str:
             ]
         ),
     ]  # fmt: skip
-    head = yaml.safe_dump(front_matter(name, records), sort_keys=False, allow_unicode=True)
+    matter = front_matter(name, records) | {"model-index": model_index(name, found)}
+    head = yaml.safe_dump(matter, sort_keys=False, allow_unicode=True)
     return f"---\n{head}---\n\n{markdown(blocks)}"

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 
 from osler.report.page import Block, Code, Heading, Strong, Table, Text, anchor, markdown, words
 
-INTERVAL = re.compile(r"([-+]?[\d,.]+) \[([-+]?[\d,.]+|-?inf), ([-+]?[\d,.]+|-?inf)\](.*)", re.DOTALL)
+NUMBER = r"[-+]?(?:[\d,]+(?:\.\d+)?|inf)"
+INTERVAL = re.compile(rf"(?:({NUMBER}) )?\[({NUMBER}), ({NUMBER})\](.*)", re.DOTALL)
 LATEX = {
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},
     **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$", ">": "$>$"},
@@ -46,16 +47,16 @@ def csv_text(table: Table) -> str:
     An estimate with its interval becomes three columns, and what stands behind it a fourth; numbers lose the commas between
     thousands.
     """
-    columns = [[plain(row[number]) for row in table.rows] for number in range(len(table.header))]
     written: list[list[str]] = []
-    for name, cells in zip(table.header, columns, strict=True):
+    for number, name in enumerate(table.header):
+        cells = [plain(row[number]) for row in table.rows]
         found = [INTERVAL.fullmatch(cell) for cell in cells]
         if not any(found):
             written.append([name, *map(_number, cells)])
             continue
-        parts = [[*one.groups()] if one else [cell, "", "", ""] for one, cell in zip(found, cells, strict=True)]
+        parts = [one.groups("") if one else (cell, "", "", "") for one, cell in zip(found, cells, strict=True)]
         for place, ending in enumerate(("", " low", " high", " mark")):
-            if ending != " mark" or any(part[place] for part in parts):
+            if place in (1, 2) or any(part[place] for part in parts):
                 written.append([name + ending, *(_number(part[place].strip()) for part in parts)])
     stream = io.StringIO()
     csv.writer(stream, lineterminator="\n").writerows(zip(*written, strict=True))
@@ -73,7 +74,10 @@ def latex_text(table: Table, title: str) -> str:
         title: its caption.
     """
     kinds = "l" * table.text_columns + "r" * (len(table.header) - table.text_columns)
-    lines = [" & ".join(map(_latex, row)) + r" \\" for row in (table.header, *table.rows)]
+    rows = [" & ".join(map(_latex, row)) for row in (table.header, *table.rows)]
+    lines = [
+        rf"{'{}' * row.startswith(('[', '*'))}{row} \\" for row in rows
+    ]  # behind \\ these would be read as its arguments
     head, body = lines[0], "\n".join(lines[1:])
     return (
         f"{PREAMBLE}\\begin{{table}}\n\\centering\n\\caption{{{_latex(title)}}}\n\\begin{{tabular}}{{{kinds}}}\n"
