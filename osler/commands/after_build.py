@@ -100,19 +100,30 @@ def trace(
 
 
 def compare(
-    first: Annotated[str, typer.Argument(metavar="REV_A", help="what is compared with")],
-    second: Annotated[str, typer.Argument(metavar="REV_B", help="the other build")] = "workspace",
+    revisions: Annotated[
+        list[str],
+        typer.Argument(metavar="REV...", help="builds; one is compared with the workspace", show_default=False),
+    ],
     protocol: Annotated[
         str | None,
-        typer.Option(help="how answers are read; default: the headline protocol of both", show_default=False),
+        typer.Option(help="how answers are read; default: the headline protocol of all", show_default=False),
     ] = None,
     json: Annotated[
         Path | None, typer.Option(metavar="FILE", help="write all rows and tests there too", show_default=False)
     ] = None,
+    strategy: Annotated[
+        str | None, typer.Option(help="with three builds or more; default: zero_shot", show_default=False)
+    ] = None,
+    table: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="with three builds or more: the table as .csv, .tex or .md", show_default=False
+        ),
+    ] = None,
 ) -> None:
-    """Is the difference between two builds real?
+    """Is the difference between builds real?
 
-    Paired tests on the answers to each item.
+    Paired tests on the answers to each item. Of three builds or more all models stand in one table, the best first.
 
     A revision is a branch, tag, commit, the name of a DVC experiment, or `workspace`.
 
@@ -120,11 +131,20 @@ def compare(
     Examples:
         osler compare HEAD workspace
         osler compare main alpha-10 --json compared.json
+        osler compare main alpha-10 alpha-15 --strategy few_shot --table leaderboard.tex
     """
     from osler.commands import compare as command
+    from osler.commands import leaderboard
 
     with one_line_errors(pipes=True):
-        command.say(first, second, protocol, json)
+        if len(revisions) > 2:
+            leaderboard.say(revisions, strategy or "zero_shot", protocol, json, table)
+        elif strategy or table:
+            raise BuildError(
+                "compare: --strategy and --table are for three builds or more; leave them out, or name a third"
+            )
+        else:
+            command.say(revisions[0], revisions[1] if len(revisions) == 2 else "workspace", protocol, json)
 
 
 def ablate(

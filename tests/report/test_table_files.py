@@ -3,7 +3,7 @@
 import csv
 import io
 
-from osler.report.page import Code, Heading, Paragraph, Strong, Table, Text
+from osler.report.page import Block, Code, Heading, Paragraph, Strong, Table, Text
 from osler.report.table_files import csv_text, latex_text, table_text, tables_of
 
 ROWS: list[list[Text]] = [
@@ -54,7 +54,7 @@ def test_latex_has_a_column_for_each_of_the_page() -> None:
 def test_names_are_of_the_headings() -> None:
     """Two tables under one heading are told apart, and a subsection goes with its section."""
     one, other = Table(["a"], [["1"]]), Table(["a"], [["2"]])
-    blocks = [
+    blocks: list[Block] = [
         Heading(1, "Report"),
         *(Heading(2, "Tokens per item"), one, Paragraph("and"), other),
         *(Heading(3, "By seed"), one, Heading(2, "Claims"), other),

@@ -1,0 +1,104 @@
+"""Models of several builds in one order, on the items that all of them answered.
+
+Whoever stands first was chosen by these same items, so its lead is flattered. That is why each difference from it is corrected
+for all pairs (Holm): as if any other had been asked to be first.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from itertools import combinations
+
+import polars as pl
+
+from osler.statistics.accuracy import accuracies, mean_accuracies
+from osler.statistics.intervals import Interval
+from osler.statistics.paired_builds import ITEM, MEAN, Row, compared, item_scores, pairs
+from osler.statistics.paired_tests import holm
+
+Name = tuple[str, str]  # build, model
+
+
+@dataclass(frozen=True)
+class Place:
+    """One model of one build.
+
+    Args:
+        build, model: which.
+        accuracies: by benchmark; of several also their mean, under MEAN.
+        seeds: how many training seeds answered.
+        behind: accuracy less that of the first; None for the first.
+        p: Holm's, over all pairs; None for the first.
+        verdict: first; `real` or `not shown` for the difference; `same` where no item's score differs.
+    """
+
+    build: str
+    model: str
+    accuracies: Mapping[str, Interval]
+    seeds: int
+    behind: Interval | None
+    p: float | None
+    verdict: str
+
+
+def common_items(answers: Mapping[Name, pl.DataFrame], changed: pl.DataFrame) -> pl.DataFrame:
+    """Benchmark and item_id of what all answered, without `changed` items."""
+    shared = reduce(
+        lambda one, other: one.join(other, on=ITEM), (rows.select(ITEM).unique() for rows in answers.values())
+    )
+    return shared.join(changed, on=ITEM, how="anti").sort(ITEM)
+
+
+def places(answers: Mapping[Name, pl.DataFrame], items: pl.DataFrame, confidence: float) -> list[Place]:
+    """All models, best first.
+
+    Args:
+        answers: predictions of one strategy and protocol, by build and model.
+        items: benchmark and item_id, at least one.
+        confidence: of the intervals, and one less the level of the tests.
+    """
+    asked = {name: rows.join(items, on=ITEM, how="semi") for name, rows in answers.items()}
+    shares = {name: _shares(rows, confidence) for name, rows in asked.items()}
+    arm = {"model": pl.lit(""), "strategy": pl.lit("")}  # one, so that any two models can be paired
+    scores = {name: item_scores(rows.with_columns(**arm)) for name, rows in asked.items()}
+    order = sorted(asked, key=lambda name: (-_score(shares[name]).estimate, name))
+    rows = {(one, other): _difference(scores[one], scores[other], confidence) for one, other in combinations(order, 2)}
+    apart = [pair for pair, row in rows.items() if row.differing]
+    corrected = dict(zip(apart, holm([rows[pair].p for pair in apart]), strict=True))
+    first, *others = order
+    found = [Place(*first, shares[first], asked[first]["seed"].n_unique(), None, None, "first")]
+    for name in others:
+        row, p = rows[first, name], corrected.get((first, name), 1.0)
+        seeds, verdict = asked[name]["seed"].n_unique(), _verdict(row, p, confidence)
+        found.append(Place(*name, shares[name], seeds, row.whole.difference, p, verdict))
+    return found
+
+
+def _shares(rows: pl.DataFrame, confidence: float) -> dict[str, Interval]:
+    own = {benchmark: found.share for (benchmark, _, _), found in accuracies(rows, confidence).items()}
+    (mean,) = mean_accuracies(rows, confidence).values()
+    return own | ({MEAN: mean} if len(own) > 1 else {})
+
+
+def _score(shares: Mapping[str, Interval]) -> Interval:
+    """What the order is by."""
+    return shares.get(MEAN) or next(iter(shares.values()))
+
+
+def _difference(first: pl.DataFrame, other: pl.DataFrame, confidence: float) -> Row:
+    """The second less the first, over all benchmarks."""
+    none = first.select(ITEM).clear()
+    return compared(pairs(first, other, none), none, confidence)[-1]  # the mean comes last
+
+
+def _verdict(row: Row, p: float, confidence: float) -> str:
+    if not row.differing:
+        return "same"
+    excludes = row.whole.difference.low > 0 or row.whole.difference.high < 0
+    return "real" if excludes and p <= 1 - confidence else "not shown"
+
+
+def benchmarks_of(found: Sequence[Place]) -> list[str]:
+    """The columns of a table: benchmarks by name, and their mean last."""
+    names = {benchmark for place in found for benchmark in place.accuracies}
+    return sorted(names - {MEAN}) + sorted(names & {MEAN})
