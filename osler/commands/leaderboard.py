@@ -15,7 +15,7 @@ from osler.build.pipeline import ROOT, read_params
 from osler.build.section import BuildError
 from osler.build.validation import PARAMS, validated
 from osler.commands.compare import Build, build, columns
-from osler.report.cells import p_value, percent, points
+from osler.report.cells import counted, p_value, percent, points
 from osler.report.page import Table
 from osler.report.table_files import FORMATS, table_text
 from osler.statistics.leaderboard import Name, Place, benchmarks_of, common_items, places
@@ -77,7 +77,7 @@ def table(found: Sequence[Place]) -> Table:
         ]
         for place in found
     ]
-    return Table(["build", "model", "seeds", *names, "less the first", "Holm p", "verdict"], rows, text_columns=2)
+    return Table(["build", "model", "seeds", *names, "less the first", "p", "verdict"], rows, text_columns=2)
 
 
 def written(found: Sequence[Place], about: dict[str, Any]) -> dict[str, Any]:
@@ -93,11 +93,11 @@ def lines(found: Sequence[Place], about: dict[str, Any]) -> Iterator[str]:
     yield from columns([own.header, *[[str(cell) for cell in row] for row in own.rows]], own.text_columns)
     yield ""
     yield (
-        f"Intervals are of {100 * about['confidence']:g} %, over items and, of several, seeds. The first was chosen by these same"
-        " items: Holm's p allows for all pairs of models."
+        f"Intervals of {100 * about['confidence']:g} % are over items and, where there are several, seeds. Behind: surely not the"
+        " best of these. p is times the number of the others, as the first was chosen by these same items."
     )
     if about["left_out"]:
-        yield f"{about['left_out']:,} items are left out, which not all answered or which differ between builds."
+        yield f"Left out, since not all answered them or builds differ in them: {counted(about['left_out'], 'item')}."
     if about["silent"]:
         yield f"Not asked so: {', '.join(about['silent'])}."
 

@@ -1,20 +1,23 @@
 """Models of several builds in one order, on the items that all of them answered.
 
-Whoever stands first was chosen by these same items, so its lead is flattered. That is why each difference from it is corrected
-for all pairs (Holm): as if any other had been asked to be first.
+Whoever stands first was chosen by these same items, so its lead is flattered. The question asked is therefore which models
+cannot be the best: comparisons with the best, each p times the number of the others (Bonferroni). The model that is truly the
+best would be called behind only if one of its tests against the others went wrong, whichever of them happens to stand first,
+and so with a probability of at most 1 - confidence.
+
+Source:
+    Hsu 1984, Constrained simultaneous confidence intervals for multiple comparisons with the best, Annals of Statistics 12.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from itertools import combinations
 
 import polars as pl
 
 from osler.statistics.accuracy import accuracies, mean_accuracies
 from osler.statistics.intervals import Interval
 from osler.statistics.paired_builds import ITEM, MEAN, Row, compared, item_scores, pairs
-from osler.statistics.paired_tests import holm
 
 Name = tuple[str, str]  # build, model
 
@@ -28,8 +31,8 @@ class Place:
         accuracies: by benchmark; of several also their mean, under MEAN.
         seeds: how many training seeds answered.
         behind: accuracy less that of the first; None for the first.
-        p: Holm's, over all pairs; None for the first.
-        verdict: first; `real` or `not shown` for the difference; `same` where no item's score differs.
+        p: of that difference, times the number of all others; None for the first.
+        verdict: `first`; `behind`, so surely not the best; or `may be best`.
     """
 
     build: str
@@ -55,22 +58,20 @@ def places(answers: Mapping[Name, pl.DataFrame], items: pl.DataFrame, confidence
     Args:
         answers: predictions of one strategy and protocol, by build and model.
         items: benchmark and item_id, at least one.
-        confidence: of the intervals, and one less the level of the tests.
+        confidence: of the intervals, and that the best is not called behind.
     """
     asked = {name: rows.join(items, on=ITEM, how="semi") for name, rows in answers.items()}
     shares = {name: _shares(rows, confidence) for name, rows in asked.items()}
     arm = {"model": pl.lit(""), "strategy": pl.lit("")}  # one, so that any two models can be paired
     scores = {name: item_scores(rows.with_columns(**arm)) for name, rows in asked.items()}
     order = sorted(asked, key=lambda name: (-_score(shares[name]).estimate, name))
-    rows = {(one, other): _difference(scores[one], scores[other], confidence) for one, other in combinations(order, 2)}
-    apart = [pair for pair, row in rows.items() if row.differing]
-    corrected = dict(zip(apart, holm([rows[pair].p for pair in apart]), strict=True))
     first, *others = order
     found = [Place(*first, shares[first], asked[first]["seed"].n_unique(), None, None, "first")]
     for name in others:
-        row, p = rows[first, name], corrected.get((first, name), 1.0)
-        seeds, verdict = asked[name]["seed"].n_unique(), _verdict(row, p, confidence)
-        found.append(Place(*name, shares[name], seeds, row.whole.difference, p, verdict))
+        row = _difference(scores[first], scores[name], confidence)
+        p = min(1.0, len(others) * row.p)
+        verdict = "behind" if p <= 1 - confidence else "may be best"
+        found.append(Place(*name, shares[name], asked[name]["seed"].n_unique(), row.whole.difference, p, verdict))
     return found
 
 
@@ -89,13 +90,6 @@ def _difference(first: pl.DataFrame, other: pl.DataFrame, confidence: float) -> 
     """The second less the first, over all benchmarks."""
     none = first.select(ITEM).clear()
     return compared(pairs(first, other, none), none, confidence)[-1]  # the mean comes last
-
-
-def _verdict(row: Row, p: float, confidence: float) -> str:
-    if not row.differing:
-        return "same"
-    excludes = row.whole.difference.low > 0 or row.whole.difference.high < 0
-    return "real" if excludes and p <= 1 - confidence else "not shown"
 
 
 def benchmarks_of(found: Sequence[Place]) -> list[str]:

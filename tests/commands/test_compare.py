@@ -1,7 +1,9 @@
 """`osler compare` on two commits and an experiment of a small DVC project."""
 
+import csv
 import dataclasses
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import pytest
 from osler.build.dvc_cache import cache_folder
 from osler.build.recorded import cached, recorded
 from osler.build.section import BuildError
-from osler.commands import compare
+from osler.commands import compare, leaderboard
 from tests.support.command import osler
 from tests.support.damage import flip
 from tests.support.project import Project
@@ -34,6 +36,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 def in_project(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """The command works in that project."""
     monkeypatch.setattr(compare, "ROOT", project.folder)
+    monkeypatch.setattr(leaderboard, "ROOT", project.folder)
 
 
 def found(tmp_path: Path, *arguments: str) -> dict[str, Any]:
@@ -194,3 +197,55 @@ def test_unpaired_seeds_are_written_down(tmp_path: Path) -> None:
     """How many seeds of each, and whether they are pairs, stand in the JSON."""
     row = found(tmp_path, "HEAD", "other")["rows"]["tuned", "zero_shot"]
     assert (row["seeds"], row["seeds_paired"]) == ([1, 1], True)
+
+
+def test_three_builds_are_one_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The best first on 39 of 40 items, since one differs in `other`; models are told by build, and a file has the table."""
+    osler(
+        "compare",
+        "first",
+        "HEAD",
+        "other",
+        "--json",
+        str(tmp_path / "found.json"),
+        "--table",
+        str(tmp_path / "found.csv"),
+    )
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert (found["items"], found["left_out"], found["silent"]) == (39, 1, [])
+    order = [(place["build"], place["model"]) for place in found["places"]]
+    assert order[:2] == [("other", "tuned"), ("HEAD", "tuned")]
+    assert order[2:] == [("first", "tuned"), ("HEAD", "base"), ("first", "base"), ("other", "base")]
+    first, *others = found["places"]
+    assert first["accuracies"]["small"]["estimate"] == pytest.approx(24 / 39)
+    assert others[2]["behind"]["estimate"] == pytest.approx(-14 / 39)
+    assert [place["verdict"] for place in found["places"]] == ["first", *5 * ["may be best"]]
+    printed = capsys.readouterr().out
+    assert "zero_shot, protocol full_answer, on 39 items" in printed
+    assert "Left out, since not all answered them or builds differ in them: 1 item." in printed
+    head, best, *_ = csv.reader((tmp_path / "found.csv").read_text().splitlines())
+    assert head[:5] == ["build", "model", "seeds", "small", "small low"]
+    assert best[:4] == ["other", "tuned", "1", "61.5"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            ["first", "HEAD", "other", "--strategy", "cot"],
+            "--strategy cot: no model was asked so; there are few_shot, zero_shot",
+        ),
+        (
+            ["first", "HEAD", "other", "--protocol", "letter"],
+            "--protocol letter: first has no answers in it, but in full_answer",
+        ),
+        (["first", "HEAD", "first"], "first: is named twice; name each build once"),
+        (["first", "HEAD", "other", "--table", "x.xlsx"], "--table x.xlsx: ends in none of .csv, .md, .tex"),
+        (["first", "HEAD", "--strategy", "few_shot"], "compare: --strategy and --table are for three builds or more"),
+        (["first", "HEAD", "nowhere"], "nowhere: "),
+    ],
+)
+def test_what_cannot_stand_in_one_table_is_refused(arguments: list[str], said: str) -> None:
+    """In one line."""
+    with pytest.raises(SystemExit, match=f"osler: {re.escape(said)}"):
+        osler("compare", *arguments)
