@@ -45,6 +45,27 @@ def test_alpha_reruns_exactly_what_depends_on_it(project: Project) -> None:
     assert ran(project.run("dvc", "exp", "run", "-S", "neftune.alpha=5")) == set()
 
 
+def test_results_are_exported(project: Project, tmp_path: Path) -> None:
+    """A file for each model, strategy and protocol with the accuracy of eval.json, tables, whole or not at all."""
+    export = (sys.executable, "-m", "osler", "export", "results")
+    said = project.run(*export, str(tmp_path / "out"))
+    accuracies = json.loads((project.folder / "metrics/eval.json").read_text())
+    for strategy, own in accuracies.items():
+        for model, accuracy in own.items():
+            found = json.loads((tmp_path / f"out/lm-eval/{model}/results_{strategy}_full_answer.json").read_text())
+            assert found["results"]["synthetic"]["acc,none"] == pytest.approx(accuracy, abs=1e-6)
+    files = list((tmp_path / "out/lm-eval").rglob("results_*.json"))
+    tables = {path.stem for path in (tmp_path / "out/tables").glob("*.csv")}
+    assert {path.stem for path in (tmp_path / "out/tables").glob("*.tex")} == tables
+    assert {"accuracy", "claims", "corpus", "licenses", "bits-per-byte"} <= tables
+    assert f"{len(tables)} tables as CSV and LaTeX in tables/, {len(files)} results in lm-eval/" in said
+    assert "name a new one" in project.run(*export, str(tmp_path / "out"), fails=True)
+    assert "--dtype and --merge are of models" in project.run(*export, str(tmp_path / "b"), "--merge", fails=True)
+    (project.folder / "metrics/corpus.json").write_text("{}")
+    assert "metrics/corpus.json: is not what select left there" in project.run(*export, str(tmp_path / "b"), fails=True)
+    assert not list(tmp_path.glob("*b*"))
+
+
 def test_no_artifact_knows_the_folder_it_was_built_in(project: Project) -> None:
     """Or another clone's bytes would differ: the path is in no file of a model and in no JSON or CSV."""
     path = str(project.folder).encode()
