@@ -2,19 +2,23 @@
 
 Under likelihood protocols the options are scored as what follows the chain and an answer lead ("The answer is"), so
 every chain gives an answer, also one that broke off; the price is a second pass over prompt and chain. Under
-`generation` the answer is extracted from the chain itself, and one that names none counts as wrong.
+`generation` the answer is extracted from the chain itself, and one that names none counts as wrong. The papers behind these
+strategies read the chain. `read_chains` does both on the same chains: what is read off them are rows of the protocol `chain`.
 """
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
+import polars as pl
 from pydantic import Field
 
 from osler.build.section import Section
-from osler.evaluation.protocols import AnswerProtocol, read_answer
-from osler.evaluation.questions import Answer
+from osler.evaluation.protocols import GENERATION, AnswerProtocol, read_answer
+from osler.evaluation.questions import Answer, Item, predictions
 from osler.evaluation.thoughts import after_thought
 from osler.inference.interface import Model, Prompt, Sampling, Written
+
+CHAIN = "chain"  # a protocol that nobody asks for by name
 
 
 class ReasoningSettings(Section):
@@ -23,6 +27,10 @@ class ReasoningSettings(Section):
     instruction: str = Field(description="last line of the question, which asks for the chain")
     answer_lead: str = Field(min_length=1, description="words after the chain that the answer follows")
     limit_tokens: int = Field(gt=0, le=1 << 24, description="of a chain")
+    read_chains: bool = Field(
+        default=False,
+        description="under a likelihood protocol also rows of the protocol `chain`: what the chain itself says",
+    )
 
 
 def begun(chain: str, answer_lead: str) -> str:
@@ -53,6 +61,33 @@ def paid(answer: Answer, written: Sequence[Written]) -> Answer:
     )
 
 
+@dataclass(frozen=True)
+class Reasoned:
+    """Answers after chains, each in the prompt's order of options.
+
+    `by_protocol` is as the protocol reads; `by_chain` as the chain says, None where the two are the same or are not asked for.
+    """
+
+    by_protocol: list[Answer]
+    by_chain: list[Answer] | None
+
+    def predictions(
+        self, items: Sequence[Item], combine: Callable[[list[Answer], bool], list[Answer]], protocol: str, seed: int
+    ) -> pl.DataFrame:
+        """PREDICTIONS rows of what was asked for.
+
+        Args:
+            items: that were asked.
+            combine: one answer an item, in item order, of answers that are generated or not.
+            protocol: the name of the first ones.
+            seed: of the rows.
+        """
+        frames = [predictions(items, combine(self.by_protocol, protocol == GENERATION), protocol, seed)]
+        if self.by_chain is not None:
+            frames.append(predictions(items, combine(self.by_chain, True), CHAIN, seed))
+        return pl.concat(frames)
+
+
 def reasoned(
     model: Model,
     protocol: AnswerProtocol,
@@ -60,10 +95,10 @@ def reasoned(
     settings: ReasoningSettings,
     temperature: float,
     seeds: Sequence[int],
-) -> list[Answer]:
+) -> Reasoned:
     """An answer for each prompt, after a chain of its own.
 
-    Answers are in the prompt's order of options; `texts` is the chain.
+    `texts` of an answer is the chain.
 
     Args:
         model: asked twice under likelihood protocols, once under generation.
@@ -74,14 +109,16 @@ def reasoned(
         seeds: one a prompt.
     """
     chains = model.texts(prompts, Sampling(settings.limit_tokens, temperature), seeds)
-    if protocol.name == "generation":
-        return [
-            read_answer(asked, chain.text, chain.prompt_tokens, chain.tokens, chain.truncated)
-            for asked, chain in zip(prompts, chains, strict=True)
-        ]
+    said = [
+        read_answer(asked, chain.text, chain.prompt_tokens, chain.tokens, chain.truncated)
+        for asked, chain in zip(prompts, chains, strict=True)
+    ]
+    if protocol.name == GENERATION:
+        return Reasoned(said, None)
     concluding = [
         replace(asked, begun=begun(chain.text, settings.answer_lead))
         for asked, chain in zip(prompts, chains, strict=True)
     ]
     answers = protocol.answers(model, concluding)
-    return [paid(answer, [chain]) for answer, chain in zip(answers, chains, strict=True)]
+    read = [paid(answer, [chain]) for answer, chain in zip(answers, chains, strict=True)]
+    return Reasoned(read, said if settings.read_chains else None)

@@ -4,6 +4,7 @@ Where they come from, and which are taken.
 """
 
 from collections.abc import Sequence
+from itertools import zip_longest
 
 import numpy as np
 import polars as pl
@@ -76,13 +77,25 @@ def checked_pool(items: Sequence[Item], pool: Sequence[Item], exemplars: int, st
     return sorted(pool, key=lambda item: item.item_id)
 
 
-def drawn_exemplars(pool: Sequence[Item], shots: int, seed: int, draw: int) -> list[Item]:
+def drawn_exemplars(pool: Sequence[Item], shots: int, seed: int, draw: int, balanced: bool = False) -> list[Item]:
     """`shots` items of `pool` at random.
 
-    They are a function of the seed, the draw and the pool only.
+    They are a function of the seed, the draw and the pool only. Unless they are balanced, which they are and in what order hangs
+    on no answer.
+
+    Args:
+        balanced: answers stand in each place equally often, or one time more, as far as the pool has them; the order is drawn
+            apart, so that it says nothing of the answer to come.
     """
     generator = np.random.default_rng(seeded_rank(seed, "exemplars", str(draw)))
-    return [pool[index] for index in generator.choice(len(pool), size=shots, replace=False)]
+    if not balanced:
+        return [pool[index] for index in generator.choice(len(pool), size=shots, replace=False)]
+    by_place: dict[int, list[Item]] = {}
+    for index in generator.permutation(len(pool)):
+        by_place.setdefault(pool[index].answer, []).append(pool[index])
+    rounds = zip_longest(*(by_place[place] for place in generator.permutation(sorted(by_place)).tolist()))
+    chosen = [item for one in rounds for item in one if item is not None][:shots]
+    return [chosen[index] for index in generator.permutation(shots)]
 
 
 def nearest(queries: NDArray[np.float32], keys: NDArray[np.float32], count: int) -> NDArray[np.int64]:

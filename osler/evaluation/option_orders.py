@@ -44,20 +44,25 @@ def option_orders(item: Item, count: int, seed: int) -> list[list[int]]:
 
 
 def combined(
-    answers: Sequence[Answer], orders: Sequence[Sequence[Sequence[int]]], combine: Combine, protocol: AnswerProtocol
+    answers: Sequence[Answer],
+    items: Sequence[Item],
+    orders: Sequence[Sequence[Sequence[int]]],
+    combine: Combine,
+    is_generated: bool,
 ) -> list[Answer]:
     """One answer an item, its options in item order.
 
     Args:
         answers: one an item and order, options in that order, items one after the other.
+        items: that were asked.
         orders: of each item.
-        combine: what of the answers counts; generated ones have no probabilities and always vote.
-        protocol: which read them.
+        combine: what of the answers counts.
+        is_generated: such answers have no probabilities and always vote.
     """
     remaining = iter(answers)
     results = []
-    for own in orders:
+    for item, own in zip(items, orders, strict=True):
         members = [in_item_order(next(remaining), order) for order in own]
-        is_mean = combine == "probabilities" and protocol.name != "generation"
-        results.append(averaged(members) if is_mean else voted(members))
+        is_mean = combine == "probabilities" and not is_generated
+        results.append(averaged(members) if is_mean else voted(members, item.item_id))
     return results

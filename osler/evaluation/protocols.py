@@ -25,6 +25,7 @@ from osler.evaluation.probabilities import likeliest
 from osler.evaluation.questions import LETTERS, Answer, Item, user_turn
 from osler.inference.interface import Model, Prompt, Sampling
 
+GENERATION = "generation"  # the protocol that reads what is written
 ProtocolName = Literal["letter", "full_answer", "per_token", "per_byte", "generation"]
 
 

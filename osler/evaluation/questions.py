@@ -124,18 +124,20 @@ def in_item_order(answer: Answer, order: Sequence[int]) -> Answer:
     return Answer(choice, tuple(scores), answer.prompt_tokens, answer.generated_tokens, answer.truncated, answer.texts)
 
 
-def voted(answers: Sequence[Answer]) -> Answer:
+def voted(answers: Sequence[Answer], item_id: str) -> Answer:
     """One answer from several to the same item, by vote.
 
     All are in item order. The option that most of them chose is taken. Scores are shares of the votes; an answer
-    without choice is no vote. Of equally many the option listed first in the item wins. Tokens add up, what the
-    strategy costs.
+    without choice is no vote. Of equally many a lot decides, which hangs on the item alone: by their order the first
+    options would win all ties. Tokens add up, what the strategy costs.
     """
     counts = [0] * len(answers[0].scores)
     for answer in answers:
         if answer.choice is not None:
             counts[answer.choice] += 1
-    return _together(answers, [count / len(answers) for count in counts])
+    leading = [index for index, count in enumerate(counts) if count == max(counts)]
+    choice = min(leading, key=lambda index: seeded_rank(0, "tie", item_id, str(index)))
+    return _together(answers, [count / len(answers) for count in counts], choice if any(counts) else None)
 
 
 def averaged(answers: Sequence[Answer]) -> Answer:
@@ -144,12 +146,13 @@ def averaged(answers: Sequence[Answer]) -> Answer:
     All are in item order. The option of the highest mean probability is taken. Probabilities are the softmax of
     log-likelihoods; answers that were generated have none, so use `voted` for them.
     """
-    return _together(answers, np.mean([softmax(answer.scores) for answer in answers], axis=0).tolist())
+    scores = np.mean([softmax(answer.scores) for answer in answers], axis=0).tolist()
+    return _together(answers, scores, likeliest(scores))
 
 
-def _together(answers: Sequence[Answer], scores: Sequence[float]) -> Answer:
+def _together(answers: Sequence[Answer], scores: Sequence[float], choice: int | None) -> Answer:
     return Answer(
-        likeliest(scores) if any(scores) else None,
+        choice,
         tuple(scores),
         sum(answer.prompt_tokens for answer in answers),
         sum(answer.generated_tokens for answer in answers),

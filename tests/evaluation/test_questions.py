@@ -18,8 +18,19 @@ def test_averaged_and_voted_by_eye() -> None:
     mean = averaged(members)
     assert np.allclose(mean.scores, (0.3, 0.7))
     assert asdict(replace(mean, scores=())) == asdict(Answer(1, (), 20, 2, True, ("0", "1")))
-    assert voted(members).scores == (0.0, 1.0)
-    assert voted([replace(members[0], choice=None)]).choice is None
+    assert voted(members, "b/1").scores == (0.0, 1.0)
+    assert voted([replace(members[0], choice=None)], "b/1").choice is None
+
+
+def test_no_place_wins_the_ties() -> None:
+    """Two options with two votes each win about half of the items each, as the lot of an item says whatever the order of votes."""
+    votes = [Answer(choice, (0.0,) * 4, 1, 1, False) for choice in (1, 3, 3, 1)]
+    chosen = [voted(votes, f"b/{number}").choice for number in range(400)]
+    assert set(chosen) == {1, 3}
+    assert 160 <= chosen.count(1) <= 240
+    assert chosen == [voted(votes[::-1], f"b/{number}").choice for number in range(400)]
+    most = [*votes, votes[0]]
+    assert {voted(most, f"b/{number}").choice for number in range(50)} == {1}
 
 
 def test_a_limit_is_nested_and_blind_to_other_benchmarks() -> None:

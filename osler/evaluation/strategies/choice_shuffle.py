@@ -11,7 +11,7 @@ import polars as pl
 from pydantic import Field
 
 from osler.evaluation.option_orders import Combine, combined, listing, option_orders
-from osler.evaluation.protocols import AnswerProtocol
+from osler.evaluation.protocols import GENERATION, AnswerProtocol
 from osler.evaluation.questions import Item, predictions
 from osler.evaluation.strategies import StrategySettings
 from osler.inference.interface import Model
@@ -37,4 +37,5 @@ def answered(
     orders = [option_orders(item, settings.cycles * len(item.options), seed) for item in items]
     prompts = [protocol.prompt(item, order=order) for item, own in zip(items, orders, strict=True) for order in own]
     answers = protocol.answers(model, prompts)
-    return predictions(items, combined(answers, orders, settings.combine, protocol), protocol.name, seed)
+    votes = combined(answers, items, orders, settings.combine, protocol.name == GENERATION)
+    return predictions(items, votes, protocol.name, seed)

@@ -11,7 +11,7 @@ import polars as pl
 
 from osler.evaluation.chains_of_thought import ReasoningSettings, reasoned
 from osler.evaluation.protocols import AnswerProtocol
-from osler.evaluation.questions import Item, predictions
+from osler.evaluation.questions import Item
 from osler.evaluation.strategies import StrategySettings
 from osler.inference.interface import Model
 
@@ -26,4 +26,4 @@ def answered(
     """Predictions for `items`, one chain each. The seed changes nothing."""
     prompts = [protocol.prompt(item, instruction=settings.instruction) for item in items]
     answers = reasoned(model, protocol, prompts, settings, temperature=0.0, seeds=[0] * len(prompts))
-    return predictions(items, answers, protocol.name, seed)
+    return answers.predictions(items, lambda own, _: own, protocol.name, seed)

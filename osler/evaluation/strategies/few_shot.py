@@ -24,6 +24,9 @@ class FewShot(StrategySettings):
 
     shots: int = Field(gt=0, le=1000, description="solved questions before the one to answer")
     draws: int = Field(gt=0, le=1000, description="sets of exemplars, each of which answers all items")
+    balanced: bool = Field(
+        default=False, description="exemplars' answers stand in each place equally often, as far as the dev items allow"
+    )
 
 
 def answered(
@@ -39,7 +42,7 @@ def answered(
     pool = checked_pool(items, pool, settings.shots, "few_shot")
     frames = []
     for draw in range(settings.draws):
-        shown = drawn_exemplars(pool, settings.shots, seed, draw)
+        shown = drawn_exemplars(pool, settings.shots, seed, draw, settings.balanced)
         answers = protocol.answers(model, [protocol.prompt(item, shown) for item in items])
         frames.append(predictions(items, answers, protocol.name, seed, draw))
     return pl.concat(frames)

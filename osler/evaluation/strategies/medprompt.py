@@ -27,7 +27,7 @@ from osler.evaluation.chains_of_thought import ReasoningSettings, begun, reasone
 from osler.evaluation.exemplars import checked_pool, exemplar_rows, neighbors
 from osler.evaluation.option_orders import Combine, combined, listing, option_orders
 from osler.evaluation.protocols import AnswerProtocol
-from osler.evaluation.questions import Item, limited, predictions
+from osler.evaluation.questions import Answer, Item, limited
 from osler.evaluation.strategies import StrategySettings
 from osler.evaluation.thoughts import said
 from osler.inference.interface import Model, Prompt
@@ -51,7 +51,7 @@ def prepared(model: Model, pool: Sequence[Item], settings: Medprompt, protocol: 
     """
     protocol, pool = listing(protocol), limited(pool, settings.limit_pool_items, seed=0)
     prompts = [protocol.prompt(item, instruction=settings.instruction) for item in pool]
-    answers = reasoned(model, protocol, prompts, settings, temperature=0.0, seeds=[0] * len(prompts))
+    answers = reasoned(model, protocol, prompts, settings, temperature=0.0, seeds=[0] * len(prompts)).by_protocol
     return exemplar_rows(pool, model.embeddings([item.question for item in pool]), answers)
 
 
@@ -98,4 +98,8 @@ def answered(
             asked = protocol.prompt(item, order=order, instruction=settings.instruction)
             prompts.append(Prompt(shown + asked.turns, asked.options))
     answers = reasoned(model, protocol, prompts, settings, temperature=0.0, seeds=[0] * len(prompts))
-    return predictions(items, combined(answers, orders, settings.combine, protocol), protocol.name, seed)
+
+    def ensembled(own: list[Answer], is_generated: bool) -> list[Answer]:
+        return combined(own, items, orders, settings.combine, is_generated)
+
+    return answers.predictions(items, ensembled, protocol.name, seed)

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from osler.evaluation.chains_of_thought import ReasoningSettings, reasoned
 from osler.evaluation.protocols import AnswerProtocol
-from osler.evaluation.questions import Item, predictions, voted
+from osler.evaluation.questions import Answer, Item, voted
 from osler.evaluation.strategies import StrategySettings
 from osler.inference.interface import Model, seeded_rank
 
@@ -39,5 +39,8 @@ def answered(
         seeded_rank(seed, "self_consistency", item.item_id, str(sample)) for item in items for sample in range(samples)
     ]
     answers = reasoned(model, protocol, prompts, settings, settings.temperature, seeds)
-    votes = [voted(answers[start : start + samples]) for start in range(0, len(answers), samples)]
-    return predictions(items, votes, protocol.name, seed)
+
+    def votes(own: list[Answer], is_generated: bool) -> list[Answer]:  # noqa: ARG001 - all of them vote
+        return [voted(own[samples * n : samples * (n + 1)], item.item_id) for n, item in enumerate(items)]
+
+    return answers.predictions(items, votes, protocol.name, seed)
