@@ -14,11 +14,9 @@ from pydantic import Field
 
 from osler.build.section import Section
 from osler.evaluation.protocols import GENERATION, AnswerProtocol, read_answer
-from osler.evaluation.questions import Answer, Item, predictions
+from osler.evaluation.questions import CHAIN, Answer, Item, predictions
 from osler.evaluation.thoughts import after_thought
 from osler.inference.interface import Model, Prompt, Sampling, Written
-
-CHAIN = "chain"  # a protocol that nobody asks for by name
 
 
 class ReasoningSettings(Section):

@@ -16,6 +16,7 @@ from osler.evaluation.probabilities import SCORE_DIGITS, likeliest, softmax
 from osler.inference.interface import seeded_rank
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+CHAIN = "chain"  # in place of a protocol's name: answers read off a chain of thought beside those of the protocol
 
 PREDICTIONS = pl.Schema(
     [

@@ -25,14 +25,17 @@ from osler.statistics.accuracy import (
 )
 from osler.statistics.adapter_effects import adapter_effects
 from osler.statistics.calibration import Calibration, calibrations
+from osler.statistics.chain_readings import ChainReading, chain_readings
 from osler.statistics.claims import Test, outcomes
 from osler.statistics.intervals import Interval
 from osler.statistics.prompt_costs import Cost, costs, pareto_frontier
 from osler.statistics.protocol_agreement import (
     Agreement,
+    Cut,
     PositionBias,
     Unparsed,
     agreements,
+    cut_counts,
     position_biases,
     protocol_accuracies,
     unparsed_counts,
@@ -56,7 +59,7 @@ class Findings:
         strategies: from plain to elaborate.
         seeds: different training seeds among the predictions.
         seed_shares: accuracy of each seed, by strategy and model, a mean over benchmarks.
-        truncated: predictions, of any protocol, whose prompt was cut to fit the model.
+        cut: predictions whose prompt was cut to fit the model, by strategy, protocol, model and benchmark, where there are any.
         cells: accuracy by benchmark, strategy and model.
         means: over benchmarks, by strategy and model.
         clean: `cells` without the items that the corpus touches, for benchmarks where it touches some.
@@ -74,6 +77,7 @@ class Findings:
         biases: by protocol and model.
         calibrations: by protocol and model.
         unparsed: by strategy, protocol and model.
+        chains: read both ways, by strategy and model, where that was asked for.
         losses: bits per byte by domain and model.
         points: of the curve over tokens.
         dips: by path and score.
@@ -85,7 +89,7 @@ class Findings:
     strategies: Sequence[str]
     seeds: int
     seed_shares: Mapping[tuple[str, str], Mapping[int, float]]
-    truncated: int
+    cut: Mapping[tuple[str, str, str, str], Cut]
     cells: Mapping[tuple[str, str, str], Accuracy]
     means: Mapping[tuple[str, str], Interval]
     clean: Mapping[tuple[str, str, str], Accuracy]
@@ -103,6 +107,7 @@ class Findings:
     biases: Mapping[tuple[str, str], PositionBias]
     calibrations: Mapping[tuple[str, str], Calibration]
     unparsed: Mapping[tuple[str, str, str], Unparsed]
+    chains: Mapping[tuple[str, str], ChainReading]
     losses: Mapping[tuple[str, str], Interval]
     points: Sequence[Point]
     dips: Mapping[str, Mapping[str, Dip]]
@@ -162,7 +167,7 @@ def findings(
         strategies=strategies,
         seeds=answers["seed"].n_unique(),
         seed_shares=seed_accuracies(answers),
-        truncated=int(predictions["truncated"].sum()),
+        cut=cut_counts(predictions),
         cells=accuracies(every, confidence),
         means=means,
         clean=accuracies(untouched(every, touched), confidence),
@@ -180,6 +185,7 @@ def findings(
         biases=position_biases(counted, confidence, COMPARED),
         calibrations=calibrations(counted, confidence, test.samples, test.seed, COMPARED),
         unparsed=unparsed_counts(counted),
+        chains=chain_readings(counted, protocol, confidence),
         losses=losses,
         points=points,
         dips=dips_of(answers, heldout, points, strategies[0], confidence),

@@ -152,7 +152,7 @@ def protocol_blocks(found: Findings) -> list[Block]:
             Paragraph(("Percent of items with the same answer as under ", Code(headline), " (Cohen's kappa).")),
             grid(others, [name for name in protocols if name != headline]),
         ]
-    return [*blocks, *position_blocks(found), *unread_blocks(found)]
+    return [*blocks, *position_blocks(found), *unread_blocks(found), *chain_blocks(found), *cut_blocks(found)]
 
 
 def position_blocks(found: Findings) -> list[Block]:
@@ -206,6 +206,36 @@ def unread_blocks(found: Findings) -> list[Block]:
     if not missed:
         return [*blocks, Paragraph(f"None of {asked:,}.")]
     return [*blocks, Paragraph("They count as wrong."), grid(missed, list(dict.fromkeys(name for name, _ in missed)))]
+
+
+def chain_blocks(found: Findings) -> list[Block]:
+    """Chains of thought read both ways, where that was asked for."""
+    rows: list[list[Text]] = [
+        [
+            *(Code(model), strategy, percent(own.by_likelihood), percent(own.by_chain), points(own.difference)),
+            f"{own.unread:,} of {own.answers:,}",
+        ]
+        for (strategy, model), own in found.chains.items()
+    ]
+    sentence = (
+        "Accuracy in percent by what follows a chain, under ", Code(found.protocol), ", and by what the chain itself says, which"
+        " the papers of these strategies read; the difference is item by item. A chain that names no option is wrong.",
+    )  # fmt: skip
+    names = ["model", "strategy", found.protocol, "chain", "points", "chains that name none"]
+    return (
+        [Heading(3, "Chains read both ways"), Paragraph(sentence), Table(names, rows, text_columns=2)] if rows else []
+    )
+
+
+def cut_blocks(found: Findings) -> list[Block]:
+    """Where prompts were longer than the model reads."""
+    rows: list[list[Text]] = [
+        [Code(model), strategy, protocol, benchmark, f"{own.cut:,} of {own.answers:,}"]
+        for (strategy, protocol, model, benchmark), own in found.cut.items()
+    ]
+    sentence = "Answers after a prompt that lost its left end, solved questions first. These scores say little of the strategy."
+    header = ["model", "strategy", "protocol", "benchmark", "cut"]
+    return [Heading(3, "Cut prompts"), Paragraph(sentence), Table(header, rows, text_columns=4)] if rows else []
 
 
 def calibration_blocks(found: Findings) -> list[Block]:
@@ -268,8 +298,8 @@ def comparison_blocks(found: Findings, models: Mapping[str, Mapping[str, Any]]) 
             "Bits per byte compare between models, also with other tokenizers, on the same documents and with the same ",
             *(Code("evaluate.window_tokens"), "."),
         ),
-        f"{found.truncated:,} predictions rest on a prompt cut on the left to fit the model."
-        if found.truncated
+        f"Predictions after a prompt that was cut on the left to fit the model: {cut:,}; see Cut prompts."
+        if (cut := sum(own.cut for own in found.cut.values()))
         else "No prompt was cut to fit a model.",
         *encoder_lines(models),
         *vllm_lines(models),

@@ -151,6 +151,15 @@ def protocol_metrics(found: Findings) -> dict[str, object]:
             }
             for (protocol, model), own in found.biases.items()
         ],
+        "chains": [
+            {"strategy": strategy, "model": model, "unread": own.unread, "answers": own.answers}
+            | {name: bounds(getattr(own, name)) for name in ("by_likelihood", "by_chain", "difference")}
+            for (strategy, model), own in found.chains.items()
+        ],
+        "cut": [
+            {"strategy": strategy, "protocol": protocol, "model": model, "benchmark": benchmark, **asdict(own)}
+            for (strategy, protocol, model, benchmark), own in found.cut.items()
+        ],
         "unparsed": [
             {"strategy": strategy, "protocol": protocol, "model": model, **asdict(own)}
             for (strategy, protocol, model), own in found.unparsed.items()

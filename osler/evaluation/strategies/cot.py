@@ -2,6 +2,10 @@
 
 It writes the likeliest token at each step, and its answer is read after that.
 
+As in Kojima et al. there are no exemplars, and a second pass over prompt, chain and "The answer is" gives the answer. Not as there:
+options are scored in that pass and not written, unless the protocol is `generation`; what the chain itself says is read too where
+`read_chains` asks for it. Exemplars with chains, as in Wei et al., are Medprompt's here.
+
 Source: Wei et al., arXiv 2201.11903; without exemplars Kojima et al., arXiv 2205.11916.
 """
 

@@ -5,6 +5,12 @@ They are of the development split, and drawn several times.
 A score under one draw says little: Meditron reports 15 to 51 points between draws (arXiv 2311.16079). So each item is
 answered once a draw, and the spread over draws is reported beside the mean. All items of a benchmark share a draw's
 exemplars, which are then read once (osler/inference/language_model.py).
+
+As in the source solved questions stand before the asked one and no weight changes. Not as there: each is a turn of a chat and not a
+line of a text, and what is scored is the protocol's. `balanced` draws answers in each place equally often, since a model may take
+the commonest among exemplars for the likeliest (Zhao et al., arXiv 2102.09690).
+
+Source: Brown et al., arXiv 2005.14165.
 """
 
 from collections.abc import Sequence
