@@ -29,7 +29,10 @@ REPORT = "report"  # the stage whose deps are read
 
 
 def benchmark_facts(artifacts: Artifacts, benchmark: str) -> BenchmarkFacts:
-    """Test items of a benchmark, and the first digits of their file's md5."""
+    """Test items of a benchmark.
+
+    Its version is the first digits of their file's md5.
+    """
     path = artifacts.path(f"benchmarks@{benchmark}", "items")
     items = pl.read_parquet(path, columns=["split"])
     return BenchmarkFacts(items.filter(pl.col("split") == "test").height, file_md5(path)[:12])

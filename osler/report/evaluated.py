@@ -66,7 +66,10 @@ class Evaluated:
         return findings(answers, heldout, touched, seen, below, self.protocol, test, beside)
 
     def records(self, plan: Path, corpus: Path, contamination: Path, phi: Path, confidence: float) -> Records:
-        """What else the report says, from the folder `plan` and the metrics files of these names."""
+        """What else the report says.
+
+        It is read from the folder `plan` and the metrics files of these names.
+        """
         return Records(
             plan=read_json(plan / "plan.json"),
             corpus=read_json(corpus),

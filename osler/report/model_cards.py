@@ -55,7 +55,7 @@ def decisions(provenance: Mapping[str, Any]) -> list[Text]:
     return told
 
 
-def front_matter(name: str, records: Records) -> dict[str, Any]:
+def front_matter(name: str, found: Findings, records: Records) -> dict[str, Any]:
     """What the Hub reads of a card."""
     base = records.models.get("base", {}).get("provenance", {}).get("repository")
     named = {"base_model": base} if base else {}
@@ -74,6 +74,7 @@ def front_matter(name: str, records: Records) -> dict[str, Any]:
             "continued-pretraining",
             *(["instruct"] if name.endswith(("-sft", "-neftune")) or name.startswith("adapter-") else []),
         ],
+        "model-index": model_index(name, found),
     }
 
 
@@ -262,6 +263,5 @@ def card(name: str, found: Findings, records: Records) -> str:
             ]
         ),
     ]  # fmt: skip
-    matter = front_matter(name, records) | {"model-index": model_index(name, found)}
-    head = yaml.safe_dump(matter, sort_keys=False, allow_unicode=True)
+    head = yaml.safe_dump(front_matter(name, found, records), sort_keys=False, allow_unicode=True)
     return f"---\n{head}---\n\n{markdown(blocks)}"

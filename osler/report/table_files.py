@@ -19,9 +19,9 @@ FORMATS = (".csv", ".md", ".tex")
 
 
 def tables_of(blocks: Sequence[Block]) -> Iterator[tuple[str, str, Table]]:
-    """The tables of a page with a name for a file and a title each.
+    """The tables of a page.
 
-    Both are of the headings that a table stands under; the second table there gets a number.
+    Each has a name for a file and a title. Both are of the headings that a table stands under; the second table there gets a number.
     """
     names: list[str] = []
     under = ["", ""]

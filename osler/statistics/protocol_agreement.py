@@ -182,14 +182,20 @@ def position_biases(
 
 @dataclass(frozen=True)
 class Cut:
-    """Answers whose prompt lost its left end to fit the model, of how many."""
+    """Answers after a cut prompt, of how many.
+
+    It lost its left end to fit the model.
+    """
 
     cut: int
     answers: int
 
 
 def cut_counts(predictions: pl.DataFrame) -> dict[tuple[str, str, str, str], Cut]:
-    """By strategy, protocol, model and benchmark, where there are any; draws count each."""
+    """By strategy, protocol, model and benchmark.
+
+    Where there are any; draws count each.
+    """
     keys = ["strategy", "protocol", "model", "benchmark"]
     counts = predictions.group_by(keys).agg(pl.col("truncated").sum(), pl.len().alias("answers")).sort(keys)
     return {(s, p, m, b): Cut(cut, answers) for s, p, m, b, cut, answers in counts.iter_rows() if cut}

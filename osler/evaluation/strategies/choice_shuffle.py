@@ -4,9 +4,9 @@ A preference for the first or the last place cancels out, since every option vis
 costs is `cycles` prompts an option. The options are listed whatever the protocol: where they stand is all that is
 varied.
 
-As in the source options move through all rotations, and probabilities are averaged (`combine: probabilities`). Not as there: what is
-scored is the protocol's, not always the letter; further `cycles` rotate a permutation that is drawn; votes are offered too, ties
-broken by lot. The source's cheaper estimate of the bias beforehand (PriDe) is not here.
+As in the source options move through all rotations, and probabilities are averaged (`combine: probabilities`). Not as there:
+what is scored is the protocol's, not always the letter; further `cycles` rotate a permutation that is drawn; votes are offered
+too, ties broken by lot. The source's cheaper estimate of the bias beforehand (PriDe) is not here.
 
 Source: Zheng et al., arXiv 2309.03882 (selection bias, and cyclic permutations against it).
 """

@@ -12,10 +12,10 @@ answer is read by stays the protocol's, so a comparison with zero-shot under an 
 that is part of the strategy.
 
 As in the source: solved questions by nearness, chains that the model wrote itself and that reached their answer, options
-shuffled, an ensemble. Deviations: the source reads what the chain says and takes votes, which `read_chains` and the protocol
-`generation` do; otherwise options are scored after the chain. Exemplars are few where few chains reach the answer (a model that guesses keeps a share of chance, and its
-chains then say little); embeddings are the model's own instead of an external model's, unless the build has one; chains
-are the likeliest, not sampled, so members differ in their orders alone.
+shuffled, an ensemble. Deviations: the source reads what the chain says and takes votes, which `read_chains` and the
+protocol `generation` do; otherwise options are scored after the chain. Exemplars are few where few chains reach the answer
+(a model that guesses keeps a share of chance, and its chains then say little); embeddings are the model's own instead of an
+external model's, unless the build has one; chains are the likeliest, not sampled, so members differ in their orders alone.
 
 Source: Nori et al., arXiv 2311.16452.
 """
