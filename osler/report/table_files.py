@@ -21,7 +21,7 @@ FORMATS = (".csv", ".md", ".tex")
 def tables_of(blocks: Sequence[Block]) -> Iterator[tuple[str, str, Table]]:
     """The tables of a page.
 
-    Each has a name for a file and a title. Both are of the headings that a table stands under; the second table there gets a number.
+    Each has a name for a file and a title, both of the headings that it stands under. The second table there gets a number.
     """
     names: list[str] = []
     under = ["", ""]
