@@ -11,21 +11,27 @@ from osler.commands.errors import one_line_errors
 
 def show(
     what: Annotated[
-        Literal["summary", "items", "rows", "texts", "training"],
+        Literal["summary", "items", "ledger", "rows", "texts", "training"],
         typer.Argument(
             help="summary: accuracies with intervals, claims, and where the report lies; items: what models answered to those"
-            " of benchmark SOURCE; rows: of SOURCE; texts: what models wrote for a task; training: loss and gradient norm of"
-            " runs, as they go on"
+            " of benchmark SOURCE; ledger: what was dropped and why, with rows of SOURCE; rows: of SOURCE; texts: what models"
+            " wrote for a task; training: loss and gradient norm of runs, as they go on"
         ),
     ] = "summary",
     source: Annotated[
         str | None,
         typer.Argument(
-            help="with items: a benchmark; with rows: a source, whose packed rows are shown; with texts: a task",
+            help="with items: a benchmark; with ledger: a source; with rows: a source, whose packed rows are shown; with texts:"
+            " a task",
             show_default=False,
         ),
     ] = None,
-    count: Annotated[int, typer.Option(min=1, help="with rows: how many documents; with items and texts: items")] = 3,
+    count: Annotated[
+        int,
+        typer.Option(
+            min=1, help="with rows: how many documents; with items and texts: items; with ledger: rows of each reason"
+        ),
+    ] = 3,
     model: Annotated[list[str] | None, typer.Option(help="with items: of these only, each behind its --model")] = None,
     strategy: Annotated[str, typer.Option(help="with items: of the answers")] = "zero_shot",
     protocol: Annotated[str | None, typer.Option(help="with items: of the answers; absent: the headline")] = None,
@@ -33,9 +39,9 @@ def show(
     changed_from: Annotated[
         str | None, typer.Option(help="with items: only those that a model answered otherwise at this revision")
     ] = None,
-    search: Annotated[str, typer.Option(help="with items: only those with these words")] = "",
+    search: Annotated[str, typer.Option(help="with items: only those with these words; with ledger: reasons")] = "",
 ) -> None:
-    """What the last build found, items, rows, texts of models, or runs.
+    """What the last build found, items, ledgers, rows, texts of models, or runs.
 
     Rows are those that models train on, with what is learned in brackets. Items and texts all go onto a page. Of runs, steps
     that stand out are marked.
@@ -44,18 +50,21 @@ def show(
     Examples:
         osler show
         osler show rows clinical_qa --count 5
+        osler show ledger notes --search duplicate
         osler show items synthetic --model cpt --model cpt-sft --wrong
         osler show texts findings
         osler show training
     """
     from osler.commands import show as command
-    from osler.commands import show_items, show_rows, show_texts, show_training
+    from osler.commands import show_items, show_ledger, show_rows, show_texts, show_training
 
     with one_line_errors(pipes=True):
         if what == "summary":
             command.say()
         elif what == "training":
             show_training.say()
+        elif what == "ledger":
+            show_ledger.say(source, search, count)
         elif what == "items":
             asked = show_items.Wanted(source, tuple(model or ()), strategy, protocol, wrong, changed_from, search)
             show_items.say(asked, count)

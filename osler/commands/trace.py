@@ -136,7 +136,12 @@ def traced(artifacts: Artifacts, doc_id: str, key: bytes) -> Iterator[tuple[str,
     if reason := ledger_row(artifacts.path("select", "ledger"), doc_id):
         yield "not kept by select", reason
         return
-    if folder.parent.name == "instructions":
+    is_conversation = folder.parent.name == "instructions"
+    later = artifacts.stages["instruct" if is_conversation else f"pack@{source}"].outs[0]
+    if not (artifacts.root / later).exists():
+        yield "kept by select", f"{later} is not built yet; run `dvc repro`"
+        return
+    if is_conversation:
         if reason := ledger_row(artifacts.path("instruct", "ledger"), doc_id):
             yield "instruct", reason
         packed, name = artifacts.path("instruct", "instructions"), "instructions"

@@ -161,6 +161,11 @@ def test_a_document_is_traced_to_the_rows_and_models_it_ended_in(project: Projec
     assert trace(project, learned)["read by"] == "cpt-neftune, 1 times"
     assert "a doc_id starts with its source" in project.run(sys.executable, "-m", "osler", "trace", "x/1", fails=True)
 
+    shutil.rmtree(project.folder / "data/packed/clinical/notes")  # as after `dvc repro select` alone
+    said = trace(project, kept)
+    assert said["kept by select"] == "data/packed/clinical/notes is not built yet; run `dvc repro`"
+    assert "tokens in" not in said
+
 
 def trace(project: Project, doc_id: str) -> dict[str, str]:
     """What `osler trace` prints, the last line of each kind."""
