@@ -100,11 +100,15 @@ def kept(arguments: Sequence[str], lock: int, stopped: Path) -> int:
         running.append(trainer)
         if received:
             trainer.send_signal(signal.SIGUSR1)
-        try:
-            code = trainer.wait()
-        except KeyboardInterrupt:  # it has been interrupted, too, and ends
-            trainer.wait()
-            return 130
+        interrupted = False
+        while trainer.returncode is None:
+            try:
+                trainer.wait()
+            except (
+                KeyboardInterrupt
+            ):  # it has been interrupted, too: it stops with a checkpoint, and the second time at once
+                interrupted = True
+        code = trainer.returncode
     if (code == 0 and stopped.exists()) or (received and code == -signal.SIGUSR1):  # before it could hear
         return STOPPED
-    return code if code >= 0 else 128 - code
+    return 130 if interrupted else code if code >= 0 else 128 - code

@@ -1,9 +1,9 @@
 """Stop a run before its end, with a checkpoint of the step that it is at.
 
-SIGTERM and SIGUSR1 ask for it, as SLURM sends them to a job that it preempts, and so does the end of a SLURM job's time. All
-processes agree on the step: about once a second, after as many steps as the first process does in that time, they sum up who
-has been asked. Under torchrun a process may be asked through a file, too, that its agent makes (agent.py): a torchrun that is
-sent a signal would otherwise end its workers within half a minute.
+SIGTERM and SIGUSR1 ask for it, as SLURM sends them to a job that it preempts, and so do Ctrl-C and the end of a SLURM job's
+time. A second Ctrl-C ends a process at once. All processes agree on the step: about once a second, after as many steps as
+the first process does in that time, they sum up who has been asked. Under torchrun a process may be asked through a file,
+too, that its agent makes (agent.py): a torchrun that is sent a signal would otherwise end its workers within half a minute.
 
 A run that is stopped ends with exit code 75, EX_TEMPFAIL of sysexits.h: the next one goes on.
 """
@@ -22,6 +22,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 ASKED = "OSLER_STOP"  # a file of this machine: once it is there, its processes stop
 WHY = "OSLER_STOPPED"  # a file that the first process writes when it has stopped, for who started it
 END = "SLURM_JOB_END_TIME"  # of the job, in seconds since 1970
+HINT = b"\nosler: stops after this step, with a checkpoint; Ctrl-C again ends at once\n"
 INTERVAL_SECONDS = 1.0  # between two agreements
 
 _received: list[int] = []
@@ -37,29 +38,39 @@ class Summing(Protocol):
 
 
 def listen() -> None:
-    """Take SIGTERM and SIGUSR1 as the wish to stop.
+    """Take SIGTERM, SIGUSR1 and the first SIGINT as the wish to stop.
 
     They end this process no more. Processes that this one has started, which train other seeds, are told too.
     """
     for one in SIGNALS:
         signal.signal(one, _note)
+    signal.signal(signal.SIGINT, _interrupted)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # what came while this process began to run is told now
 
 
 def listen_no_more() -> None:
-    """Pass over both signals.
+    """Pass over SIGTERM and SIGUSR1.
 
-    All is done, and a process that ends by one would seem to have failed.
+    All is done, and a process that ends by one would seem to have failed. Ctrl-C ends it as any other.
     """
     for one in SIGNALS:
         signal.signal(one, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _note(number: int, _: Any) -> None:
     _received.append(number)
     for child in multiprocessing.active_children():
         if child.pid:
-            os.kill(child.pid, number)
+            os.kill(child.pid, signal.SIGTERM)  # not SIGINT, which a terminal sends them itself
+
+
+def _interrupted(number: int, frame: Any) -> None:
+    if signal.SIGINT in _received:
+        signal.default_int_handler(number, frame)
+    if multiprocessing.parent_process() is None and os.environ.get("RANK", "0") == "0":
+        os.write(2, HINT)
+    _note(number, frame)
 
 
 class Stopping:

@@ -1,7 +1,8 @@
 """A small run that can be told to stop, as one process or one of torchrun's, for test_stopping.py.
 
 `stopping_worker.py FOLDER ENGINE PROCESSES MAX_RESTARTS`: checkpoints lie in FOLDER/run, and the weights come to
-FOLDER/weights.safetensors. A file FOLDER/fail makes the process of rank 1 die once, at step 8.
+FOLDER/weights.safetensors. A file FOLDER/fail makes the process of rank 1 die once, at step 8; with FOLDER/slow step 12 takes
+a minute.
 """
 
 import os
@@ -32,7 +33,7 @@ def slowly(folder: Path) -> None:
 
     def global_batch(run: Run, step: int) -> Any:
         (folder / "step").write_text(str(step))
-        time.sleep(SECONDS)
+        time.sleep(60 if step == 12 and (folder / "slow").exists() else SECONDS)
         if step == 8 and os.environ.get("RANK") == "1" and (folder / "fail").exists():
             (folder / "fail").unlink()
             os.kill(os.getpid(), signal.SIGKILL)

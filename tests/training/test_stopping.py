@@ -84,14 +84,21 @@ def to_all(number: int) -> Callable[["subprocess.Popen[str]"], None]:
     return lambda process: process.send_signal(number)
 
 
+def ctrl_c(process: "subprocess.Popen[str]") -> None:
+    """SIGINT to the whole group, as a terminal sends it."""
+    os.killpg(process.pid, signal.SIGINT)
+
+
 WAYS: dict[str, tuple[int, Callable[["subprocess.Popen[str]"], None]]] = {
     "SIGTERM": (1, to_all(signal.SIGTERM)),
     "SIGTERM to the group": (2, group),
     "SIGTERM to torchrun": (2, agent(signal.SIGTERM)),
     "SIGUSR1 to the launcher": (2, to_all(signal.SIGUSR1)),
+    "Ctrl-C": (1, ctrl_c),
+    "Ctrl-C under torchrun": (2, ctrl_c),
 }
 
-QUICK = ("SIGTERM", "SIGTERM to torchrun")  # starting two processes takes seconds
+QUICK = ("SIGTERM", "SIGTERM to torchrun", "Ctrl-C", "Ctrl-C under torchrun")  # starting two processes takes seconds
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +141,25 @@ def test_a_signal_stops_all_processes_at_a_step(
     assert f"resumed at step {told[1]} of 100" in said
     weights = load_file(tmp_path / "weights.safetensors")
     assert all(torch.equal(weights[name], value) for name, value in whole[processes].items())
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks for what lives below /proc")
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_second_ctrl_c_ends_at_once(processes: int, tmp_path: Path) -> None:
+    """The first one says so. No checkpoint of that step is waited for, and no process is left."""
+    (tmp_path / "slow").touch()
+    with started(tmp_path, processes=processes) as process:
+        to_step(process, tmp_path, 12)
+        ctrl_c(process)
+        time.sleep(1)
+        assert process.poll() is None
+        ctrl_c(process)
+        said = process.communicate(timeout=45)[0]
+    assert process.returncode == (1 if processes == 1 else 130), said  # 1: no stage is around the worker, which would make it 130
+    assert "stopped at step" not in said
+    assert "Ctrl-C again ends at once" in said or processes > 1  # torchrun's workers are in sessions of their own
+    named = subprocess.run(["pgrep", "-f", str(tmp_path)], capture_output=True, text=True, check=False)
+    assert not named.stdout, named.stdout
 
 
 @pytest.mark.campaign
