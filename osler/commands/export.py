@@ -10,13 +10,14 @@ What is trained is kept in float32. Where the base came in bfloat16, and where i
 bfloat16: half the bytes, and what the build measured was measured before they were rounded; card and provenance say so.
 """
 
+import json
 import os
 import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from osler.build.artifacts import Artifacts
-from osler.build.files import read_json, write_json
+from osler.build.files import read_json, write_json, write_text
 from osler.build.pipeline import ROOT, declarations, read_params
 from osler.build.recorded import check_deps
 from osler.build.section import BuildError
@@ -25,6 +26,9 @@ from osler.model.cast import Stored, stored_dtype, write_cast
 from osler.model.seeds import model_hash, own_files
 
 TEMPLATE = "chat_template.jinja"
+BEGIN = (
+    "{{{{ {mark} }}}}{{# which the tokenizer writes before a text #}}\n"  # Jinja drops the line feed behind a comment
+)
 CONFIG = "adapter_config.json"
 LEFT_OUT = ("optimizer.safetensors",)
 ROUNDED = """
@@ -62,6 +66,7 @@ def write_export(
                 shutil.copyfile(file, target)
         shutil.copyfile(card, temporary / "README.md")
         name_ends(temporary)
+        write_begin(temporary)
         if dtype:
             cast_export(model, temporary, dtype)
         os.replace(temporary, folder)
@@ -86,6 +91,25 @@ def name_ends(folder: Path) -> None:
     named = config.get("eos_token_id")
     if sorted(named if isinstance(named, list) else [named] * (named is not None)) != ends:
         write_json(path, config | {"eos_token_id": ends})
+
+
+def write_begin(folder: Path) -> None:
+    """Have the chat template write BOS itself.
+
+    Only where the tokenizer writes one before a text, and the template does not.
+    """
+    path = folder / TEMPLATE
+    if not path.is_file():
+        return
+    from osler.inference.language_model import loaded_tokenizer
+    from osler.tokens.marks import marks_of
+
+    tokenizer = loaded_tokenizer(folder)
+    bos = marks_of(tokenizer).bos
+    written = tokenizer.apply_chat_template([{"role": "user", "content": "x"}], tokenize=False)
+    if bos is not None and tokenizer(written, add_special_tokens=False)["input_ids"][:1] != [bos]:
+        mark = json.dumps(tokenizer.convert_ids_to_tokens(bos), ensure_ascii=False)
+        write_text(path, BEGIN.format(mark=mark) + path.read_text(encoding="utf-8"))
 
 
 def cast_export(model: Path, folder: Path, dtype: Stored) -> None:

@@ -135,7 +135,8 @@ def curve_figure(panels: Mapping[str, Mapping[str, Sequence[tuple[float, Interva
         axes.set_ylabel(label)
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         _plain(axes)
-    grid[0][0].legend(frameon=False)
+    if any(any(paths.values()) for paths in panels.values()):
+        grid[0][0].legend(frameon=False)
     return figure
 
 

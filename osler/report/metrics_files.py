@@ -20,6 +20,7 @@ HEADLINES = ("effect_points", "verdict")  # of a claim
 EMPTY = {
     "bits_per_byte": ["domain", "model", "arm", "bits_per_byte", "low", "high"],
     "calibration": ["protocol", "model", "items", "probability", "accuracy", "low", "high"],
+    "curve": ["model", "path", "tokens", *(f"{name}{bound}" for name in SCORES for bound in ("", "_low", "_high"))],
     "protocols": ["protocol", "model", "arm", "accuracy", "low", "high"],
 }  # columns of tables that may have no row
 

@@ -12,9 +12,10 @@ import pytest
 from osler.build.files import folder_hash, write_json
 from osler.build.pipeline import ROOT
 from osler.build.section import BuildError
-from osler.commands.export import dtype_to_export, write_export
+from osler.commands.export import BEGIN, dtype_to_export, write_export
 from osler.model.folder import write_model
 from osler.model.seeds import model_hash
+from osler.tokens.conversations import tokenized
 from tests.support.tiny import TEMPLATE, tiny_model, tiny_tokenizer
 
 
@@ -48,7 +49,7 @@ def test_transformers_loads_the_folder(model: Path, card: Path, tmp_path: Path) 
     assert all(bool((one == other).all()) for one, other in zip(ours.parameters(), theirs.parameters(), strict=True))
     tokenizers = [AutoTokenizer.from_pretrained(place, local_files_only=True) for place in (model, folder)]
     assert tokenizers[1].get_vocab() == tokenizers[0].get_vocab()
-    assert tokenizers[1].chat_template == TEMPLATE
+    assert tokenizers[1].chat_template == BEGIN.format(mark='"<s>"') + TEMPLATE
     assert (folder / "README.md").read_text() == card.read_text()
     assert json.loads((folder / "provenance.json").read_text()) == {"steps": 7}
     assert [path.name for path in tmp_path.glob("deep/.*")] == []
@@ -89,6 +90,26 @@ def test_what_ends_an_answer_is_told_to_who_loads_it(model: Path, tmp_path: Path
     (tmp_path / "plain.md").write_text(f"`{model_hash(model)}`\n")
     write_export(model, tmp_path / "plain.md", tmp_path / "plain")
     assert (tmp_path / "plain/generation_config.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("start", ["", "\n", "  ", "{{ '' }}\n", "{# one #}\n  "])
+def test_a_conversation_begins_as_it_was_trained(model: Path, tmp_path: Path, start: str) -> None:
+    """With one BOS, also where the template leaves it to the tokenizer, which writes none in front of a template's text."""
+    from transformers import AutoTokenizer
+
+    talk = [{"role": "user", "content": "a b"}, {"role": "assistant", "content": "c"}]
+    tuned = tmp_path / "tuned"
+    shutil.copytree(model, tuned)
+    (tuned / "chat_template.jinja").chmod(0o644)
+    (tuned / "chat_template.jinja").write_text(start + TEMPLATE.replace("{{ bos_token }}", ""))
+    (tmp_path / "tuned.md").write_text(f"`{model_hash(tuned)}`\n")
+    write_export(tuned, tmp_path / "tuned.md", tmp_path / "folder")
+    ours, theirs = (
+        AutoTokenizer.from_pretrained(place, local_files_only=True) for place in (tuned, tmp_path / "folder")
+    )
+    ids = theirs.apply_chat_template(talk, return_dict=False)
+    assert ids == tokenized(ours, talk)[0].tolist()
+    assert ids.count(ours.bos_token_id) == 1
 
 
 def test_a_folder_with_something_in_it_is_left_alone(model: Path, card: Path, tmp_path: Path) -> None:

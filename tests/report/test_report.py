@@ -19,6 +19,7 @@ from osler.evaluation.answered import EXPERTS
 from osler.evaluation.task_predictions import GENERATIONS
 from osler.report.cells import p_value, percent, points
 from osler.report.corpus_sections import license_table, privacy_blocks
+from osler.report.figures import curve_figure
 from osler.report.method_sections import vllm_lines
 from osler.report.page import markdown
 from osler.report.sections import accuracy_table, chance_sentence, summary
@@ -261,6 +262,15 @@ def test_plots_are_tables(folder: Path) -> None:
     assert accuracy["strategy"].to_list() == ["zero_shot"] * 6 + ["medprompt"] * 6
     bits = pl.read_csv(metrics / "plots/bits_per_byte.csv")
     assert bits.filter(pl.col("arm") == "general cpt-sft")["bits_per_byte"].to_list() == [1.6]
+
+
+def test_a_curve_without_a_point_is_a_table_with_its_columns(folder: Path) -> None:
+    """Where only fine-tuned models are evaluated; its figure has no legend, and no warning."""
+    header = (build(folder) / "plots/curve.csv").read_text().splitlines()[0]
+    for model in ("base", "cpt"):
+        (folder / f"predictions/{model}/predictions.parquet").unlink()
+    assert (build(folder, "tuned") / "plots/curve.csv").read_text() == f"{header}\n"
+    assert curve_figure({"accuracy": {"annealed": []}}).axes[0].get_legend() is None
 
 
 def test_a_second_benchmark_counts_as_much_as_the_first(folder: Path) -> None:

@@ -212,6 +212,27 @@ def test_no_text_spells_a_mark_of_its_family(family: str) -> None:
     assert spelled.count(tokenizer.convert_tokens_to_ids(end)) >= 1
 
 
+@FAMILIES
+def test_a_tokenizer_that_ends_texts_by_itself_ends_them_once(family: str, tmp_path: Path) -> None:
+    """Its marks are those of one that does not, and a document or a conversation has no end mark more."""
+    from tokenizers.processors import TemplateProcessing
+
+    plain, closing = made(family), made(family)
+    marks = {mark: plain.convert_tokens_to_ids(mark) for mark in (BEGINS[family], plain.eos_token) if mark}
+    begin = f"{BEGINS[family]} " if BEGINS[family] else ""
+    closing.backend_tokenizer.post_processor = TemplateProcessing(
+        f"{begin}$A {plain.eos_token}", None, list(marks.items())
+    )
+    assert closing("x")["input_ids"][-1] == plain.eos_token_id
+    assert marks_of(closing) == marks_of(plain)
+    closing.save_pretrained(tmp_path)
+    assert marks_in(tmp_path) == marks_of(plain)
+    found, expected = (tokenizers_encoder(one.backend_tokenizer, marks_of(one))(TEXTS) for one in (closing, plain))
+    assert found.ids.tolist() == expected.ids.tolist()
+    for ours, theirs in zip(tokenized(closing, TALK), tokenized(plain, TALK), strict=True):
+        assert ours.tolist() == theirs.tolist()
+
+
 def test_start_of_models_without_bos() -> None:
     """A text's first token is predicted after the end of another."""
     assert (Marks(None, 3).start, Marks(0, 3).start) == (3, 0)
