@@ -215,7 +215,9 @@ def chain_blocks(found: Findings) -> list[Block]:
             *(Code(model), strategy, percent(own.by_likelihood), percent(own.by_chain), points(own.difference)),
             f"{own.unread:,} of {own.answers:,}",
         ]
-        for (strategy, model), own in found.chains.items()
+        for strategy in found.strategies
+        for model in found.models
+        if (own := found.chains.get((strategy, model)))
     ]
     sentence = (
         "Accuracy in percent by what follows a chain, under ", Code(found.protocol), ", and by what the chain itself says, which"

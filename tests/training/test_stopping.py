@@ -155,7 +155,9 @@ def test_a_second_ctrl_c_ends_at_once(processes: int, tmp_path: Path) -> None:
         assert process.poll() is None
         ctrl_c(process)
         said = process.communicate(timeout=45)[0]
-    assert process.returncode == (1 if processes == 1 else 130), said  # 1: no stage is around the worker, which would make it 130
+    assert process.returncode == (1 if processes == 1 else 130), (
+        said
+    )  # 1: no stage is around the worker, which would make it 130
     assert "stopped at step" not in said
     assert "Ctrl-C again ends at once" in said or processes > 1  # torchrun's workers are in sessions of their own
     named = subprocess.run(["pgrep", "-f", str(tmp_path)], capture_output=True, text=True, check=False)
