@@ -51,8 +51,10 @@ class Repository:
 
 
 REPOSITORIES = {
-    "mistral": Repository("mistral", "LlamaTokenizer", ("</s>",), in_config=True, begun_by_tokenizer=True),
-    "mixtral": Repository("mistral", "LlamaTokenizer", ("</s>",), in_config=True, shard="20KB", closed=True),
+    "mistral": Repository("mistral", "LlamaTokenizer", ("</s>",), in_config=True, closed=True),
+    "mixtral": Repository(  # BOS left to the tokenizer here: this one's attention reaches back to it, as Mistral's here does not
+        "mistral", "LlamaTokenizer", ("</s>",), in_config=True, shard="20KB", begun_by_tokenizer=True
+    ),
     "llama": Repository(
         "llama3", "PreTrainedTokenizerFast", ("<|end_of_text|>", "<|eot_id|>"), in_config=True, dtype="bfloat16"
     ),
