@@ -11,8 +11,9 @@ from pathlib import Path
 
 from osler.build.files import write_json
 from osler.build.stage import run
+from osler.evaluation.asked_questions import asked_questions
 from osler.evaluation.benchmarks import Benchmark
-from osler.evaluation.settings import Evaluate, Questions, Strategies
+from osler.evaluation.settings import Evaluate, Strategies
 from osler.evaluation.tasks import Task
 from osler.inference.encoder_files import Encoders, write_encoders
 
@@ -32,11 +33,9 @@ def main(
     `model` is the build's base.
 
     Raises:
-        BuildError: see `write_encoders`.
+        BuildError: see `asked_questions` and `write_encoders`.
     """
-    beside = sorted(name for name, section in benchmark.items() if section.typing_errors)
-    asked = Questions(benchmarks=sorted(benchmark), beside=beside, evaluate=evaluate, strategies=strategies, task=task)
-    write_json(questions, asked.model_dump(mode="json"))
+    write_json(questions, asked_questions(benchmark, evaluate, strategies, task).written())
     write_encoders(encoder, encoders, model)
 
 

@@ -28,6 +28,7 @@ from osler.commands.patterns import check_patterns
 from osler.commands.references import check_exercises, check_references, raw_paths
 from osler.evaluation.benchmarks import Benchmark
 from osler.evaluation.exercises import Exercise
+from osler.evaluation.published import check_published
 from osler.evaluation.tasks import Task
 from osler.inference.vllm_backend import check_vllm
 from osler.ingest.archives import REFUSED, raw_files
@@ -272,6 +273,11 @@ def check(root: Path) -> None:
     """
     params = check_sections(read_params(root / PARAMS), root)
     check_references(params, root)
+    check_published(
+        [params["evaluate"]["protocol"], *params["evaluate"]["compared"]],
+        {name: section["format"] for name, section in params["benchmark"].items()},
+        {name: section for name, section in params["strategies"].items() if section},
+    )
     check_paths(params)
     check_model(params, root)
     check_amendments(params)

@@ -17,9 +17,9 @@ from osler.build.pipeline import ROOT, declarations, read_params
 from osler.build.revision import BuildRevision
 from osler.build.section import BuildError
 from osler.build.validation import PARAMS
-from osler.evaluation.answered import quizzes_of
 from osler.evaluation.probabilities import option_probabilities
 from osler.evaluation.questions import Item
+from osler.evaluation.quizzes import quizzes_of
 from osler.evaluation.sent_prompts import sent_prompts
 from osler.evaluation.settings import STRATEGIES, Questions, protocols
 from osler.inference.interface import seeded_rank
@@ -182,12 +182,20 @@ def shown(artifacts: Artifacts, params: Mapping[str, Any], wanted: Wanted, count
     quiz = quizzes_of(folder, questions.benchmarks)[benchmark]
     items = [item for item in quiz.items if item.item_id in set(rows["item_id"])]
     strategy, name, seed = wanted.strategy, rows["protocol"][0], rows["seed"][0]
-    protocol = next(own for own in protocols(questions.evaluate, strategy) if own.name == name)
+    protocol = next(own for own in protocols(questions, strategy) if own.name == name)
     settings = getattr(questions.strategies, strategy)
-    pool = quiz.pool if STRATEGIES[strategy].uses_pool else None
+    pool = quiz.shown(strategy, protocol) if STRATEGIES[strategy].uses_pool else None
     template = artifacts.path("template", "template").read_text(encoding="utf-8")
     prompts = sent_prompts(
-        strategy, items, pool, settings, protocol, seed, artifacts.path("tokenizer", "trained_model"), template
+        strategy,
+        items,
+        pool,
+        settings,
+        protocol,
+        seed,
+        artifacts.path("tokenizer", "trained_model"),
+        template,
+        questions.evaluate.system_prompt or "",
     )
     found = asked_items(rows, items, prompts, wanted)
     if not found:

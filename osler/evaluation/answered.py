@@ -28,9 +28,10 @@ from osler.build.packages import package_versions
 from osler.build.section import BuildError
 from osler.build.shard_store import content_key, made_entry, whole_entry
 from osler.corpus.documents import HELDOUT_DOMAINS
-from osler.evaluation.exemplars import EXEMPLARS, exemplar_pool, leaked
+from osler.evaluation.exemplars import EXEMPLARS
 from osler.evaluation.protocols import AnswerProtocol
-from osler.evaluation.questions import Item, items_of, limited
+from osler.evaluation.questions import limited
+from osler.evaluation.quizzes import Quiz, quizzes_of
 from osler.evaluation.settings import ROOT, STRATEGIES, Questions, protocols, vllm_parts
 from osler.evaluation.strategies import StrategySettings
 from osler.evaluation.task_predictions import task_predictions
@@ -60,36 +61,6 @@ class Lazy(Generic[T]):
     def __call__(self) -> T:
         self.model = self.model or self._load()
         return self.model
-
-
-@dataclass(frozen=True)
-class Quiz:
-    """One benchmark's test items, and solved questions that may precede them."""
-
-    items: list[Item]
-    pool: list[Item]
-
-
-def quizzes_of(items: Path, benchmarks: Sequence[str]) -> dict[str, Quiz]:
-    """The quiz of each listed benchmark that has test items.
-
-    Items come from the files of a folder.
-
-    Raises:
-        BuildError: none has.
-    """
-    everything: list[Item] = items_of(pl.concat(pl.read_parquet(items / f"{listed}.parquet") for listed in benchmarks))
-    test = [item for item in everything if item.split == "test"]
-    if not test:
-        raise BuildError(f"{items}: no benchmark item has the split `test`; list one in params.yaml: benchmark")
-    if unfit := leaked(everything):
-        print(
-            f"{len(unfit)} dev items are test items too and no exemplars: {', '.join(item.item_id for item in unfit)}"
-        )
-    return {
-        listed: Quiz([item for item in test if item.benchmark == listed], exemplar_pool(everything, listed))
-        for listed in sorted({item.benchmark for item in test})
-    }
 
 
 class NotStoredError(Exception):
@@ -204,6 +175,7 @@ class _Asking:
             "scoring": fingerprint(ROOT / "osler/inference/language_model.py", ROOT, with_packages=False),
             "packages": package_versions(closure(Path(__file__), ROOT)[1]),  # once: it takes 0.4 s
             **({"start": model_hash(self.below)} if asked.start else {}),
+            **evaluate.model_dump(include={"system_prompt"}, exclude_none=True),
         }
 
     def measured(self) -> Measured:
@@ -268,7 +240,8 @@ class _Asking:
         )
         embedder = self._encoder("embeddings") if "embeddings" in self.used else None
         tokenizer = loaded_tokenizer(self.model, self.asked.chat_template)
-        return LanguageModel(scorer, tokenizer, writer or scorer, end_ids(self.model, tokenizer), embedder)
+        ends = end_ids(self.model, tokenizer)
+        return LanguageModel(scorer, tokenizer, writer or scorer, ends, embedder, evaluate.system_prompt or "")
 
     def _predictions(self) -> tuple[pl.DataFrame, pl.DataFrame]:
         """PREDICTIONS and EXEMPLARS rows of all strategies, with strategy and model.
@@ -281,7 +254,7 @@ class _Asking:
         predicted: list[pl.DataFrame] = []
         prepared: list[pl.DataFrame] = []
         for strategy, settings in asked.questions.strategies.asked_of(asked.name, self.is_first).items():
-            for protocol in protocols(asked.questions.evaluate, strategy, self.is_first):
+            for protocol in protocols(asked.questions, strategy, self.is_first):
                 frames = self._answers(strategy, settings, protocol, quizzes)
                 if bad := frames[0].filter(pl.col("scores").list.eval(~pl.element().is_finite()).list.any()).height:
                     raise BuildError(
@@ -314,10 +287,10 @@ class _Asking:
         shown: list[tuple[int, bool]] = []
         for benchmark, quiz in quizzes.items():
             items = limited(quiz.items, settings.limit_items, ITEM_SEED)
-            given: dict[str, object] = {"settings": settings, "protocol": protocol}
+            given: dict[str, Any] = {"settings": settings, "protocol": protocol}
             if known.uses_pool:
-                given["pool"] = quiz.pool
-                parts["pool"] = [asdict(item) for item in quiz.pool]
+                given["pool"] = quiz.shown(strategy, protocol)
+                parts["pool"] = [asdict(item) for item in given["pool"]]
             if known.prepared:
                 parts["embedder"] = self.used.get("embeddings")
                 prepare = partial(known.prepared, **given)

@@ -67,7 +67,7 @@ class Item:
 class Answer:
     """What was read off a prompt, in its order of options.
 
-    `choice` is None when there was nothing to read.
+    `choice` is None when there was nothing to read. With `is_literal` it is right as the one option alone, without `Item.read`.
     """
 
     choice: int | None
@@ -76,6 +76,11 @@ class Answer:
     generated_tokens: int
     truncated: bool
     texts: tuple[str, ...] = ()
+    is_literal: bool = False
+
+    def choice_of(self, item: Item) -> int | None:
+        """The option of `item` that counts as chosen."""
+        return self.choice if self.is_literal else item.read(self.choice)
 
 
 def items_of(frame: pl.DataFrame) -> list[Item]:
@@ -173,9 +178,9 @@ def predictions(
         (
             *(item.item_id, item.benchmark, item.group, protocol, seed, draw),
             *(
-                item.read(answer.choice),
+                answer.choice_of(item),
                 item.answer,
-                item.read(answer.choice) == item.answer,
+                answer.choice_of(item) == item.answer,
                 [round(score, SCORE_DIGITS) for score in answer.scores],
             ),
             *(answer.prompt_tokens, answer.generated_tokens, answer.truncated, list(answer.texts)),

@@ -45,6 +45,7 @@ def sent_prompts(
     seed: int,
     tokenizer: Path,
     template: str,
+    system: str = "",
 ) -> dict[str, str]:
     """The first prompt of each item, as the chat template writes it.
 
@@ -54,6 +55,7 @@ def sent_prompts(
         pool: solved questions, for strategies that use them.
         tokenizer: its folder.
         template: the chat template.
+        system: see `prompt_texts`.
     """
     known = STRATEGIES[strategy]
     if known.prepared:
@@ -69,5 +71,5 @@ def sent_prompts(
             known.module.answered(_Listener(), items=[item], settings=settings, protocol=protocol, seed=seed, **solved)
         except _AskedFor as asked:
             prompts.append(asked.prompt)
-    texts = prompt_texts(loaded, prompts)
+    texts = prompt_texts(loaded, prompts, system)
     return {item.item_id: text for item, text in zip(items, texts, strict=True)}

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated
+from typing import Annotated, Any
 
 import polars as pl
 from pydantic import Field
@@ -12,6 +12,7 @@ from pydantic import Field
 from osler.build.fingerprint import fingerprint
 from osler.build.section import EACH_ONCE, Section
 from osler.evaluation.protocols import AnswerProtocol, ProtocolName
+from osler.evaluation.published import PUBLISHED, SHOWING
 from osler.evaluation.strategies import (
     StrategySettings,
     choice_shuffle,
@@ -53,6 +54,9 @@ class Evaluate(Section):
     list_options: bool = Field(description="whether full-answer prompts list the options, as letter and generation do")
     generation_instruction: str = Field(description="last line of the question under generation; empty for none")
     generation_limit_tokens: int = Field(gt=0, le=1 << 24, description="of a generated answer")
+    system_prompt: str | None = Field(
+        default=None, min_length=1, description="a system message before each prompt of chat turns; null: none"
+    )
     vllm: Vllm | None = Field(default=None, description="computes in a process of its own; null: transformers alone")
     batch_tokens: int = Field(gt=0, le=1 << 40, description="padded tokens of one forward pass of transformers")
     window_tokens: int = Field(
@@ -112,19 +116,6 @@ STRATEGIES = {  # from plain to elaborate: a model that diverged is found by the
 }
 
 
-def protocols(evaluate: Evaluate, strategy: str, is_first: bool = True) -> list[AnswerProtocol]:
-    """The protocols that `strategy` answers in.
-
-    That is the headline. Zero-shot of the first seed also answers in those compared with it.
-    """
-    names = {evaluate.protocol, *(evaluate.compared if strategy == "zero_shot" and is_first else ())}
-    written = (evaluate.generation_instruction, evaluate.generation_limit_tokens)
-    return [
-        AnswerProtocol(name, evaluate.list_options, *(written if name == "generation" else ("", 0)))
-        for name in sorted(names)
-    ]
-
-
 def vllm_parts(vllm: Vllm) -> dict[str, object]:
     """What answers of vLLM depend on besides what answers of transformers do.
 
@@ -140,11 +131,42 @@ def vllm_parts(vllm: Vllm) -> dict[str, object]:
 class Questions(Section):
     """What every model is asked, as sections of params.yaml.
 
-    Of benchmarks only the names are here. Those in `beside` ask the items of another one again, and count in no mean.
+    Of benchmarks only the names are here, and for published protocols the formats. Those in `beside` ask the items of another one
+    again, and count in no mean.
     """
 
     benchmarks: list[str]
     beside: list[str] = Field(default=[])
+    formats: Mapping[str, str] = Field(default={})
     evaluate: Evaluate
     strategies: Strategies
     task: Mapping[str, Task]
+
+    def written(self) -> dict[str, Any]:
+        """As values of JSON.
+
+        What says nothing is left out, so that builds without it keep their bytes.
+        """
+        values = self.model_dump(mode="json")
+        for section, key in ((values, "formats"), (values["evaluate"], "system_prompt")):
+            if not section[key]:
+                del section[key]
+        return values
+
+
+def protocols(questions: Questions, strategy: str, is_first: bool = True) -> list[AnswerProtocol]:
+    """The protocols that `strategy` answers in.
+
+    That is the headline. Zero-shot of the first seed also answers in those compared with it.
+    """
+    evaluate, formats = questions.evaluate, tuple(sorted(questions.formats.items()))
+    names = {evaluate.protocol, *(evaluate.compared if strategy == "zero_shot" and is_first else ())}
+    written = (evaluate.generation_instruction, evaluate.generation_limit_tokens)
+    return [
+        AnswerProtocol(
+            *(name, evaluate.list_options),
+            *(written if name == "generation" else ("", 0)),
+            *((formats, strategy in SHOWING) if name in PUBLISHED else ()),
+        )
+        for name in sorted(names)
+    ]

@@ -17,12 +17,14 @@ class Prompt:
     """Chat turns, and the answers to score after them.
 
     A turn is (role, content), and the last one is the user's. `begun` is what the assistant has said already (a chain
-    of thought and `The answer is`), before the answer.
+    of thought and `The answer is`), before the answer. With `is_plain` there is one turn, whose text stands without a chat
+    template, and options go on after it as they are spelled, blanks included.
     """
 
     turns: tuple[tuple[str, str], ...]
     options: tuple[str, ...]
     begun: str = ""
+    is_plain: bool = False
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ class LanguageModel:
     """A causal language model that scores, embeds and writes texts.
 
     One backend writes, and another, or the same, scores and embeds. `encoder` embeds in its place where there is one.
+    `system` is said first in each prompt of chat turns.
     """
 
     scorer: Backend
@@ -31,6 +32,7 @@ class LanguageModel:
     writer: Backend
     ends: tuple[int, ...]  # tokens of which each ends what is written
     encoder: TextEncoder | None = None
+    system: str = ""
     _known: dict[Prompt, Scored] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def likelihoods(self, prompts: Sequence[Prompt]) -> list[Scored]:
@@ -39,7 +41,7 @@ class LanguageModel:
         Each prompt is scored once for as long as this object lives. See `trees` and `Backend.option_scores`.
         """
         fresh = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._known]
-        forest = trees(self.tokenizer, fresh, self.scorer.maximum_positions)
+        forest = trees(self.tokenizer, fresh, self.scorer.maximum_positions, self.system)
         sums = self.scorer.option_scores(forest)
         for prompt, row, tree in zip(fresh, sums, forest, strict=True):
             self._known[prompt] = Scored(row, tuple(map(len, tree.options)), len(tree.prompt), tree.truncated)
@@ -50,7 +52,8 @@ class LanguageModel:
 
         The text is without white space around it. See `prompt_rows` and `Backend.generated`.
         """
-        rows = prompt_rows(self.tokenizer, prompts, self.scorer.maximum_positions, sampling.limit_tokens)
+        limit = self.scorer.maximum_positions
+        rows = prompt_rows(self.tokenizer, prompts, limit, sampling.limit_tokens, self.system)
         written = self.writer.generated([row.prompt for row in rows], sampling, seeds, self.ends)
         plain = {"skip_special_tokens": True, "clean_up_tokenization_spaces": False}
         return [

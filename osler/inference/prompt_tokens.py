@@ -5,7 +5,7 @@ They equal those of training.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -72,7 +72,9 @@ def last_word(text: str) -> str:
     return text[max((words.rfind(space) for space in " \n\t"), default=0) :] if words else text
 
 
-def prompt_rows(tokenizer: Any, prompts: Sequence[Prompt], maximum_positions: int, limit_tokens: int) -> list[Tree]:
+def prompt_rows(
+    tokenizer: Any, prompts: Sequence[Prompt], maximum_positions: int, limit_tokens: int, system: str = ""
+) -> list[Tree]:
     """Prompts as token ids, with room for what is generated.
 
     The room is for `limit_tokens`. The trees have no options.
@@ -82,6 +84,7 @@ def prompt_rows(tokenizer: Any, prompts: Sequence[Prompt], maximum_positions: in
         prompts: any number.
         maximum_positions: tokens that a prompt and what is generated may have together.
         limit_tokens: that are generated at most.
+        system: see `prompt_texts`.
     Raises:
         BuildError: there is no room for a prompt.
     """
@@ -92,21 +95,25 @@ def prompt_rows(tokenizer: Any, prompts: Sequence[Prompt], maximum_positions: in
             "included; set evaluate.generation_limit_tokens or the strategy's own limit lower"
         )
     bos = marks_of(tokenizer).bos
-    cut = [
-        fitted(ids, room, bos) for ids in token_ids(tokenizer, prompt_texts(tokenizer, _unmarked(tokenizer, prompts)))
-    ]
+    texts = prompt_texts(tokenizer, _unmarked(tokenizer, prompts), system)
+    cut = [fitted(ids, room, bos) for ids in token_ids(tokenizer, texts)]
     return [Tree(ids, [], truncated) for ids, truncated in cut]
 
 
-def prompt_texts(tokenizer: Any, prompts: Sequence[Prompt]) -> list[str]:
-    """Each prompt as the chat template writes it.
+def prompt_texts(tokenizer: Any, prompts: Sequence[Prompt], system: str = "") -> list[str]:
+    """Each prompt as the chat template writes it, a plain one as it is.
 
-    It ends at the place where the assistant goes on.
+    It ends at the place where the assistant goes on. `system` is a first turn of those that begin with another one.
     """
-    if not prompts:
-        return []
-    conversations = [[{"role": role, "content": content} for role, content in prompt.turns] for prompt in prompts]
-    texts = tokenizer.apply_chat_template(conversations, tokenize=False, add_generation_prompt=True)
+    chats = [prompt for prompt in prompts if not prompt.is_plain]
+    if not chats:
+        return [prompt.turns[0][1] for prompt in prompts]
+    conversations = [[{"role": role, "content": content} for role, content in prompt.turns] for prompt in chats]
+    if system:
+        first = {"role": "system", "content": system}
+        conversations = [own if own[0]["role"] == "system" else [first, *own] for own in conversations]
+    written = iter(tokenizer.apply_chat_template(conversations, tokenize=False, add_generation_prompt=True))
+    texts = [prompt.turns[0][1] if prompt.is_plain else next(written) for prompt in prompts]
     lead = answer_lead(tokenizer)
     return [
         f"{text}{lead}{prompt.begun}" if prompt.begun else text for text, prompt in zip(texts, prompts, strict=True)
@@ -124,7 +131,7 @@ def fitted(ids: list[int], room: int, bos: int | None) -> tuple[list[int], bool]
     return ([bos, *ids[len(ids) - room + 1 :]], True) if len(ids) > room else (ids, False)
 
 
-def trees(tokenizer: Any, prompts: Sequence[Prompt], maximum_positions: int) -> list[Tree]:
+def trees(tokenizer: Any, prompts: Sequence[Prompt], maximum_positions: int, system: str = "") -> list[Tree]:
     """Prompts as token ids, the options as the tokens that follow.
 
     A prompt and an option are tokenized *together* and parted after the tokens that all options share with the prompt
@@ -135,21 +142,61 @@ def trees(tokenizer: Any, prompts: Sequence[Prompt], maximum_positions: int) -> 
     Together means with the prompt's last word, which most often is the same for all prompts, so that each different
     option is tokenized once; this is 6 times faster. That is exact where no token of the vocabulary goes on after a
     word into white space. Where one does, or the prompt does not end in the tokens of its last word, the whole prompt
-    is taken.
+    is taken. Of a plain prompt, see `_plain_parts`.
 
     Args:
         tokenizer: with a chat template; BOS is put in front unless the template writes it.
         prompts: any number.
         maximum_positions: tokens that prompt and longest option may have together; a longer prompt loses its left
             end, but not BOS.
+        system: see `prompt_texts`.
     Raises:
         BuildError: an option has no tokens, or leaves no room for a prompt.
     """
+    prompts = _unmarked(tokenizer, prompts)
+    chats = [prompt for prompt in prompts if not prompt.is_plain]
+    plain = [prompt for prompt in prompts if prompt.is_plain]
+    of_chats = iter(_chat_parts(tokenizer, chats, system))
+    of_plain = iter(_plain_parts(tokenizer, plain))
+    bos = marks_of(tokenizer).bos if prompts else None
+    result = []
+    for prompt in prompts:
+        ids, options = next(of_plain if prompt.is_plain else of_chats)
+        if not all(options) or not all(option.strip() for option in prompt.options):
+            raise BuildError(
+                f"items: the question {prompt.turns[-1][1][:60]!r} has an option without text; fix or drop it"
+            )
+        room = maximum_positions - max(map(len, options))
+        if room < 2:
+            raise BuildError(
+                f"items: the question {prompt.turns[-1][1][:60]!r} has an option of {maximum_positions - room} tokens, "
+                f"and the model reads {maximum_positions}; shorten or drop it"
+            )
+        start, truncated = fitted(ids, room, bos)
+        result.append(Tree(start, options, truncated))
+    return result
+
+
+def _plain_parts(tokenizer: Any, prompts: Sequence[Prompt]) -> list[tuple[list[int], list[list[int]]]]:
+    """The ids of each plain prompt, and of each of its options.
+
+    White space at the end of a prompt is moved to its options. An option has those tokens of both together that come after as
+    many as the prompt alone has, whatever these are. Source: `_encode_pair` of lm-evaluation-harness 0.4.13.
+    """
+    wholes = [f"{prompt.turns[0][1]}{option}" for prompt in prompts for option in prompt.options]
+    alone = token_ids(tokenizer, [prompt.turns[0][1].rstrip() for prompt in prompts])
+    together = iter(token_ids(tokenizer, wholes))
+    return [
+        (ids, [next(together)[len(ids) :] for _ in prompt.options]) for ids, prompt in zip(alone, prompts, strict=True)
+    ]
+
+
+def _chat_parts(tokenizer: Any, prompts: Sequence[Prompt], system: str) -> list[tuple[list[int], list[list[int]]]]:
+    """The ids of each prompt of chat turns, and of each of its options, as `trees` says."""
     if not prompts:
         return []
     lead = answer_lead(tokenizer)
-    prompts = _unmarked(tokenizer, prompts)
-    texts = prompt_texts(tokenizer, prompts)
+    texts = prompt_texts(tokenizer, prompts, system)
     alone = token_ids(tokenizer, texts)
     tails = [last_word(text) for text in texts]
     words = sorted(set(tails))
@@ -167,21 +214,10 @@ def trees(tokenizer: Any, prompts: Sequence[Prompt], maximum_positions: int) -> 
     wholes = sorted({whole for row in answered for whole in row})
     whole_ids = dict(zip(wholes, token_ids(tokenizer, wholes), strict=True))
     result = []
-    for prompt, ids, tail, row in zip(prompts, alone, tails, answered, strict=True):
+    for ids, tail, row in zip(alone, tails, answered, strict=True):
         shared = min(_shared(tail_ids[tail], whole_ids[whole]) for whole in row)
         options = [whole_ids[whole][shared:] for whole in row]
-        if not all(options) or not all(option.strip() for option in prompt.options):
-            raise BuildError(
-                f"items: the question {prompt.turns[-1][1][:60]!r} has an option without text; fix or drop it"
-            )
-        room = maximum_positions - max(map(len, options))
-        if room < 2:
-            raise BuildError(
-                f"items: the question {prompt.turns[-1][1][:60]!r} has an option of {maximum_positions - room} tokens, "
-                f"and the model reads {maximum_positions}; shorten or drop it"
-            )
-        start, truncated = fitted(ids[: len(ids) - (len(tail_ids[tail]) - shared)], room, marks_of(tokenizer).bos)
-        result.append(Tree(start, options, truncated))
+        result.append((ids[: len(ids) - (len(tail_ids[tail]) - shared)], options))
     return result
 
 
@@ -189,10 +225,11 @@ def _unmarked(tokenizer: Any, prompts: Sequence[Prompt]) -> list[Prompt]:
     """`prompts` without text that spells a special token: `</s>` in a question must not end its turn."""
     clean = partial(without_marks, tokenizer)
     return [
-        Prompt(
-            tuple((role, clean(content)) for role, content in prompt.turns),
-            tuple(map(clean, prompt.options)),
-            clean(prompt.begun).strip(),
+        replace(
+            prompt,
+            turns=tuple((role, clean(content)) for role, content in prompt.turns),
+            options=tuple(map(clean, prompt.options)),
+            begun=clean(prompt.begun).strip(),
         )
         for prompt in prompts
     ]

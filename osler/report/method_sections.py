@@ -265,6 +265,9 @@ READ_AS = {
     "per_token": "by the mean log-probability of its tokens",
     "per_byte": "by the log-probability of its text over its bytes",
     "generation": "by what the model writes, from which the answer is extracted",
+    "lm_eval": "as lm-evaluation-harness asks: by the log-probability of its letter, of PubMedQA's word, after a plain prompt",
+    "med42": "as Med42-v2 did, as far as that is known: by the log-probability of its letter and text, options listed",
+    "meditron": "as Meditron did: by the letter that the model writes after a plain prompt, of PubMedQA's the word yes or no",
 }
 
 

@@ -27,7 +27,9 @@ from osler.evaluation.probabilities import option_probabilities
 from osler.statistics.intervals import Interval, accuracy_interval
 
 BINS = 10  # of equal width, as in the source (15 there, with tens of thousands of answers)
-LIKELIHOODS = ("letter", "full_answer", "per_token", "per_byte")  # protocols that have probabilities
+LIKELIHOODS = (
+    *("letter", "full_answer", "per_token", "per_byte", "lm_eval", "med42"),
+)  # protocols that have probabilities
 
 
 @dataclass(frozen=True)

@@ -40,11 +40,14 @@ def answered(
 ) -> pl.DataFrame:
     """Predictions for `items`, one for each item and draw.
 
-    Each follows `shots` exemplars from `pool`.
+    Each follows `shots` exemplars from `pool`. Where a published protocol always shows the same ones, there is one draw.
 
     Raises:
-        BuildError: see `checked_pool`.
+        BuildError: see `checked_pool` and `fixed_exemplars`.
     """
+    if all(protocol.fixes(item) for item in items):
+        prompts = [protocol.prompt(item, protocol.fixed_exemplars(item, pool, settings.shots)) for item in items]
+        return predictions(items, protocol.answers(model, prompts), protocol.name, seed)
     pool = checked_pool(items, pool, settings.shots, "few_shot")
     frames = []
     for draw in range(settings.draws):
