@@ -14,9 +14,18 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from osler.build.fingerprint import fingerprint
+from osler.evaluation.named_metrics import COLUMNS, named_scores
 from osler.evaluation.task_texts import WRITTEN, written
 from osler.evaluation.tasks import Task
-from osler.evaluation.text_metrics import entities_of, label_of, length_ratio, normalized, rouge_scores, token_f1
+from osler.evaluation.text_metrics import (
+    entities_of,
+    label_of,
+    length_ratio,
+    normalized,
+    rouge_scores,
+    token_f1,
+    without_opening,
+)
 from osler.evaluation.thoughts import said
 from osler.inference.interface import Model, seeded_rank
 
@@ -68,9 +77,9 @@ def asked(rows: pl.DataFrame, task: Task, seed: int) -> pl.DataFrame:
 def scored(rows: pl.DataFrame, task: Task) -> pl.DataFrame:
     """The scores of `rows` (text, target) as columns of GENERATIONS.
 
-    Columns of metrics other than the task's are left out.
+    Columns of metrics other than the task's are left out, and those of its `metrics` are added.
     """
-    texts, targets = rows["text"].to_list(), rows["target"].to_list()
+    texts, targets = ([without_opening(text, task.opening) for text in rows[name]] for name in ("text", "target"))
     pairs = list(zip(texts, targets, strict=True))
     columns: dict[str, list[Any]] = {
         "token_f1": [token_f1(*pair) for pair in pairs],
@@ -94,7 +103,12 @@ def scored(rows: pl.DataFrame, task: Task) -> pl.DataFrame:
         columns["score"] = [
             2 * len(ours & theirs) / (len(ours) + len(theirs)) if ours or theirs else 1.0 for ours, theirs in sets
         ]
-    return rows.with_columns(pl.Series(name, values, dtype=GENERATIONS[name]) for name, values in columns.items())
+    own = {
+        name: values for name, values in named_scores(task.metrics or (), texts, targets).items() if name not in columns
+    }
+    return rows.with_columns(
+        pl.Series(name, values, dtype=GENERATIONS.get(name, pl.Float64())) for name, values in (columns | own).items()
+    )
 
 
 def bertscored(encoder: "Callable[[], TextEncoder]", texts: Sequence[str], targets: Sequence[str]) -> pl.DataFrame:
@@ -125,7 +139,8 @@ def task_predictions(
         model: loads it.
         bertscore: the hash of the encoder that BERTScore asks, and what loads it; None where there is none.
     Returns:
-        Rows of GENERATIONS by task and item; for each task the number of rows and whether they had to be computed.
+        Rows of GENERATIONS by task and item, with a column more for each score that a task names; for each task the
+        number of rows and whether they had to be computed.
     """
     code = fingerprint(ROOT / "osler/evaluation/task_texts.py", ROOT, with_packages=False)
     frames, done = [pl.DataFrame(schema=GENERATIONS)], []
@@ -143,6 +158,7 @@ def task_predictions(
             (read_by, encoder), pairs = bertscore, (whole["text"].to_list(), whole["target"].to_list())
             found, _ = kept(partial(bertscored, encoder, *pairs), what="bertscore", encoder=read_by, pairs=pairs)
             whole = whole.hstack(found)
-        columns = [column for column in GENERATIONS if column in whole.columns]
+        besides = [column for named in COLUMNS.values() for column in named if column not in GENERATIONS]
+        columns = [column for column in (*GENERATIONS, *besides) if column in whole.columns]
         frames.append(whole.select(columns))
     return pl.concat(frames, how="diagonal"), done

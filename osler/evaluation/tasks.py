@@ -9,13 +9,14 @@ Dialogue to note, summarization, free-text diagnosis, lists of entities: what di
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import polars as pl
 from pydantic import Field, field_validator, model_validator
 
-from osler.build.section import BuildError, RelativePath, Section
-from osler.evaluation.text_metrics import entities_of, normalized
+from osler.build.section import EACH_ONCE, BuildError, RelativePath, Section
+from osler.evaluation.named_metrics import Named
+from osler.evaluation.text_metrics import entities_of, normalized, without_opening
 from osler.inference.interface import seeded_rank
 from osler.ingest.archives import SKIPPED
 from osler.ingest.faults import Fault, Record
@@ -35,6 +36,14 @@ TASKS = pl.Schema(
         "target": pl.String,
     }
 )
+
+
+def absent(description: str, **bounds: Any) -> Any:
+    """A key that may be off.
+
+    It is not written into data/questions.json then.
+    """
+    return Field(default=None, exclude_if=lambda value: value is None, description=description, **bounds)
 
 
 class Task(Section):
@@ -70,6 +79,12 @@ class Task(Section):
     seeds: Literal["first", "all"] = Field(default="first", description="training seeds whose models are asked")
     metric: Literal["text", "label", "entities"] = Field(
         description="ROUGE-L, exact label, or F1 of lists: the headline"
+    )
+    metrics: Annotated[list[Named] | None, EACH_ONCE] = absent(
+        "scores besides, which do not compare with each other: docs/tasks.md; null: none", min_length=1
+    )
+    opening: str | None = absent(
+        "words that a target may begin with, 'The diagnosis is'; no score counts them; null: none", min_length=1
     )
     labels: list[str] | None = Field(
         default=None, description="label: all there are, to be found in a text; null: any text is one"
@@ -179,6 +194,7 @@ def rows_frame(
             texts[key] = value
         if task.split_field is None:
             texts["split"] = split or split_of(task, texts["source"], texts["group"])
+        wanted = normalized(without_opening(texts["target"], task.opening))
         problem = None
         if texts["id"] in seen:
             problem = f"id '{texts['id']}' is also that of {seen[texts['id']]}"
@@ -188,9 +204,9 @@ def rows_frame(
             problem = f"split '{texts['split']}' is none of {', '.join(SPLITS)}"
         elif not texts["source"].strip():
             problem = "the source is empty"
-        elif not normalized(texts["target"]) and task.metric != "entities":
+        elif not wanted and task.metric != "entities":
             problem = "the target is empty"
-        elif labels and normalized(texts["target"]) not in labels:
+        elif labels and wanted not in labels:
             problem = f"the target {texts['target']!r} is none of `labels`"
         if problem:
             raise BuildError(f"{where}: {problem}; correct the row")

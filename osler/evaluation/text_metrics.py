@@ -33,6 +33,11 @@ def normalized(text: str) -> str:
     return " ".join(_PUNCTUATION.sub("", text.lower()).split())
 
 
+def without_opening(text: str, opening: str | None) -> str:
+    """`text` without the `opening` and a colon that it begins with."""
+    return re.sub(rf"\A\s*{re.escape(opening)}\s*:?\s*", "", text, flags=re.IGNORECASE) if opening else text
+
+
 def rouge_scores(texts: Sequence[str], targets: Sequence[str]) -> list[Rouge]:
     """ROUGE-1, ROUGE-2 and ROUGE-L of each text against its target.
 

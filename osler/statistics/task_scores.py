@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 from scipy import stats
 
+from osler.evaluation.named_metrics import COLUMNS
 from osler.statistics.accuracy import in_order
 from osler.statistics.intervals import Interval, accuracy_interval, ratio_interval
 from osler.statistics.seed_intervals import ENOUGH_SEEDS, seed_interval
@@ -77,6 +78,7 @@ def scores_of(rows: pl.DataFrame, metric: str, confidence: float) -> dict[str, I
       relation score under this encoder, and what `bertscore_f1` must exceed to mean something.
     * `accuracy`, `macro_f1` (over labels, then over training seeds): a text from which no label can be read is wrong.
     * `entity_f1`: of all items' entities together (micro); `item_entity_f1`: the mean over items (macro).
+    * those that the task names (osler/evaluation/named_metrics.py): means over items.
     * `length_ratio`: words of all texts over words of all targets, unit 1; 0 where nothing was written.
 
     Args:
@@ -105,6 +107,10 @@ def scores_of(rows: pl.DataFrame, metric: str, confidence: float) -> dict[str, I
         found = {"item_entity_f1": mean("score")}
         if bottom.sum() > 0:
             found = {"entity_f1": clustered(top, bottom, group, confidence)} | found
+    besides = [
+        name for named in COLUMNS.values() for name in named if name in rows.columns and not rows[name].null_count()
+    ]
+    found |= {name: mean(name) for name in besides if name not in found}
     lengths = rows.filter(pl.col("length_ratio").is_not_null())
     return found | {"token_f1": mean("token_f1")} | _length(lengths, confidence)
 
