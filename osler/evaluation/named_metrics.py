@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal
 
+import polars as pl
+
 from osler.evaluation.text_metrics import rouge_scores
 
 Named = Literal["bleu_1", "rouge_score", "rouge_package", "meteor_stem", "contains", "first_letter"]
@@ -24,6 +26,8 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "first_letter": ("first_letter",),
 }
 """The scores that each name stands for."""
+ASKED = {"shots": pl.Int64(), "prompt": pl.String(), "temperature": pl.Float64(), "top_p": pl.Float64()}
+"""How items were asked: columns of tasks that say so."""
 TINY = 1e-8  # the package's, in the denominator of F
 
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from osler.build.fingerprint import fingerprint
-from osler.evaluation.named_metrics import COLUMNS, named_scores
+from osler.evaluation.named_metrics import ASKED, COLUMNS, named_scores
 from osler.evaluation.task_texts import WRITTEN, written
-from osler.evaluation.tasks import Task
+from osler.evaluation.tasks import DEV, Task
 from osler.evaluation.text_metrics import (
     entities_of,
     label_of,
@@ -146,12 +146,18 @@ def task_predictions(
     frames, done = [pl.DataFrame(schema=GENERATIONS)], []
     for listed, task in sorted(tasks.items()):
         item_seed = 0 if task.seeds == "all" else seed  # the same items under every seed that is asked
-        rows = asked(pl.read_parquet(folder / f"{listed}.parquet"), task, item_seed)
-        prompts = rows.select("instruction", "source")
-        parts = {"what": "task", "code": code, "prompts": prompts.rows(), "limit_tokens": task.limit_tokens}
-        texts, computed = kept(lambda asked=prompts, limit=task.limit_tokens: written(model(), asked, limit), **parts)
+        everything = pl.read_parquet(folder / f"{listed}.parquet")
+        rows, pool = asked(everything, task, item_seed), everything.filter(split=DEV)
+        parts: dict[str, Any] = {"what": "task", "code": code, "limit_tokens": task.limit_tokens}
+        parts["prompts"] = rows.select("instruction", "source").rows()
+        if task.writing:
+            parts |= {"writing": task.writing, "seed": seed, "rows": rows.rows(), "pool": pool.rows()}
+        texts, computed = kept(
+            lambda rows=rows, task=task, pool=pool: written(model(), rows, task.limit_tokens, task, pool, seed), **parts
+        )
         done.append((rows.height, computed))
         here = {"metric": pl.lit(task.metric), "model": pl.lit(name), "seed": pl.lit(seed, pl.Int64)}
+        here |= {key: pl.lit(getattr(task, key), ASKED[key]) for key in ASKED if key in task.writing}
         spoken = texts.with_columns(pl.Series("text", [said(text) for text in texts["text"]], dtype=pl.String))
         whole = scored(pl.concat([rows, spoken], how="horizontal"), task).with_columns(**here)
         if bertscore and task.metric == "text":
@@ -159,6 +165,6 @@ def task_predictions(
             found, _ = kept(partial(bertscored, encoder, *pairs), what="bertscore", encoder=read_by, pairs=pairs)
             whole = whole.hstack(found)
         besides = [column for named in COLUMNS.values() for column in named if column not in GENERATIONS]
-        columns = [column for column in (*GENERATIONS, *besides) if column in whole.columns]
+        columns = [column for column in (*GENERATIONS, *besides, *ASKED) if column in whole.columns]
         frames.append(whole.select(columns))
     return pl.concat(frames, how="diagonal"), done

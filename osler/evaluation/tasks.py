@@ -9,13 +9,14 @@ Dialogue to note, summarization, free-text diagnosis, lists of entities: what di
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 import polars as pl
 from pydantic import Field, field_validator, model_validator
 
-from osler.build.section import EACH_ONCE, BuildError, RelativePath, Section
+from osler.build.section import EACH_ONCE, BuildError, RelativePath
 from osler.evaluation.named_metrics import Named
+from osler.evaluation.task_texts import Writing, absent
 from osler.evaluation.text_metrics import entities_of, normalized, without_opening
 from osler.inference.interface import seeded_rank
 from osler.ingest.archives import SKIPPED
@@ -24,7 +25,8 @@ from osler.ingest.fields import Template, scalar
 from osler.ingest.records import file_records, source_files
 
 TRAIN: Literal["train"] = "train"
-SPLITS = ("test", "dev", TRAIN)
+DEV = "dev"
+SPLITS = ("test", DEV, TRAIN)
 TASKS = pl.Schema(
     {
         "item_id": pl.String,
@@ -38,15 +40,7 @@ TASKS = pl.Schema(
 )
 
 
-def absent(description: str, **bounds: Any) -> Any:
-    """A key that may be off.
-
-    It is not written into data/questions.json then.
-    """
-    return Field(default=None, exclude_if=lambda value: value is None, description=description, **bounds)
-
-
-class Task(Section):
+class Task(Writing):
     """A section `task.<name>`.
 
     It says where its rows come from, how they are asked, and how the texts are scored.
@@ -68,6 +62,9 @@ class Task(Section):
         lt=1,
         description="of rows without a split_field, never asked and left to `exercise`: by a hash of the group, or else of"
         " the source's words; null: none",
+    )
+    dev_fraction: float | None = absent(
+        "of rows without a split_field, never asked and left to `shots`, in the same way; null: none", gt=0, lt=1
     )
     source: str = Field(description="template of what the model reads, '{dialogue}'")
     target: str = Field(description="template of what it should write")
@@ -103,6 +100,10 @@ class Task(Section):
     def _consistent(self) -> Self:
         if self.split is not None and self.format != "hub":
             raise ValueError(f"`split` is for format hub, not {self.format}")
+        if self.split_field is not None and self.dev_fraction is not None:
+            raise ValueError("`split_field` says already which rows are of the split dev; take dev_fraction out")
+        if self.shots is not None and self.split_field is None and self.dev_fraction is None:
+            raise ValueError("`shots` are rows of the split dev; set `split_field` or `dev_fraction`")
         if self.split_field is not None and self.training_fraction is not None:
             raise ValueError("`split_field` says already which rows are of the split train; take training_fraction out")
         if (self.separator is not None) != (self.metric == "entities") or self.separator == "":
@@ -158,10 +159,11 @@ def split_of(task: Task, source: str, group: str) -> str:
 
     It is one of the task's own file. Rows with the same words, or of one group, are of the same split.
     """
-    if task.training_fraction is None:
-        return "test"
     together = normalized(source) if task.group is None else group
-    return TRAIN if seeded_rank(0, TRAIN, together) < task.training_fraction * 2**64 else "test"
+    for split, fraction in ((TRAIN, task.training_fraction), (DEV, task.dev_fraction)):
+        if fraction is not None and seeded_rank(0, split, together) < fraction * 2**64:
+            return split
+    return "test"
 
 
 def rows_frame(

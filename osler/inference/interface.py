@@ -11,12 +11,15 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+PLAIN = "plain"
+
 
 @dataclass(frozen=True)
 class Prompt:
     """Chat turns, and the answers to score after them.
 
-    A turn is (role, content), and the last one is the user's. `begun` is what the assistant has said already (a chain
+    A turn is (role, content), and the last one is the user's. A single turn of the role `plain` is no chat: what it says is
+    continued as it stands. `begun` is what the assistant has said already (a chain
     of thought and `The answer is`), before the answer.
     """
 
@@ -42,11 +45,13 @@ class Scored:
 class Sampling:
     """How text is generated.
 
-    Temperature 0 takes the likeliest token, and `seed` then changes nothing.
+    Temperature 0 takes the likeliest token, and `seed` then changes nothing. Below 1, `top_p` leaves to be drawn only the
+    likeliest tokens that have that probability together.
     """
 
     limit_tokens: int
     temperature: float
+    top_p: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from osler.build.section import BuildError
-from osler.inference.interface import Prompt
+from osler.inference.interface import PLAIN, Prompt
 from osler.tokens.marks import marks_of, without_marks
 
 PROBE = "x"
@@ -101,8 +101,15 @@ def prompt_rows(tokenizer: Any, prompts: Sequence[Prompt], maximum_positions: in
 def prompt_texts(tokenizer: Any, prompts: Sequence[Prompt]) -> list[str]:
     """Each prompt as the chat template writes it.
 
-    It ends at the place where the assistant goes on.
+    It ends at the place where the assistant goes on. A plain one is its own text.
     """
+    if plain := [prompt.turns[0][0] == PLAIN for prompt in prompts]:
+        chats = iter(_chat_texts(tokenizer, [one for one, own in zip(prompts, plain, strict=True) if not own]))
+        return [one.turns[0][1] if own else next(chats) for one, own in zip(prompts, plain, strict=True)]
+    return []
+
+
+def _chat_texts(tokenizer: Any, prompts: Sequence[Prompt]) -> list[str]:
     if not prompts:
         return []
     conversations = [[{"role": role, "content": content} for role, content in prompt.turns] for prompt in prompts]

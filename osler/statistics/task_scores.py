@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 from scipy import stats
 
-from osler.evaluation.named_metrics import COLUMNS
+from osler.evaluation.named_metrics import ASKED, COLUMNS
 from osler.statistics.accuracy import in_order
 from osler.statistics.intervals import Interval, accuracy_interval, ratio_interval
 from osler.statistics.seed_intervals import ENOUGH_SEEDS, seed_interval
@@ -168,6 +168,7 @@ def generation_metrics(generations: pl.DataFrame, confidence: float) -> dict[str
         `scores`: task -> name of its headline score -> model -> number. `detail`, a list that DVC leaves out of
         comparisons: task, model, metric, items, groups, scores with bounds (null where there is none: one group), where there
         are several training seeds `over_seeds` (`spread`),
+        `asked` (`shots`, `prompt`, `temperature`, `top_p`) where a task says so,
         `unread` (share of texts from which no label could be read; null for other metrics), tokens read and generated an
         item, prompts truncated.
     """
@@ -198,10 +199,17 @@ def generation_metrics(generations: pl.DataFrame, confidence: float) -> dict[str
                     "source_tokens": _rounded(float(np.mean(rows["source_tokens"].to_numpy()))),
                     "generated_tokens": _rounded(float(np.mean(rows["generated_tokens"].to_numpy()))),
                     "truncated": int(rows["truncated"].sum()),
+                    **({"asked": how} if (how := _asked(rows)) else {}),
                     **({"over_seeds": several} if (several := spread(rows, metric, confidence)) else {}),
                 }
             )
     return {"scores": scores, "detail": detail} if detail else {}
+
+
+def _asked(rows: pl.DataFrame) -> dict[str, Any]:
+    """How the items were asked, if not in one turn and greedily."""
+    there = [name for name in ASKED if name in rows.columns and not rows[name].null_count()]
+    return {name: rows[name][0] for name in there}
 
 
 def _rounded(value: float) -> float | None:
