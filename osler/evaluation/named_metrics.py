@@ -28,6 +28,10 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 """The scores that each name stands for."""
 ASKED = {"shots": pl.Int64(), "prompt": pl.String(), "temperature": pl.Float64(), "top_p": pl.Float64()}
 """How items were asked: columns of tasks that say so."""
+CATEGORY = "category"
+"""A column of tasks that have one."""
+SEPARATOR = "; "
+"""Between the labels of metric label_set: a normalized one has no such sign before a blank."""
 TINY = 1e-8  # the package's, in the denominator of F
 
 

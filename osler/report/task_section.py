@@ -36,7 +36,32 @@ def generation_blocks(metrics: Mapping[str, Any]) -> list[Block]:
             blocks.append(Paragraph(f"{cut:,} prompts were cut on the left to fit the model."))
     lead = "Texts" if any("temperature" in entry.get("asked", {}) for entry in detail) else "Greedy texts"
     lead += " against their targets: scores in percent, words written over words of the targets, intervals over groups."
+    blocks += _category_blocks(metrics.get("categories", []))
     return [Heading(2, "Generative tasks"), Paragraph(lead), *blocks] if blocks else []
+
+
+def _category_blocks(categories: Sequence[Mapping[str, Any]]) -> list[Block]:
+    """Means over the tasks of each category."""
+    if not categories:
+        return []
+    names = list(dict.fromkeys(name for entry in categories for name in entry["scores"]))
+    rows: list[list[Text]] = [
+        [
+            entry["category"],
+            Code(entry["model"]),
+            str(entry["tasks"]),
+            *(_mean(entry["scores"].get(name), entry["tasks"], 1 if name == "length_ratio" else 100) for name in names),
+        ]
+        for entry in categories
+    ]
+    lead = "Means over tasks, each of which counts alike; behind a mean of fewer tasks than the category has stands their number."
+    header = ["category", "model", "tasks", *(name.replace("_", " ") for name in names)]
+    return [Heading(3, "Categories"), Paragraph(lead), Table(header, rows)]
+
+
+def _mean(score: Mapping[str, float | None] | None, tasks: int, factor: int) -> str:
+    fewer = f" ({score['tasks']})" if score and score["tasks"] != tasks else ""
+    return _shown(score, factor) + fewer
 
 
 def _how(asked: Mapping[str, Any]) -> str:
