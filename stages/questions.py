@@ -35,7 +35,7 @@ def main(
     Raises:
         BuildError: see `asked_questions` and `write_encoders`.
     """
-    write_json(questions, asked_questions(benchmark, evaluate, strategies, task).written())
+    write_json(questions, asked_questions(benchmark, evaluate, strategies, task).model_dump(mode="json"))
     write_encoders(encoder, encoders, model)
 
 

@@ -40,6 +40,14 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
+def absent(description: str, default: Any = None, **bounds: Any) -> Any:
+    """A key that may be left out.
+
+    Where it has its default it is not written into artifacts, so that builds which came before it keep their bytes.
+    """
+    return Field(default=default, exclude_if=lambda value: value == default, description=description, **bounds)
+
+
 class BuildError(Exception):
     """Bad input.
 

@@ -39,7 +39,7 @@ def written(artifacts: Artifacts, task: str) -> tuple[pl.DataFrame, pl.DataFrame
         raise BuildError(f"{task}: no model has answered yet; run `dvc repro`")
     if len({tuple(rows["item_id"].sort()) for rows in found}) > 1:
         raise BuildError(f"{task}: models answered different items, under other params; run `dvc repro`")
-    return pl.concat(found), pl.read_parquet(artifacts.root / artifacts.stages[f"tasks@{task}"].outs[0])
+    return pl.concat(found, how="diagonal"), pl.read_parquet(artifacts.root / artifacts.stages[f"tasks@{task}"].outs[0])
 
 
 def shown(artifacts: Artifacts, task: str, count: int, confidence: float) -> Iterator[str]:

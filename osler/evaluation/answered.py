@@ -247,7 +247,7 @@ class _Asking:
         """PREDICTIONS and EXEMPLARS rows of all strategies, with strategy and model.
 
         Raises:
-            BuildError: no strategy asks this model, or scores are not finite.
+            BuildError: no strategy asks this model, scores are not finite, or a prompt was cut and that is refused.
         """
         asked = self.asked
         quizzes = quizzes_of(asked.items, asked.questions.benchmarks)
@@ -260,6 +260,7 @@ class _Asking:
                     raise BuildError(
                         f"{self.model}: {bad} of {frames[0].height} items have scores that are not finite; the model diverged"
                     )
+                self._refuse_cut(frames[0], strategy)
                 for frame, rows in zip(frames, (predicted, prepared), strict=True):
                     rows.append(frame.with_columns(strategy=pl.lit(strategy), model=pl.lit(asked.name)))
         if not predicted:
@@ -271,6 +272,15 @@ class _Asking:
         answered = pl.concat(predicted).select(*keys, pl.exclude(keys))
         keys = ["strategy", "benchmark", "model", "item_id"]
         return answered, pl.concat(prepared).select(*keys, pl.exclude(keys)).sort(keys)
+
+    def _refuse_cut(self, rows: pl.DataFrame, what: str) -> None:
+        """Refuse answers after prompts that lost their left end, where `evaluate.refuse_cut` asks for it."""
+        cut = rows.filter("truncated") if self.asked.questions.evaluate.refuse_cut else rows.clear()
+        if cut.height:
+            raise BuildError(
+                f"{self.model}: {cut.height:,} of {rows.height:,} prompts of {what} are longer than the model reads, such as that"
+                f" of {cut['item_id'][0]}; show less before it, or set evaluate.refuse_cut to false"
+            )
 
     def _answers(
         self, strategy: str, settings: StrategySettings, protocol: AnswerProtocol, quizzes: Mapping[str, Quiz]
@@ -347,6 +357,7 @@ class _Asking:
             asked.items / "tasks", tasks, asked.name, self.seed, kept, self.loaded, bertscore
         )
         self.tell("tasks", "items", done)
+        self._refuse_cut(generations, "tasks")
         return generations
 
     def _experts(self) -> pl.DataFrame:

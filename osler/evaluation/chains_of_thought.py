@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import polars as pl
 from pydantic import Field
 
-from osler.build.section import Section
+from osler.build.section import Section, absent
 from osler.evaluation.protocols import GENERATION, AnswerProtocol, read_answer
 from osler.evaluation.questions import CHAIN, Answer, Item, predictions
 from osler.evaluation.thoughts import after_thought
@@ -25,9 +25,8 @@ class ReasoningSettings(Section):
     instruction: str = Field(description="last line of the question, which asks for the chain")
     answer_lead: str = Field(min_length=1, description="words after the chain that the answer follows")
     limit_tokens: int = Field(gt=0, le=1 << 24, description="of a chain")
-    read_chains: bool = Field(
-        default=False,
-        description="under a likelihood protocol also rows of the protocol `chain`: what the chain itself says",
+    read_chains: bool = absent(
+        "under a likelihood protocol also rows of the protocol `chain`: what the chain itself says", default=False
     )
 
 

@@ -4,13 +4,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any
+from typing import Annotated
 
 import polars as pl
 from pydantic import Field
 
 from osler.build.fingerprint import fingerprint
-from osler.build.section import EACH_ONCE, Section
+from osler.build.section import EACH_ONCE, Section, absent
 from osler.evaluation.protocols import AnswerProtocol, ProtocolName
 from osler.evaluation.published import PUBLISHED, SHOWING
 from osler.evaluation.strategies import (
@@ -54,8 +54,10 @@ class Evaluate(Section):
     list_options: bool = Field(description="whether full-answer prompts list the options, as letter and generation do")
     generation_instruction: str = Field(description="last line of the question under generation; empty for none")
     generation_limit_tokens: int = Field(gt=0, le=1 << 24, description="of a generated answer")
-    system_prompt: str | None = Field(
-        default=None, min_length=1, description="a system message before each prompt of chat turns; null: none"
+    system_prompt: str | None = absent("a system message before each prompt of chat turns; null: none", min_length=1)
+    refuse_cut: bool = absent(
+        "stop where a prompt is longer than the model reads; false: it loses its left end, and the report says so",
+        default=False,
     )
     vllm: Vllm | None = Field(default=None, description="computes in a process of its own; null: transformers alone")
     batch_tokens: int = Field(gt=0, le=1 << 40, description="padded tokens of one forward pass of transformers")
@@ -137,21 +139,10 @@ class Questions(Section):
 
     benchmarks: list[str]
     beside: list[str] = Field(default=[])
-    formats: Mapping[str, str] = Field(default={})
+    formats: Mapping[str, str] = absent("", default={})
     evaluate: Evaluate
     strategies: Strategies
     task: Mapping[str, Task]
-
-    def written(self) -> dict[str, Any]:
-        """As values of JSON.
-
-        What says nothing is left out, so that builds without it keep their bytes.
-        """
-        values = self.model_dump(mode="json")
-        for section, key in ((values, "formats"), (values["evaluate"], "system_prompt")):
-            if not section[key]:
-                del section[key]
-        return values
 
 
 def protocols(questions: Questions, strategy: str, is_first: bool = True) -> list[AnswerProtocol]:

@@ -14,9 +14,20 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from osler.build.fingerprint import fingerprint
+from osler.evaluation.named_metrics import ASKED, CATEGORY, COLUMNS, SEPARATOR, named_scores
 from osler.evaluation.task_texts import WRITTEN, written
-from osler.evaluation.tasks import Task
-from osler.evaluation.text_metrics import entities_of, label_of, length_ratio, normalized, rouge_scores, token_f1
+from osler.evaluation.tasks import DEV, OTHERS, Task
+from osler.evaluation.text_metrics import (
+    entities_of,
+    label_of,
+    labels_of,
+    length_ratio,
+    normalized,
+    rouge_scores,
+    shared_f1,
+    token_f1,
+    without_opening,
+)
 from osler.evaluation.thoughts import said
 from osler.inference.interface import Model, seeded_rank
 
@@ -44,9 +55,9 @@ GENERATIONS = pl.Schema(
         "bertscore_precision": pl.Float64(),
         "bertscore_recall": pl.Float64(),
         "bertscore_shuffled": pl.Float64(),  # F1 against the next item's target; null also where there is one item
-        "answer": pl.String(),  # metric label: normalized, null when none could be read
-        "gold": pl.String(),  # metric label: normalized
-        "named": pl.Int64(),  # metric entities: how many the text has, as the next two
+        "answer": pl.String(),  # metric label: normalized, null when none could be read; label_set: all, with SEPARATOR
+        "gold": pl.String(),  # the same of the target
+        "named": pl.Int64(),  # metric entities and label_set: how many the text has, as the next two
         "wanted": pl.Int64(),
         "shared": pl.Int64(),
     }
@@ -68,9 +79,19 @@ def asked(rows: pl.DataFrame, task: Task, seed: int) -> pl.DataFrame:
 def scored(rows: pl.DataFrame, task: Task) -> pl.DataFrame:
     """The scores of `rows` (text, target) as columns of GENERATIONS.
 
-    Columns of metrics other than the task's are left out.
+    Columns of metrics other than the task's are left out, and those of its `metrics` are added. Of several targets (OTHERS) that
+    counts under which `score` is highest, the first of equal ones: all scores are held against it.
     """
-    texts, targets = rows["text"].to_list(), rows["target"].to_list()
+    if OTHERS not in rows.columns:
+        return _scored(rows, task)
+    targets = pl.concat_list("target", OTHERS)
+    each = rows.with_row_index("place").with_columns(target=targets).drop(OTHERS).explode("target")
+    best = _scored(each, task).sort("place", "score", descending=[False, True], maintain_order=True)
+    return best.unique("place", keep="first", maintain_order=True).drop("place")
+
+
+def _scored(rows: pl.DataFrame, task: Task) -> pl.DataFrame:
+    texts, targets = ([without_opening(text, task.opening) for text in rows[name]] for name in ("text", "target"))
     pairs = list(zip(texts, targets, strict=True))
     columns: dict[str, list[Any]] = {
         "token_f1": [token_f1(*pair) for pair in pairs],
@@ -86,15 +107,29 @@ def scored(rows: pl.DataFrame, task: Task) -> pl.DataFrame:
         columns["score"] = [
             float(answer == gold) for answer, gold in zip(columns["answer"], columns["gold"], strict=True)
         ]
-    elif task.separator is not None:
-        sets = [tuple(entities_of(text, task.separator) for text in pair) for pair in pairs]
+    else:
+        sets = [tuple(_named(text, task) for text in pair) for pair in pairs]
         columns["named"] = [len(ours) for ours, _ in sets]
         columns["wanted"] = [len(theirs) for _, theirs in sets]
         columns["shared"] = [len(ours & theirs) for ours, theirs in sets]
-        columns["score"] = [
-            2 * len(ours & theirs) / (len(ours) + len(theirs)) if ours or theirs else 1.0 for ours, theirs in sets
-        ]
-    return rows.with_columns(pl.Series(name, values, dtype=GENERATIONS[name]) for name, values in columns.items())
+        columns["score"] = [shared_f1(*both) for both in sets]
+        if task.metric == "label_set":
+            columns["answer"], columns["gold"] = (
+                [SEPARATOR.join(sorted(one)) for one in each] for each in zip(*sets, strict=True)
+            )
+    own = {
+        name: values for name, values in named_scores(task.metrics or (), texts, targets).items() if name not in columns
+    }
+    return rows.with_columns(
+        pl.Series(name, values, dtype=GENERATIONS.get(name, pl.Float64())) for name, values in (columns | own).items()
+    )
+
+
+def _named(text: str, task: Task) -> frozenset[str]:
+    """The entities or the labels of a text."""
+    if task.separator is not None:
+        return entities_of(text, task.separator, task.none)
+    return labels_of(text, task.labels or ())
 
 
 def bertscored(encoder: "Callable[[], TextEncoder]", texts: Sequence[str], targets: Sequence[str]) -> pl.DataFrame:
@@ -125,24 +160,33 @@ def task_predictions(
         model: loads it.
         bertscore: the hash of the encoder that BERTScore asks, and what loads it; None where there is none.
     Returns:
-        Rows of GENERATIONS by task and item; for each task the number of rows and whether they had to be computed.
+        Rows of GENERATIONS by task and item, with a column more for each score that a task names; for each task the
+        number of rows and whether they had to be computed.
     """
     code = fingerprint(ROOT / "osler/evaluation/task_texts.py", ROOT, with_packages=False)
     frames, done = [pl.DataFrame(schema=GENERATIONS)], []
     for listed, task in sorted(tasks.items()):
         item_seed = 0 if task.seeds == "all" else seed  # the same items under every seed that is asked
-        rows = asked(pl.read_parquet(folder / f"{listed}.parquet"), task, item_seed)
-        prompts = rows.select("instruction", "source")
-        parts = {"what": "task", "code": code, "prompts": prompts.rows(), "limit_tokens": task.limit_tokens}
-        texts, computed = kept(lambda asked=prompts, limit=task.limit_tokens: written(model(), asked, limit), **parts)
+        everything = pl.read_parquet(folder / f"{listed}.parquet")
+        rows, pool = asked(everything, task, item_seed), everything.filter(split=DEV)
+        parts: dict[str, Any] = {"what": "task", "code": code, "limit_tokens": task.limit_tokens}
+        parts["prompts"] = rows.select("instruction", "source").rows()
+        if task.writing:
+            parts |= {"writing": task.writing, "seed": seed, "rows": rows.rows(), "pool": pool.rows()}
+        texts, computed = kept(
+            lambda rows=rows, task=task, pool=pool: written(model(), rows, task.limit_tokens, task, pool, seed), **parts
+        )
         done.append((rows.height, computed))
         here = {"metric": pl.lit(task.metric), "model": pl.lit(name), "seed": pl.lit(seed, pl.Int64)}
+        here |= {key: pl.lit(getattr(task, key), ASKED[key]) for key in ASKED if key in task.writing}
+        here |= {CATEGORY: pl.lit(task.category)} if task.category else {}
         spoken = texts.with_columns(pl.Series("text", [said(text) for text in texts["text"]], dtype=pl.String))
         whole = scored(pl.concat([rows, spoken], how="horizontal"), task).with_columns(**here)
         if bertscore and task.metric == "text":
             (read_by, encoder), pairs = bertscore, (whole["text"].to_list(), whole["target"].to_list())
             found, _ = kept(partial(bertscored, encoder, *pairs), what="bertscore", encoder=read_by, pairs=pairs)
             whole = whole.hstack(found)
-        columns = [column for column in GENERATIONS if column in whole.columns]
+        besides = [column for named in COLUMNS.values() for column in named if column not in GENERATIONS]
+        columns = [column for column in (*GENERATIONS, *besides, *ASKED, CATEGORY) if column in whole.columns]
         frames.append(whole.select(columns))
     return pl.concat(frames, how="diagonal"), done

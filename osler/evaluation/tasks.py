@@ -9,13 +9,15 @@ Dialogue to note, summarization, free-text diagnosis, lists of entities: what di
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import polars as pl
 from pydantic import Field, field_validator, model_validator
 
-from osler.build.section import BuildError, RelativePath, Section
-from osler.evaluation.text_metrics import entities_of, normalized
+from osler.build.section import EACH_ONCE, BuildError, RelativePath, absent
+from osler.evaluation.named_metrics import Named
+from osler.evaluation.task_texts import Writing
+from osler.evaluation.text_metrics import entities_of, labels_of, normalized, without_opening
 from osler.inference.interface import seeded_rank
 from osler.ingest.archives import SKIPPED
 from osler.ingest.faults import Fault, Record
@@ -23,7 +25,8 @@ from osler.ingest.fields import Template, scalar
 from osler.ingest.records import file_records, source_files
 
 TRAIN: Literal["train"] = "train"
-SPLITS = ("test", "dev", TRAIN)
+DEV = "dev"
+SPLITS = ("test", DEV, TRAIN)
 TASKS = pl.Schema(
     {
         "item_id": pl.String,
@@ -37,14 +40,16 @@ TASKS = pl.Schema(
 )
 
 
-class Task(Section):
+class Task(Writing):
     """A section `task.<name>`.
 
     It says where its rows come from, how they are asked, and how the texts are scored.
     """
 
     path: RelativePath
-    format: Literal["jsonl", "json", "csv", "parquet", "hub"] = Field(description="how its files are read")
+    format: Literal["jsonl", "json", "csv", "parquet", "hub", "meds"] = Field(
+        description="how its files are read; meds: an object with `Definition` and `Instances`, as MedS-Bench has them"
+    )
     split: str | None = Field(default=None, description="hub: name of a split, null: all")
     id: str | None = Field(default=None, description="field that names a row; null: file and row number do")
     group: str | None = Field(
@@ -60,22 +65,38 @@ class Task(Section):
         description="of rows without a split_field, never asked and left to `exercise`: by a hash of the group, or else of"
         " the source's words; null: none",
     )
+    dev_fraction: float | None = absent(
+        "of rows without a split_field, never asked and left to `shots`, in the same way; null: none", gt=0, lt=1
+    )
     source: str = Field(description="template of what the model reads, '{dialogue}'")
     target: str = Field(description="template of what it should write")
-    instruction: str = Field(description="before the source, a blank line between; empty for none")
+    instruction: str | None = Field(
+        description="before the source, a blank line between; empty for none; null, for meds: the file's Definition"
+    )
+    category: str | None = absent("of several tasks, whose means the report has; null: none", min_length=1)
     limit_tokens: int = Field(ge=1, le=1 << 24, description="of a generated text")
     limit_items: int | None = Field(
         default=None, ge=1, le=10_000_000, description="test items asked, those of lowest seeded rank; null: all"
     )
     seeds: Literal["first", "all"] = Field(default="first", description="training seeds whose models are asked")
-    metric: Literal["text", "label", "entities"] = Field(
-        description="ROUGE-L, exact label, or F1 of lists: the headline"
+    metric: Literal["text", "label", "label_set", "entities"] = Field(
+        description="ROUGE-L, exact label, macro F1 of all labels in a text, or F1 of lists: the headline"
+    )
+    metrics: Annotated[list[Named] | None, EACH_ONCE] = absent(
+        "scores besides, which do not compare with each other: docs/tasks.md; null: none", min_length=1
+    )
+    opening: str | None = absent(
+        "words that a target may begin with, 'The diagnosis is'; no score counts them; null: none", min_length=1
     )
     labels: list[str] | None = Field(
-        default=None, description="label: all there are, to be found in a text; null: any text is one"
+        default=None, description="label, label_set: all there are, to be found in a text; null: any text is one"
     )
     separator: str | None = Field(
         default=None, description="entities: what stands between two of them; null for other metrics"
+    )
+
+    none: str | None = absent(
+        "entities, label_set: the sentence for there being none; null: an empty text", min_length=1
     )
 
     @field_validator("source", "target")
@@ -88,12 +109,22 @@ class Task(Section):
     def _consistent(self) -> Self:
         if self.split is not None and self.format != "hub":
             raise ValueError(f"`split` is for format hub, not {self.format}")
+        if self.split_field is not None and self.dev_fraction is not None:
+            raise ValueError("`split_field` says already which rows are of the split dev; take dev_fraction out")
+        if self.shots is not None and self.split_field is None and self.dev_fraction is None:
+            raise ValueError("`shots` are rows of the split dev; set `split_field` or `dev_fraction`")
         if self.split_field is not None and self.training_fraction is not None:
             raise ValueError("`split_field` says already which rows are of the split train; take training_fraction out")
         if (self.separator is not None) != (self.metric == "entities") or self.separator == "":
             raise ValueError("metric entities needs a `separator`, and no other metric has one")
-        if self.labels is not None and self.metric != "label":
-            raise ValueError(f"`labels` is for metric label, not {self.metric}")
+        if self.labels is not None and self.metric not in ("label", "label_set"):
+            raise ValueError(f"`labels` is for metric label and label_set, not {self.metric}")
+        if self.labels is None and self.metric == "label_set":
+            raise ValueError("metric label_set needs `labels`")
+        if self.none is not None and self.metric not in ("entities", "label_set"):
+            raise ValueError(f"`none` is for metric entities and label_set, not {self.metric}")
+        if self.instruction is None and self.format != "meds":
+            raise ValueError("`instruction` is null, and only files of format meds bring one; write it, or '' for none")
         known = [normalized(label) for label in self.labels or ()]
         if self.labels is not None and (len(set(known)) < max(2, len(known)) or not all(known)):
             raise ValueError("`labels` are at least two words or phrases, different without case and punctuation")
@@ -135,7 +166,37 @@ def task_rows(path: Path, task: Task) -> Iterable[tuple[str, Record]]:
             record = found if isinstance(found, Fault) else records.exact(found)
             if isinstance(record, Fault):
                 raise BuildError(f"{path}: {origin}: {record.detail}; correct it or take it out of the folder")
-            yield f"{path}: {origin}", record
+            if task.format == "meds":
+                yield from meds_rows(f"{path}: {origin}", record)
+            else:
+                yield f"{path}: {origin}", record
+
+
+OTHERS = "others"
+"""A column of items that have several targets: those after the first."""
+
+
+def meds_rows(where: str, record: Record) -> Iterable[tuple[str, Record]]:
+    """The instances of a file of MedS-Bench, with its first definition.
+
+    `output` is the first of the accepted ones, the others are under OTHERS.
+
+    Raises:
+        BuildError: the file is no such one.
+    """
+    definition, instances = record.get("Definition"), record.get("Instances")
+    first = definition[0] if isinstance(definition, list) and definition else definition
+    if not isinstance(first, str) or not isinstance(instances, list):
+        raise BuildError(
+            f"{where}: no `Definition` with a text and `Instances` with a list; is it a file of MedS-Bench?"
+        )
+    place = where.rpartition("#")[0]
+    for number, instance in enumerate(instances, 1):
+        output = instance.get("output") if isinstance(instance, dict) else None
+        outputs = [output] if isinstance(output, str) else output
+        if not isinstance(outputs, list) or not outputs or not all(isinstance(one, str) for one in outputs):
+            raise BuildError(f"{place}#{number}: no `output` with a text or a list of texts; correct the instance")
+        yield f"{place}#{number}", {**instance, "output": outputs[0], OTHERS: outputs[1:], "Definition": first}
 
 
 def split_of(task: Task, source: str, group: str) -> str:
@@ -143,16 +204,19 @@ def split_of(task: Task, source: str, group: str) -> str:
 
     It is one of the task's own file. Rows with the same words, or of one group, are of the same split.
     """
-    if task.training_fraction is None:
-        return "test"
     together = normalized(source) if task.group is None else group
-    return TRAIN if seeded_rank(0, TRAIN, together) < task.training_fraction * 2**64 else "test"
+    for split, fraction in ((TRAIN, task.training_fraction), (DEV, task.dev_fraction)):
+        if fraction is not None and seeded_rank(0, split, together) < fraction * 2**64:
+            return split
+    return "test"
 
 
 def rows_frame(
     rows: Iterable[tuple[str, Record]], task: Task, name: str, split: Literal["train"] | None = None
 ) -> pl.DataFrame:
     """The rows as rows of TASKS, in order.
+
+    Where some row of a file of format meds has several targets, there is the column OTHERS besides.
 
     Args:
         rows: where each stands, for messages and, without `id`, for its number.
@@ -165,7 +229,7 @@ def rows_frame(
     """
     source, target = Template(task.source), Template(task.target)
     labels = {normalized(label) for label in task.labels or ()}
-    found: list[dict[str, str]] = []
+    found: list[dict[str, Any]] = []
     seen: dict[str, str] = {}
     for where, record in rows:
         values = {"source": source.rendered(record), "target": target.rendered(record)}
@@ -179,6 +243,7 @@ def rows_frame(
             texts[key] = value
         if task.split_field is None:
             texts["split"] = split or split_of(task, texts["source"], texts["group"])
+        wanted = normalized(without_opening(texts["target"], task.opening))
         problem = None
         if texts["id"] in seen:
             problem = f"id '{texts['id']}' is also that of {seen[texts['id']]}"
@@ -188,16 +253,26 @@ def rows_frame(
             problem = f"split '{texts['split']}' is none of {', '.join(SPLITS)}"
         elif not texts["source"].strip():
             problem = "the source is empty"
-        elif not normalized(texts["target"]) and task.metric != "entities":
+        elif not wanted and task.metric not in ("entities", "label_set"):
             problem = "the target is empty"
-        elif labels and normalized(texts["target"]) not in labels:
+        elif task.metric == "label_set" and not is_label_set(texts["target"], task):
+            problem = f"the target {texts['target']!r} names none of `labels`, and is not `none`"
+        elif task.metric == "label" and labels and wanted not in labels:
             problem = f"the target {texts['target']!r} is none of `labels`"
         if problem:
             raise BuildError(f"{where}: {problem}; correct the row")
         seen[texts["id"]] = where
         names = {"item_id": f"{name}/{texts.pop('id')}", "group": f"{name}/{texts.pop('group')}"}
-        found.append({**texts, **names, "task": name, "instruction": task.instruction})
-    return pl.DataFrame(found, schema=TASKS)
+        instruction = str(record["Definition"]) if task.instruction is None else task.instruction
+        found.append({**texts, **names, "task": name, "instruction": instruction, OTHERS: record.get(OTHERS, [])})
+    several = task.format == "meds" and any(row[OTHERS] for row in found)
+    return pl.DataFrame(found, schema={**TASKS, **({OTHERS: pl.List(pl.String)} if several else {})})
+
+
+def is_label_set(target: str, task: Task) -> bool:
+    """Whether a target names some label, or says that there is none."""
+    none = normalized(task.none or "") == normalized(target)
+    return none or bool(labels_of(target, task.labels or ()))
 
 
 def tasks_frame(rows: Iterable[tuple[str, Record]], task: Task, name: str) -> pl.DataFrame:
@@ -214,6 +289,6 @@ def tasks_frame(rows: Iterable[tuple[str, Record]], task: Task, name: str) -> pl
     tested = frame.filter(pl.col("split") == "test")["target"]
     if tested.is_empty():
         raise BuildError(f"task {name}: no row of the split test; correct `path` or `split_field`")
-    if task.separator is not None and not any(entities_of(text, task.separator) for text in tested):
+    if task.separator is not None and not any(entities_of(text, task.separator, task.none) for text in tested):
         raise BuildError(f"task {name}: no target names an entity; correct `target` or `separator`")
     return frame

@@ -33,6 +33,11 @@ def normalized(text: str) -> str:
     return " ".join(_PUNCTUATION.sub("", text.lower()).split())
 
 
+def without_opening(text: str, opening: str | None) -> str:
+    """`text` without the `opening` and a colon that it begins with."""
+    return re.sub(rf"\A\s*{re.escape(opening)}\s*:?\s*", "", text, flags=re.IGNORECASE) if opening else text
+
+
 def rouge_scores(texts: Sequence[str], targets: Sequence[str]) -> list[Rouge]:
     """ROUGE-1, ROUGE-2 and ROUGE-L of each text against its target.
 
@@ -74,17 +79,31 @@ def label_of(text: str, labels: Sequence[str] | None) -> str | None:
     in it as whole words ("hepatitis" does not occur in "viral hepatitis" where that is a label too). What stands around
     it is not understood: "no hepatitis" gives hepatitis. Without `labels` it is the whole text.
     """
-    words = normalized(text)
     if labels is None:
-        return words or None
+        return normalized(text) or None
+    named = labels_of(text, labels)
+    return next(iter(named)) if len(named) == 1 else None
+
+
+def labels_of(text: str, labels: Sequence[str]) -> frozenset[str]:
+    """All the labels that occur in `text` as whole words, normalized.
+
+    See `label_of`.
+    """
     known = sorted(map(normalized, labels), key=len, reverse=True)
-    named = set(re.findall(rf"(?<!\w)(?:{'|'.join(map(re.escape, known))})(?!\w)", words))
-    return named.pop() if len(named) == 1 else None
+    return frozenset(re.findall(rf"(?<!\w)(?:{'|'.join(map(re.escape, known))})(?!\w)", normalized(text)))
 
 
-def entities_of(text: str, separator: str) -> frozenset[str]:
+def entities_of(text: str, separator: str, none: str | None = None) -> frozenset[str]:
     """The different entities of a list, normalized.
 
-    Pieces without a word are none.
+    Pieces without a word are none, nor is a text that is the sentence `none` for there being none.
     """
+    if none is not None and normalized(text) == normalized(none):
+        return frozenset()
     return frozenset(filter(None, map(normalized, text.split(separator))))
+
+
+def shared_f1(ours: frozenset[str], theirs: frozenset[str]) -> float:
+    """F1 of two sets, 1 where both are empty."""
+    return 2 * len(ours & theirs) / (len(ours) + len(theirs)) if ours or theirs else 1.0

@@ -58,10 +58,11 @@ def write_answers(
     evaluation = Evaluation(model, encoders, heldout, items, written_with, asked, numerics, name, there, start)
     found = evaluation.measured(jobs)
     everything = pl.concat([own.predictions for own in found.values()])
-    everything = everything.sort("strategy", "protocol", "seed", "draw", "item_id")
-    write_parquet(predictions / "predictions.parquet", everything)
-    write_parquet(predictions / "heldout.parquet", pl.concat([own.heldout for own in found.values()]))
-    write_parquet(predictions / "generations.parquet", pl.concat([own.generations for own in found.values()]))
+    sorted_by = ("strategy", "protocol", "seed", "draw", "item_id")
+    write_parquet(predictions / "predictions.parquet", everything.sort(sorted_by))
+    for table in ("heldout", "generations"):
+        frames = [getattr(own, table) for own in found.values()]
+        write_parquet(predictions / f"{table}.parquet", pl.concat(frames, how="diagonal"))
     for kind in ("exemplars", "experts"):
         write_parquet(predictions / f"{kind}.parquet", getattr(found[there[0]], kind))
     facts = {"continued_tokens": provenance.get("continued_tokens"), "protocol": asked.evaluate.protocol}
@@ -71,7 +72,5 @@ def write_answers(
         for used in ("embeddings", "bertscore")
         if (encoders / used).is_dir()
     }
-    write_json(
-        predictions / "model.json",
-        facts | {"files": found[there[0]].files, "provenance": provenance, "seeds": list(there)},
-    )
+    facts |= {"files": found[there[0]].files, "provenance": provenance, "seeds": list(there)}
+    write_json(predictions / "model.json", facts)

@@ -22,7 +22,7 @@ PROBABILITY_UNIT = 2.0**-40
 DROPPED = 0.75  # finished rows are taken out, which copies the others' cache, when fewer than this share go on
 
 
-def drawn_tokens(logits_BV: Tensor, temperature: float, uniforms: Sequence[float]) -> list[int]:
+def drawn_tokens(logits_BV: Tensor, temperature: float, uniforms: Sequence[float], top_p: float = 1.0) -> list[int]:
     """One drawn token for each row.
 
     At temperature 0 it is the likeliest. Else it stands where the cumulative probability passes the row's uniform.
@@ -32,11 +32,18 @@ def drawn_tokens(logits_BV: Tensor, temperature: float, uniforms: Sequence[float
         logits_BV: float32.
         temperature: at least 0; probabilities are those of the logits divided by it.
         uniforms: at least 0, below 1.
+        top_p: drawn are the fewest likeliest tokens with this share of the probability, at least one (Holtzman et al.,
+            arXiv 1904.09751). Of equal ones the first in the vocabulary is taken.
     """
     if temperature == 0:
         likeliest: list[int] = logits_BV.argmax(dim=1).tolist()
         return likeliest
     weights_BV = ((logits_BV / temperature).softmax(dim=1) / PROBABILITY_UNIT).long()
+    if top_p < 1:
+        sorted_BV, order_BV = weights_BV.sort(dim=1, descending=True, stable=True)
+        likelier_BV = sorted_BV.cumsum(dim=1) - sorted_BV
+        left_BV = sorted_BV * (likelier_BV < top_p * sorted_BV.sum(dim=1, keepdim=True).double())
+        weights_BV = torch.zeros_like(weights_BV).scatter(1, order_BV, left_BV)
     totals_BV = weights_BV.cumsum(dim=1)
     wanted_B1 = torch.tensor(uniforms, dtype=torch.float64, device=logits_BV.device)[:, None] * totals_BV[:, -1:]
     tokens: list[int] = torch.searchsorted(totals_BV, wanted_B1.long(), right=True)[:, 0].tolist()
@@ -58,7 +65,7 @@ def generated(
     Args:
         model: a MistralForCausalLM or one with the same `model` and `lm_head`, in eval mode.
         prompts: token ids, at least one each.
-        sampling: limit and temperature.
+        sampling: limit, temperature and top_p.
         seeds: one a prompt; equal prompts of equal seeds are continued alike.
         ends: the tokens of which each ends a text.
         batch_tokens: padded tokens of one forward pass.
@@ -69,7 +76,7 @@ def generated(
         for step in range(sampling.limit_tokens):
             uniforms = [(seeded_rank(seeds[index], "token", str(step)) >> 11) / 2**53 for index in batch]
             with torch.inference_mode():
-                tokens = drawn_tokens(model.lm_head(last_BD).float(), sampling.temperature, uniforms)
+                tokens = drawn_tokens(model.lm_head(last_BD).float(), sampling.temperature, uniforms, sampling.top_p)
             for place in going:
                 results[batch[place]].append(tokens[place])
             going = [place for place in going if tokens[place] not in ends]

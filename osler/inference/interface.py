@@ -44,11 +44,13 @@ class Scored:
 class Sampling:
     """How text is generated.
 
-    Temperature 0 takes the likeliest token, and `seed` then changes nothing.
+    Temperature 0 takes the likeliest token, and `seed` then changes nothing. Below 1, `top_p` leaves to be drawn only the
+    likeliest tokens that have that probability together.
     """
 
     limit_tokens: int
     temperature: float
+    top_p: float = 1.0
 
 
 @dataclass(frozen=True)

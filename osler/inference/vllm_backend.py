@@ -193,7 +193,12 @@ class VllmBackend:
         What a seed draws is vLLM's own, other than what transformers would.
         """
         results: list[list[int]] = []
-        rest = {"limit": sampling.limit_tokens, "temperature": sampling.temperature, "ends": list(ends)}
+        rest: dict[str, Any] = {
+            "limit": sampling.limit_tokens,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+        }
+        rest["ends"] = list(ends)
         for start in _parts(len(prompts), "writing"):
             chosen = slice(start, start + AT_ONCE)
             own = [seed % SEEDS for seed in seeds[chosen]]

@@ -62,12 +62,12 @@ class Worker:
         return list(self.llm.generate(prompts, params, use_tqdm=False, lora_request=self.request))
 
     def write(
-        self, rows: list[list[int]], seeds: list[int], limit: int, temperature: float, ends: list[int]
+        self, rows: list[list[int]], seeds: list[int], limit: int, temperature: float, top_p: float, ends: list[int]
     ) -> list[list[int]]:
         """Tokens after each row, up to and with the first of `ends`."""
         from vllm import SamplingParams
 
-        plain = {"max_tokens": limit, "temperature": temperature, "detokenize": False}
+        plain = {"max_tokens": limit, "temperature": temperature, "top_p": top_p, "detokenize": False}
         params = [SamplingParams(**plain, seed=seed, stop_token_ids=ends, ignore_eos=True) for seed in seeds]
         return [list(result.outputs[0].token_ids) for result in self._asked(rows, params)]
 

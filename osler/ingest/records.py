@@ -36,6 +36,7 @@ from osler.ingest.xml_records import xml_field_rows
 SUFFIXES = {
     "jsonl": (".jsonl", ".ndjson", ".json"),
     "json": (".json",),
+    "meds": (".json",),  # of tasks alone
     "csv": (".csv", ".tsv"),
     "parquet": (".parquet",),
     "txt": (".txt",),
@@ -49,7 +50,19 @@ SUFFIXES = {
     "fhir": (".ndjson", ".jsonl", ".json"),
     "ccda": (".xml",),
 }
-TEXT_FORMATS = ("jsonl", "json", "csv", "txt", "html", "jats", "pubmed", "xml", "ccda", "fhir")  # in any encoding
+TEXT_FORMATS = (
+    "jsonl",
+    "json",
+    "meds",
+    "csv",
+    "txt",
+    "html",
+    "jats",
+    "pubmed",
+    "xml",
+    "ccda",
+    "fhir",
+)  # in any encoding
 DECLARING = ("html", "jats", "pubmed", "xml", "ccda")  # say which
 MENDED = " with cp1252"
 NAMES = ("doi", "pmid")  # columns that are read where they are, since they name a document
@@ -180,7 +193,7 @@ class FileRecords(Iterator[tuple[str, Record | Fault]]):
         match kind:
             case "jsonl":
                 return rows.jsonl_rows(stream, self._repair, self._line)
-            case "json":
+            case "json" | "meds":
                 return rows.json_rows(stream, source.id, self._repair, (*fields, *optional))
             case "csv":
                 return rows.csv_rows(stream, "\t" if ".tsv" in name.lower() else ",", fields, self._repair)

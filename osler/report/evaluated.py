@@ -46,7 +46,7 @@ class Evaluated:
 
     def joined(self, table: str) -> pl.DataFrame:
         """The rows of `table`.parquet of all models."""
-        return pl.concat([pl.read_parquet(folder / f"{table}.parquet") for folder in self.folders])
+        return pl.concat([pl.read_parquet(folder / f"{table}.parquet") for folder in self.folders], how="diagonal")
 
     def findings(self, touched: pl.DataFrame, statistics: Statistics) -> Findings:
         """All that the report says of the models.

@@ -28,14 +28,49 @@ def generation_blocks(metrics: Mapping[str, Any]) -> list[Block]:
             ]
             for entry in own
         ]
-        sizes = f"{own[0]['items']:,} items in {own[0]['groups']:,} groups."
+        sizes = f"{own[0]['items']:,} items in {own[0]['groups']:,} groups.{_how(own[0].get('asked', {}))}"
         header = ["model", *(name.replace("_", " ") for name in names), *unread]
         blocks += [Heading(3, task), Paragraph(sizes), Table(header, rows)]
         blocks += _seed_blocks(own, names)
         if cut := sum(entry["truncated"] for entry in own):
             blocks.append(Paragraph(f"{cut:,} prompts were cut on the left to fit the model."))
-    lead = "Greedy texts against their targets: scores in percent, words written over words of the targets, intervals over groups."
+    lead = "Texts" if any("temperature" in entry.get("asked", {}) for entry in detail) else "Greedy texts"
+    lead += " against their targets: scores in percent, words written over words of the targets, intervals over groups."
+    blocks += _category_blocks(metrics.get("categories", []))
     return [Heading(2, "Generative tasks"), Paragraph(lead), *blocks] if blocks else []
+
+
+def _category_blocks(categories: Sequence[Mapping[str, Any]]) -> list[Block]:
+    """Means over the tasks of each category."""
+    if not categories:
+        return []
+    names = list(dict.fromkeys(name for entry in categories for name in entry["scores"]))
+    rows: list[list[Text]] = [
+        [
+            entry["category"],
+            Code(entry["model"]),
+            str(entry["tasks"]),
+            *(_mean(entry["scores"].get(name), entry["tasks"], 1 if name == "length_ratio" else 100) for name in names),
+        ]
+        for entry in categories
+    ]
+    lead = "Means over tasks, each of which counts alike; behind a mean of fewer tasks than the category has stands their number."
+    header = ["category", "model", "tasks", *(name.replace("_", " ") for name in names)]
+    return [Heading(3, "Categories"), Paragraph(lead), Table(header, rows)]
+
+
+def _mean(score: Mapping[str, float | None] | None, tasks: int, factor: int) -> str:
+    fewer = f" ({score['tasks']})" if score and score["tasks"] != tasks else ""
+    return _shown(score, factor) + fewer
+
+
+def _how(asked: Mapping[str, Any]) -> str:
+    """How a task was asked, where not in one turn and greedily."""
+    shots, temperature = asked.get("shots"), asked.get("temperature")
+    parts = [f"{shots} solved before each" if shots else "", "plain prompts" if asked.get("prompt") == "plain" else ""]
+    parts.append(f"drawn at temperature {temperature:g}, top p {asked.get('top_p', 1):g}" if temperature else "")
+    told = ", ".join(filter(None, parts))
+    return f" {told[:1].upper()}{told[1:]}." if told else ""
 
 
 def _seed_blocks(own: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[Block]:

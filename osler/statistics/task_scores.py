@@ -5,7 +5,7 @@ The intervals are over groups of items.
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -13,11 +13,12 @@ import numpy as np
 import polars as pl
 from scipy import stats
 
+from osler.evaluation.named_metrics import ASKED, CATEGORY, COLUMNS, SEPARATOR
 from osler.statistics.accuracy import in_order
 from osler.statistics.intervals import Interval, accuracy_interval, ratio_interval
 from osler.statistics.seed_intervals import ENOUGH_SEEDS, seed_interval
 
-HEADLINES = {"text": "rouge_l", "label": "accuracy", "entities": "entity_f1"}
+HEADLINES = {"text": "rouge_l", "label": "accuracy", "label_set": "macro_f1", "entities": "entity_f1"}
 """The score of each metric that stands for a task."""
 BERTSCORES = ("bertscore_f1", "bertscore_precision", "bertscore_recall", "bertscore_shuffled")
 
@@ -76,7 +77,9 @@ def scores_of(rows: pl.DataFrame, metric: str, confidence: float) -> dict[str, I
       `bertscore_recall`, where they were computed. `bertscore_shuffled` is F1 against another item's target: what texts of no
       relation score under this encoder, and what `bertscore_f1` must exceed to mean something.
     * `accuracy`, `macro_f1` (over labels, then over training seeds): a text from which no label can be read is wrong.
+    * `macro_f1` of label_set: over the labels that are in some target; `micro_f1` of all together, `item_f1` the mean over items.
     * `entity_f1`: of all items' entities together (micro); `item_entity_f1`: the mean over items (macro).
+    * those that the task names (osler/evaluation/named_metrics.py): means over items.
     * `length_ratio`: words of all texts over words of all targets, unit 1; 0 where nothing was written.
 
     Args:
@@ -100,17 +103,31 @@ def scores_of(rows: pl.DataFrame, metric: str, confidence: float) -> dict[str, I
             "accuracy": accuracy_interval(right, group.to_list(), confidence),
             "macro_f1": jackknife_interval(rows, _macro_f1_of_seeds, confidence),
         }
+    elif metric == "label_set":
+        top, bottom = 2 * rows["shared"], rows["named"] + rows["wanted"]
+        found = {"macro_f1": jackknife_interval(rows, _label_set_f1_of_seeds, confidence), "item_f1": mean("score")}
+        if bottom.sum() > 0:
+            found["micro_f1"] = clustered(top, bottom, group, confidence)
     else:
         top, bottom = 2 * rows["shared"], rows["named"] + rows["wanted"]
         found = {"item_entity_f1": mean("score")}
         if bottom.sum() > 0:
             found = {"entity_f1": clustered(top, bottom, group, confidence)} | found
+    besides = [
+        name for named in COLUMNS.values() for name in named if name in rows.columns and not rows[name].null_count()
+    ]
+    found |= {name: mean(name) for name in besides if name not in found}
     lengths = rows.filter(pl.col("length_ratio").is_not_null())
     return found | {"token_f1": mean("token_f1")} | _length(lengths, confidence)
 
 
 def _macro_f1_of_seeds(rows: pl.DataFrame) -> float:
     each = [macro_f1(own["answer"].to_list(), own["gold"].to_list()) for own in rows.partition_by("seed")]
+    return sum(each) / len(each)
+
+
+def _label_set_f1_of_seeds(rows: pl.DataFrame) -> float:
+    each = [label_set_f1(own["answer"].to_list(), own["gold"].to_list()) for own in rows.partition_by("seed")]
     return sum(each) / len(each)
 
 
@@ -162,8 +179,9 @@ def generation_metrics(generations: pl.DataFrame, confidence: float) -> dict[str
         `scores`: task -> name of its headline score -> model -> number. `detail`, a list that DVC leaves out of
         comparisons: task, model, metric, items, groups, scores with bounds (null where there is none: one group), where there
         are several training seeds `over_seeds` (`spread`),
+        `asked` (`shots`, `prompt`, `temperature`, `top_p`) where a task says so,
         `unread` (share of texts from which no label could be read; null for other metrics), tokens read and generated an
-        item, prompts truncated.
+        item, prompts truncated. `categories`, where tasks have one: see `category_means`.
     """
     scores: dict[str, dict[str, dict[str, float | None]]] = {}
     detail: list[dict[str, Any]] = []
@@ -192,10 +210,25 @@ def generation_metrics(generations: pl.DataFrame, confidence: float) -> dict[str
                     "source_tokens": _rounded(float(np.mean(rows["source_tokens"].to_numpy()))),
                     "generated_tokens": _rounded(float(np.mean(rows["generated_tokens"].to_numpy()))),
                     "truncated": int(rows["truncated"].sum()),
+                    **({"category": rows[CATEGORY][0]} if has_category(rows) else {}),
+                    **({"asked": how} if (how := _asked(rows)) else {}),
                     **({"over_seeds": several} if (several := spread(rows, metric, confidence)) else {}),
                 }
             )
-    return {"scores": scores, "detail": detail} if detail else {}
+    of_categories = category_means([entry for entry in detail if "category" in entry])
+    means = {"categories": of_categories} if of_categories else {}
+    return {"scores": scores, "detail": detail, **means} if detail else {}
+
+
+def has_category(rows: pl.DataFrame) -> bool:
+    """Whether the rows' task has a category."""
+    return CATEGORY in rows.columns and not rows[CATEGORY].null_count()
+
+
+def _asked(rows: pl.DataFrame) -> dict[str, Any]:
+    """How the items were asked, if not in one turn and greedily."""
+    there = [name for name in ASKED if name in rows.columns and not rows[name].null_count()]
+    return {name: rows[name][0] for name in there}
 
 
 def _rounded(value: float) -> float | None:
@@ -211,3 +244,55 @@ def macro_f1(answers: Sequence[str | None], targets: Sequence[str]) -> float:
     named, wanted = Counter(answers), Counter(targets)
     right = Counter(target for answer, target in zip(answers, targets, strict=True) if answer == target)
     return sum(2 * right[label] / (named[label] + wanted[label]) for label in wanted) / len(wanted)
+
+
+def label_set_f1(answers: Sequence[str], targets: Sequence[str]) -> float:
+    """Mean F1 over the labels that are in some target.
+
+    It is 0 where no target has any. Each label is a question of yes or no to every item. Labels that only answers have count for
+    none: scikit-learn's macro F1 over a fixed list counts them, and those that nobody names, as 0.
+
+    Args:
+        answers: of each item, its labels with SEPARATOR between them.
+        targets: the same of what is right.
+    """
+    pairs = [
+        [frozenset(filter(None, own.split(SEPARATOR))) for own in pair] for pair in zip(answers, targets, strict=True)
+    ]
+    named, wanted = (Counter(label for pair in pairs for label in pair[side]) for side in (0, 1))
+    right = Counter(label for ours, theirs in pairs for label in ours & theirs)
+    return sum(2 * right[label] / (named[label] + wanted[label]) for label in wanted) / max(1, len(wanted))
+
+
+def category_means(detail: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Means over the tasks of each category, by model and score.
+
+    Tasks count alike, whatever their sizes. They share no items, so that bounds are those of independent estimates.
+
+    Args:
+        detail: of generation.json, of tasks that have a category.
+    Returns:
+        category, model, tasks, `scores` with bounds and how many tasks have each; bounds are null where one of them is.
+    Source:
+        Zou and Donner 2008, Construction of confidence limits about effect measures, Statistics in Medicine 27 (MOVER).
+    """
+    found = []
+    for category, model in dict.fromkeys((entry["category"], entry["model"]) for entry in detail):
+        own = [entry for entry in detail if (entry["category"], entry["model"]) == (category, model)]
+        scores = {}
+        for name in dict.fromkeys(name for entry in own for name in entry["scores"]):
+            known = [entry["scores"][name] for entry in own if name in entry["scores"]]
+            mean = sum(one["estimate"] for one in known) / len(known)
+            bounds = (
+                {"low": None, "high": None}
+                if any(None in one.values() for one in known)
+                else {
+                    side: _rounded(
+                        mean + sign * math.sqrt(sum((one[side] - one["estimate"]) ** 2 for one in known)) / len(known)
+                    )
+                    for side, sign in (("low", -1), ("high", 1))
+                }
+            )
+            scores[name] = {"estimate": _rounded(mean), **bounds, "tasks": len(known)}
+        found.append({"category": category, "model": model, "tasks": len(own), "scores": scores})
+    return found

@@ -2,7 +2,15 @@
 
 import pytest
 
-from osler.evaluation.text_metrics import entities_of, label_of, length_ratio, normalized, rouge_scores, token_f1
+from osler.evaluation.text_metrics import (
+    entities_of,
+    label_of,
+    labels_of,
+    length_ratio,
+    normalized,
+    rouge_scores,
+    token_f1,
+)
 from tests.support.project import SHARED
 
 
@@ -97,3 +105,17 @@ def test_without_labels_the_whole_text_is_one() -> None:
 def test_entities_are_a_set_of_normalized_pieces() -> None:
     """Order, case and repetition do not count; what has no word is none."""
     assert entities_of("Fern tea; honey wrap ;;fern tea.", ";") == {"fern tea", "honey wrap"}
+
+
+def test_all_labels_of_a_text_are_read_and_a_longer_one_hides_what_it_holds() -> None:
+    """Viral hepatitis is not hepatitis too; a text without a label has none."""
+    assert labels_of("Gout, and viral hepatitis.", LABELS) == {"gout", "viral hepatitis"}
+    assert labels_of("gouty", LABELS) == frozenset()
+
+
+def test_a_sentence_that_says_there_is_none_names_no_entity() -> None:
+    """Without case and signs; among others it is an entity like them."""
+    none = "There is no related entity"
+    assert entities_of("there is no related entity.", ", ", none) == frozenset()
+    assert entities_of("gout, cold", ", ", none) == {"gout", "cold"}
+    assert len(entities_of("there is no related entity.", ", ")) == 1

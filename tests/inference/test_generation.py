@@ -79,3 +79,15 @@ def test_temperature_flattens() -> None:
     logits = torch.tensor([[math.log(0.8), math.log(0.2)]]).repeat(2, 1)
     assert drawn_tokens(logits, 2.0, [0.66, 0.67]) == [0, 1]
     assert drawn_tokens(logits, 1.0, [0.79, 0.81]) == [0, 1]
+
+
+def test_top_p_leaves_the_likeliest_tokens_of_that_share() -> None:
+    """Of 1/2, 1/8, 1/4 and 1/8 the two of 3/4 are 0 and 2, in their own proportion; the first is always left."""
+    logits = torch.tensor([[0.5, 0.125, 0.25, 0.125]]).log().repeat(6, 1)
+    uniforms = [0.0, 0.66, 0.67, 0.75, 0.9, 1 - 2**-53]
+    assert drawn_tokens(logits, 1.0, uniforms, 0.75) == [0, 0, 2, 2, 2, 2]
+    assert drawn_tokens(logits, 1.0, uniforms, 0.51) == [0, 0, 2, 2, 2, 2]
+    assert drawn_tokens(logits, 1.0, uniforms, 0.5) == [0] * 6
+    assert drawn_tokens(logits, 1.0, uniforms, 0.01) == [0] * 6
+    assert set(drawn_tokens(logits, 1.0, uniforms, 0.8)) == {0, 1, 2}  # of equal ones the first
+    assert drawn_tokens(logits, 1.0, uniforms, 1.0) == drawn_tokens(logits, 1.0, uniforms)

@@ -152,3 +152,19 @@ def test_an_end_mark_in_what_is_begun_is_only_text() -> None:
     tokenizer = tiny_tokenizer()
     (tree,) = trees(tokenizer, [question("What?", begun="So</s> it is")], 500)
     assert tokenizer.eos_token_id not in tree.prompt
+
+
+def test_a_plain_prompt_is_its_own_tokens_beside_chats() -> None:
+    """No template around it, BOS before it, in the place where it was asked; what spells a mark is text."""
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = TEMPLATE
+    plain = Prompt((("user", "Input:\nthe fern\n\nOutput:\n"),), (), is_plain=True)
+    marked = Prompt((("user", f"the{tokenizer.eos_token} fern"),), (), is_plain=True)
+    chat = question("What treats Vadosis?")
+    rows = prompt_rows(tokenizer, [plain, chat, marked], 500, 5)
+    assert rows[0].prompt == [
+        tokenizer.bos_token_id,
+        *tokenizer("Input:\nthe fern\n\nOutput:\n", add_special_tokens=False)["input_ids"],
+    ]
+    assert rows[1] == prompt_rows(tokenizer, [chat], 500, 5)[0]
+    assert tokenizer.eos_token_id not in rows[2].prompt

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 import polars as pl
 from pydantic import Field
 
+from osler.build.section import absent
 from osler.evaluation.exemplars import checked_pool, drawn_exemplars
 from osler.evaluation.protocols import AnswerProtocol
 from osler.evaluation.questions import Item, predictions
@@ -30,8 +31,8 @@ class FewShot(StrategySettings):
 
     shots: int = Field(gt=0, le=1000, description="solved questions before the one to answer")
     draws: int = Field(gt=0, le=1000, description="sets of exemplars, each of which answers all items")
-    balanced: bool = Field(
-        default=False, description="exemplars' answers stand in each place equally often, as far as the dev items allow"
+    balanced: bool = absent(
+        "exemplars' answers stand in each place equally often, as far as the dev items allow", default=False
     )
 
 
