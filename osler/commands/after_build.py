@@ -21,16 +21,13 @@ def show(
     source: Annotated[
         str | None,
         typer.Argument(
-            help="with items: a benchmark; with ledger: a source; with rows: a source, whose packed rows are shown; with texts:"
-            " a task",
+            help="with items: a benchmark; with ledger and rows: a source; with texts: a task",
             show_default=False,
         ),
     ] = None,
     count: Annotated[
         int,
-        typer.Option(
-            min=1, help="with rows: how many documents; with items and texts: items; with ledger: rows of each reason"
-        ),
+        typer.Option(min=1, help="with rows: of documents; with items, texts: of items; with ledger: of each reason"),
     ] = 3,
     model: Annotated[list[str] | None, typer.Option(help="with items: of these only, each behind its --model")] = None,
     strategy: Annotated[str, typer.Option(help="with items: of the answers")] = "zero_shot",
@@ -41,7 +38,7 @@ def show(
     ] = None,
     search: Annotated[str, typer.Option(help="with items: only those with these words; with ledger: reasons")] = "",
 ) -> None:
-    """What the last build found, items, ledgers, rows, texts of models, or runs.
+    """What the last build found, or items, ledgers, rows, texts, runs.
 
     Rows are those that models train on, with what is learned in brackets. Items and texts all go onto a page. Of runs, steps
     that stand out are marked.
@@ -55,26 +52,33 @@ def show(
         osler show texts findings
         osler show training
     """
-    from osler.commands import show as command
-    from osler.commands import show_items, show_ledger, show_rows, show_texts, show_training
-
     with one_line_errors(pipes=True):
-        if what == "summary":
-            command.say()
-        elif what == "training":
-            show_training.say()
-        elif what == "ledger":
-            show_ledger.say(source, search, count)
-        elif what == "items":
+        if what == "items":
+            from osler.commands import show_items
+
             asked = show_items.Wanted(source, tuple(model or ()), strategy, protocol, wrong, changed_from, search)
             show_items.say(asked, count)
-        elif source is None:
-            kind, example = ("task", "findings") if what == "texts" else ("source", "clinical_qa")
-            raise BuildError(f"show {what}: name a {kind}, as in `osler show {what} {example}`")
-        elif what == "texts":
-            show_texts.say(source, count)
         else:
-            show_rows.say(source, count)
+            _shown(what, source, search, count)
+
+
+def _shown(what: str, source: str | None, search: str, count: int) -> None:
+    from osler.commands import show as command
+    from osler.commands import show_ledger, show_rows, show_texts, show_training
+
+    if what == "summary":
+        command.say()
+    elif what == "training":
+        show_training.say()
+    elif what == "ledger":
+        show_ledger.say(source, search, count)
+    elif source is None:
+        kind, example = ("task", "findings") if what == "texts" else ("source", "clinical_qa")
+        raise BuildError(f"show {what}: name a {kind}, as in `osler show {what} {example}`")
+    elif what == "texts":
+        show_texts.say(source, count)
+    else:
+        show_rows.say(source, count)
 
 
 def trace(

@@ -136,7 +136,11 @@ def traced(artifacts: Artifacts, doc_id: str, key: bytes) -> Iterator[tuple[str,
     if reason := ledger_row(artifacts.path("select", "ledger"), doc_id):
         yield "not kept by select", reason
         return
-    is_conversation = folder.parent.name == "instructions"
+    yield from _trained_on(artifacts, source, doc_id, is_conversation=folder.parent.name == "instructions")
+
+
+def _trained_on(artifacts: Artifacts, source: str, doc_id: str, is_conversation: bool) -> Iterator[tuple[str, str]]:
+    """What became of a document that was kept: tokens, rows, and the models that read them."""
     later = artifacts.stages["instruct" if is_conversation else f"pack@{source}"].outs[0]
     if not (artifacts.root / later).exists():
         yield "kept by select", f"{later} is not built yet; run `dvc repro`"

@@ -104,7 +104,7 @@ class AnswerProtocol:
         return Prompt(tuple(turns), self.spelled(item, order), begun)
 
     def fixes(self, item: Item) -> bool:
-        """Whether the protocol always shows the same solved questions before `item`, its `fixed_exemplars`."""
+        """Whether `item` always comes after its `fixed_exemplars`."""
         return self.published is not None and dict(self.formats)[item.benchmark] in self.published.fixes
 
     def fixed_exemplars(self, item: Item, pool: Sequence[Item], shots: int) -> list[Item]:
