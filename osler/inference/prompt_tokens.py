@@ -103,7 +103,8 @@ def prompt_rows(
 def prompt_texts(tokenizer: Any, prompts: Sequence[Prompt], system: str = "") -> list[str]:
     """Each prompt as the chat template writes it.
 
-    A plain one stays as it is. It ends at the place where the assistant goes on. `system` is a first turn of those that begin with another one.
+    A plain one stays as it is. Others end at the place where the assistant goes on; `system` is a first turn of those that begin
+    with another one.
     """
     chats = [prompt for prompt in prompts if not prompt.is_plain]
     if not chats:
