@@ -12,7 +12,7 @@ from osler.build.reruns import leaves
 from osler.build.section import BuildError
 from osler.build.validation import PARAMS
 from osler.commands.check import check
-from osler.ingest.inspection import skeleton
+from osler.commands.first_profile import first_profile
 
 
 def filled(text: str, root: str | None) -> str:
@@ -81,7 +81,7 @@ def say(name: str | None, root: str | None, diff: bool, new: Path | None) -> Non
     if new:
         if name:
             raise BuildError(f"--new prints a profile of its own; leave {name} out")
-        print(skeleton(new), end="")
+        print(first_profile(new), end="")
         return
     if not name:
         raise BuildError(

@@ -197,7 +197,7 @@ def _is_conversation(value: Any) -> bool:
     )
 
 
-def _is_about_patients(found: Found, section: Mapping[str, Any]) -> bool:
+def is_about_patients(found: Found, section: Mapping[str, Any]) -> bool:
     named = ABOUT_PATIENTS.search(found.name) or found.format in RECORDS_OF_PATIENTS
     return section["collection"] == "clinical" and bool(named)
 
@@ -212,68 +212,6 @@ def remarks(found: Found, section: Mapping[str, Any]) -> list[str]:
         said.append(f"guessed: {section['collection']}, by the name; the text, by names and lengths")
     if "id" not in section and found.format != "txt":
         said.append("no field tells rows apart: file and row number will name them")
-    if _is_about_patients(found, section):
+    if is_about_patients(found, section):
         said.append("guessed: about patients, so identifiers are replaced before any text is written: docs/patients.md")
     return said
-
-
-def skeleton(folder: Path) -> str:
-    """A first profile for the files of `folder`, with remarks.
-
-    Raises:
-        BuildError: see `found_in`.
-    """
-    sections = {one.name: (one, proposed(one)) for one in found_in(folder)}
-    lines = [
-        f"# A first version for the files of {folder.resolve()}. What was guessed is said; read it all.",
-        "# Save it as profiles/NAME.yaml, complete it, and run `osler profile NAME`. docs/your-text.md explains the keys.",
-        "extends: real-small",
-        "",
-        f"root: {_quoted(str(folder.resolve()))}",
-        "",
-        "source:",
-    ]
-    for name, (one, section) in sections.items():
-        lines += [f"  # {remark}" for remark in remarks(one, section)]
-        lines.append(f"  {name}:")
-        for key, value in section.items():
-            if key == "turns":
-                lines.append("    turns:")
-                for turn in value:
-                    lines += [f"    - role: {turn['role']}", f"      text: {_quoted(turn['text'])}"]
-            else:
-                lines.append(f"    {key}: {_quoted(value)}")
-        lines.append(f"    license: {UNSTATED} # as its owner calls it; and in `licenses.allow` below")
-        if _is_about_patients(one, section):
-            lines += ["    phi:", "      action: redact", "      detector: rules"]
-            lines += ["      required: true", "      minimum_recall: 0.95"]
-    texts = {
-        name: section["collection"]
-        for name, (_, section) in sections.items()
-        if section["collection"] != "instructions"
-    }
-    conversations = [name for name in sections if name not in texts]
-    general = [name for name, collection in texts.items() if collection == "general"]
-    lines += ["", "corpus: # the sources that are text", *(f"  {name}: {kind}" for name, kind in texts.items())]
-    lines += ["", "licenses:", "  allow:", f"  - {UNSTATED}", ""]
-    lines += ["select:", "  priority: # of two duplicates the one from the source named first is kept"]
-    lines += [f"  - {name}" for name in sections]
-    lines += ["", "mix:", "  weights: # shares; guessed equal"]
-    lines += [f"    {name}: 1.0" for name in texts]
-    lines += ["", "instruct:", f"  weights:{' {}' * (not conversations)} # shares of conversations; guessed equal"]
-    lines += [f"    {name}: 1.0" for name in conversations]
-    if not general:
-        lines += [
-            "",
-            "# No general text was found: continued pretraining forgets without some, and `pretrain` needs it.",
-        ]
-    return "\n".join(lines) + "\n"
-
-
-def _quoted(value: str) -> str:
-    """A YAML scalar: plain where that is the same text."""
-    plain = re.fullmatch(r"[A-Za-z/_][\w/.-]*", value)
-    escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    return (
-        value if plain and value.lower() not in ("yes", "no", "on", "off", "true", "false", "null") else f'"{escaped}"'
-    )

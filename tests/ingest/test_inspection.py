@@ -9,16 +9,11 @@ from typing import Any, get_args
 
 import polars as pl
 import pytest
-import yaml
 
-from osler.build.pipeline import ROOT
-from osler.build.profiles import profile
-from osler.build.section import BuildError
 from osler.build.validation import validated
-from osler.ingest.inspection import FORMATS, found_in, proposed, skeleton, template
+from osler.ingest.inspection import FORMATS, found_in, proposed, template
 from osler.ingest.records import SUFFIXES, TEXT_FORMATS
 from osler.ingest.source import FIELDS, Source
-from tests.support.command import osler
 
 LONG = "A patient came with a cough that had lasted for three weeks and went home well."
 JATS = "<article><front><article-meta><title-group><article-title>T</article-title></title-group></article-meta></front><body><p>B.</p></body></article>"  # fmt: skip  # noqa: E501
@@ -102,50 +97,11 @@ def test_a_text_without_a_long_field_takes_the_longest() -> None:
     assert template([{"a": "x", "b": "xyz"}], ["a", "b"]) == "{b}"
 
 
-@pytest.mark.parametrize(("make", "message"), [(False, "no such folder"), (True, "no file that a source could read")])
-def test_a_folder_with_nothing_is_one_line(tmp_path: Path, make: bool, message: str) -> None:
-    """It says which endings there are."""
-    folder = tmp_path / "raw"
-    if make:
-        folder.mkdir()
-        (folder / "image.png").write_bytes(b"x")
-    with pytest.raises(BuildError, match=message) as caught:
-        skeleton(folder)
-    assert "\n" not in str(caught.value)
-
-
-def test_the_skeleton_is_a_profile_to_complete(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """It is printed, is YAML, extends one that there is, and names what its owner has to decide."""
-    raw = tmp_path / "raw"
-    raw.mkdir()
-    (raw / "discharge notes.jsonl").write_text(jsonl({"id": 1, "text": LONG}))
-    (raw / "qa.csv").write_text("question,answer\nQ?,A.\n")
-    osler("profile", "--new", str(raw))
-    text = capsys.readouterr().out
-    params = yaml.safe_load(text)
-    assert params["root"] == str(raw)
-    assert list(params["source"]) == ["discharge_notes", "qa"]
-    assert params["corpus"] == {"discharge_notes": "clinical"}
-    assert params["select"]["priority"] == ["discharge_notes", "qa"]
-    assert params["instruct"]["weights"] == {"qa": 1.0}
-    assert "guessed: about patients" in text
-    assert params["source"]["discharge_notes"]["phi"]["action"] == "redact"
-    assert "phi" not in params["source"]["qa"]
-    validated("source.x", params["source"]["discharge_notes"], Source)
-    assert text.count("TO BE STATED") == 3
-    assert (ROOT / "profiles" / f"{params['extends']}.yaml").is_file()
-    (tmp_path / "profiles").mkdir()
-    for path in (ROOT / "profiles").glob("*.yaml"):
-        (tmp_path / "profiles" / path.name).write_text(path.read_text())
-    (tmp_path / "profiles/ours.yaml").write_text(text)
-    assert yaml.safe_load(profile(tmp_path, "ours"))["corpus"] == params["corpus"]
-
-
 def test_every_format_of_files_is_looked_for() -> None:
     """The lists of formats agree: what a section may say, what files end in, and what a first profile tries.
 
     Of xml nobody can guess the paths.
     """
     said = set(get_args(Source.model_fields["format"].annotation)) - {"hub"}
-    assert said == set(SUFFIXES) == {*FORMATS, "xml"}
-    assert set(FIELDS) | set(TEXT_FORMATS) <= said
+    assert said == set(SUFFIXES) - {"meds"} == {*FORMATS, "xml"}  # meds: of tasks alone
+    assert set(FIELDS) | set(TEXT_FORMATS) <= {*said, "meds"}
