@@ -103,11 +103,11 @@ class AnswerProtocol:
         return Prompt(tuple(turns), self.spelled(item, order), begun)
 
     def fixes(self, item: Item) -> bool:
-        """Whether the protocol always shows the same solved questions before `item`, its `fixed_exemplars`."""
+        """Whether `item` has `fixed_exemplars` under this protocol."""
         return self.published is not None and dict(self.formats)[item.benchmark] in self.published.fixes
 
     def fixed_exemplars(self, item: Item, pool: Sequence[Item], shots: int) -> list[Item]:
-        """The first of `pool` that a published protocol always shows before `item`.
+        """The questions of `pool` that always stand before `item`.
 
         Raises:
             BuildError: there are fewer, or one of them is the same question.

@@ -101,9 +101,10 @@ def prompt_rows(
 
 
 def prompt_texts(tokenizer: Any, prompts: Sequence[Prompt], system: str = "") -> list[str]:
-    """Each prompt as the chat template writes it, a plain one as it is.
+    """Each prompt as the chat template writes it.
 
-    It ends at the place where the assistant goes on. `system` is a first turn of those that begin with another one.
+    It ends at the place where the assistant goes on. A plain prompt is its own text. `system` is a first turn of those that begin
+    with another one.
     """
     chats = [prompt for prompt in prompts if not prompt.is_plain]
     if not chats:

@@ -20,7 +20,9 @@ SHOWING = ("few_shot", "knn_few_shot")  # strategies that show solved questions,
 
 
 def check_published(names: Sequence[str], formats: Mapping[str, str], strategies: Mapping[str, Any]) -> None:
-    """Published protocols must know each benchmark's format, and what the headline's strategies ask for.
+    """Published protocols must know each benchmark's format.
+
+    The headline must also know what its strategies ask for.
 
     Args:
         names: of protocols, the headline first; others are answered by zero_shot alone.

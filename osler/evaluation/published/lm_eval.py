@@ -47,7 +47,7 @@ def choices(item: Item, form: str) -> tuple[str, ...]:
 
 
 def mmlu_place(item: Item) -> tuple[str, str, int]:
-    """Subject, file (test, dev or val) and row of an item of MMLU, from its id.
+    """Subject, file (test, dev or val) and row of MMLU's item.
 
     Raises:
         BuildError: the id is not one of the format `mmlu`.
@@ -69,7 +69,7 @@ def prompt(item: Item, form: str, shown: Shown) -> Prompt:
 
 
 def fixed(item: Item, pool: Sequence[Item], shots: int) -> list[Item]:
-    """The first `shots` items of the dev file of an MMLU item's subject.
+    """The first `shots` of the subject's dev file of MMLU.
 
     Raises:
         BuildError: the subject has fewer.

@@ -65,7 +65,7 @@ def prompt(item: Item, form: str, shown: Shown) -> Prompt:
 
 
 def read(text: str, options: Sequence[str], is_shown: bool) -> int | None:
-    """The option that a text names, by its letter or as the word yes or no."""
+    """The option that a text names: a letter, yes or no."""
     output = text.split(STOP)[0].lower()
     if "\n##" in output:
         output = output.split("\n##")[1].split("\n")[0]
