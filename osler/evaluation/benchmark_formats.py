@@ -4,8 +4,8 @@ MedMCQA's `cop` counts from 1: in its dev split it is 1 to 4, and in all 1,056 e
 of the answer ("Ans. is 'c' ...") the letter is option number `cop`. The copy on the Hugging Face Hub counts from 0: a file
 tells which it is by an answer 4 or 0, and one that has neither, or both, is refused.
 PubMedQA's official test half are the ids in test_ground_truth.json; the other 500 are for development.
-MedQA's files are phrases_no_exclude_<train, dev or test>.jsonl of the release with four options; train and dev are
-development, and an id is <split>-<row>, rows from 0.
+MedQA's files are phrases_no_exclude_<train, dev or test>.jsonl of the release with four options, or <train, dev or test>.jsonl
+of the one with five (`medqa_5options`); train and dev are development, and an id is <split>-<row>, rows from 0.
 In a folder of jsonl, files called train, dev or val are development and those called test are tested on, unless a row
 says its split; of MedMCQA, whose test answers are secret, dev is tested on.
 MMLU's dev and val files are development; an id is <subject>-<row> in test, <subject>-dev-<row> and <subject>-val-<row>
@@ -52,7 +52,8 @@ class RawItem:
     answer: int
 
 
-def _field(row: Mapping[str, Any], name: str, kind: type, where: str) -> Any:
+def field_of(row: Mapping[str, Any], name: str, kind: type, where: str) -> Any:
+    """A row's value of `name`, which must be of that type."""
     value = row.get(name)
     if not isinstance(value, kind) or isinstance(value, bool):
         raise BuildError(f"{where}: '{name}' is {value!r}, not a {kind.__name__}; correct the row")
@@ -95,11 +96,11 @@ def jsonl_item(row: Mapping[str, Any], where: str, split: str = "test") -> RawIt
         where=where,
         id=str(item_id),
         group=str(group),
-        split=split if row.get("split") is None else _field(row, "split", str, where),
-        question=_field(row, "question", str, where),
-        context="" if row.get("context") is None else _field(row, "context", str, where),
-        options=[_option(option, number, where) for number, option in enumerate(_field(row, "options", list, where))],
-        answer=_field(row, "answer", int, where),
+        split=split if row.get("split") is None else field_of(row, "split", str, where),
+        question=field_of(row, "question", str, where),
+        context="" if row.get("context") is None else field_of(row, "context", str, where),
+        options=[_option(option, number, where) for number, option in enumerate(field_of(row, "options", list, where))],
+        answer=field_of(row, "answer", int, where),
     )
 
 
@@ -109,7 +110,7 @@ def first_number(rows: Iterable[tuple[Mapping[str, Any], str]], path: str) -> in
     Raises:
         BuildError: an answer is no number, or none tells.
     """
-    answers = {_field(row, "cop", int, where) for row, where in rows}
+    answers = {field_of(row, "cop", int, where) for row, where in rows}
     if {0, 4} <= answers or not answers & {0, 4}:
         has = "both 0 and 4" if answers & {0, 4} else "neither 0 nor 4"
         raise BuildError(
@@ -127,34 +128,36 @@ def medmcqa_item(row: Mapping[str, Any], where: str, split: str, first: int) -> 
         split: test or dev.
         first: number of the first option.
     """
-    item_id = _field(row, "id", str, where)
+    item_id = field_of(row, "id", str, where)
     return RawItem(
         where=where,
         id=item_id,
         group=item_id,
         split=split,
-        question=_field(row, "question", str, where),
+        question=field_of(row, "question", str, where),
         context="",
-        options=[_field(row, name, str, where) for name in ("opa", "opb", "opc", "opd")],
-        answer=_field(row, "cop", int, where) - first,
+        options=[field_of(row, name, str, where) for name in ("opa", "opb", "opc", "opd")],
+        answer=field_of(row, "cop", int, where) - first,
     )
 
 
-def medqa_item(row: Mapping[str, Any], split: str, number: int, where: str) -> RawItem:
-    """An item of MedQA with its four options.
+def medqa_item(row: Mapping[str, Any], split: str, number: int, where: str, letters: str = LETTERS) -> RawItem:
+    """An item of MedQA with its options.
 
-    They stand under A to D. The row gives the letter of the right one, and that option's text.
+    They stand under A to D, or to E. The row gives the letter of the right one, and that option's text.
 
     Args:
         row: question, options, answer_idx and answer; meta_info (the exam's step) and metamap_phrases are not used.
         split: "train", "dev" or "test".
         number: of the row, from 0.
         where: file and row.
+        letters: of the options.
     """
-    options = _field(row, "options", dict, where)
-    if sorted(options) != list(LETTERS):
-        raise BuildError(f"{where}: 'options' has {', '.join(sorted(options))}, not A to D; take the release with four")
-    letter, answer = _field(row, "answer_idx", str, where), _field(row, "answer", str, where)
+    options = field_of(row, "options", dict, where)
+    if sorted(options) != list(letters):
+        told = f"not A to {letters[-1]}; take the release with {'four' if letters == LETTERS else 'five'}"
+        raise BuildError(f"{where}: 'options' has {', '.join(sorted(options))}, {told}")
+    letter, answer = field_of(row, "answer_idx", str, where), field_of(row, "answer", str, where)
     if str(options.get(letter)).split() != answer.split():
         raise BuildError(f"{where}: 'answer_idx' is {letter!r}, but 'answer' is {answer!r}; correct the row")
     item_id = f"{split}-{number}"
@@ -163,10 +166,10 @@ def medqa_item(row: Mapping[str, Any], split: str, number: int, where: str) -> R
         id=item_id,
         group=item_id,
         split="test" if split == "test" else "dev",
-        question=_field(row, "question", str, where),
+        question=field_of(row, "question", str, where),
         context="",
-        options=[_field(options, name, str, where) for name in LETTERS],
-        answer=LETTERS.index(letter),
+        options=[field_of(options, name, str, where) for name in letters],
+        answer=letters.index(letter),
     )
 
 
@@ -176,7 +179,7 @@ def pubmedqa_item(pmid: str, row: Mapping[str, Any], is_test: bool, where: str) 
     It has a question, an abstract without its conclusion, and the options yes, no and maybe.
     """
     options = ["yes", "no", "maybe"]
-    decision = _field(row, "final_decision", str, where)
+    decision = field_of(row, "final_decision", str, where)
     if decision not in options:
         raise BuildError(f"{where}: 'final_decision' is {decision!r}, not yes, no or maybe; correct the row")
     return RawItem(
@@ -184,9 +187,9 @@ def pubmedqa_item(pmid: str, row: Mapping[str, Any], is_test: bool, where: str) 
         id=pmid,
         group=pmid,
         split="test" if is_test else "dev",
-        question=_field(row, "QUESTION", str, where),
+        question=field_of(row, "QUESTION", str, where),
         context="\n".join(
-            _option(part, number, where) for number, part in enumerate(_field(row, "CONTEXTS", list, where))
+            _option(part, number, where) for number, part in enumerate(field_of(row, "CONTEXTS", list, where))
         ),
         options=options,
         answer=options.index(decision),

@@ -4,11 +4,12 @@ import codecs
 import csv
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+import polars as pl
+from pydantic import Field, model_validator
 
-from osler.build.section import BuildError, RelativePath, Section
+from osler.build.section import EACH_ONCE, BuildError, RelativePath, Section
 from osler.evaluation.benchmark_formats import (
     RawItem,
     first_number,
@@ -20,6 +21,7 @@ from osler.evaluation.benchmark_formats import (
     split_named,
 )
 from osler.evaluation.typing_errors import mistyped
+from osler.evaluation.wide_formats import CATEGORY, ROWS
 from osler.ingest.archives import REFUSED, RawFile, open_binary
 from osler.ingest.encodings import utf8_stream
 from osler.ingest.faults import Unreadable
@@ -32,8 +34,13 @@ class Benchmark(Section):
     """A section `benchmark.<name>`."""
 
     path: RelativePath
-    format: Literal["jsonl", "medqa", "medmcqa", "pubmedqa", "mmlu"] = Field(
-        description="jsonl: Osler's own; the others as they are distributed"
+    format: Literal[
+        "jsonl", "medqa", "medqa_5options", "medmcqa", "pubmedqa", "mmlu", "mmlu_pro", "medxpertqa", "headqa"
+    ] = Field(description="jsonl: Osler's own; the others as they are distributed")
+    categories: Annotated[list[str] | None, EACH_ONCE] = Field(
+        default=None,
+        min_length=1,
+        description="of mmlu_pro, medxpertqa (body systems) or headqa: which are asked, such as health; null: all",
     )
     typing_errors: float | None = Field(
         default=None,
@@ -42,6 +49,34 @@ class Benchmark(Section):
         description="share of words with a typing error in questions and contexts of test items, beside the benchmark"
         " without them; null: none",
     )
+
+    @model_validator(mode="after")
+    def _has_categories(self) -> "Benchmark":
+        if self.categories and self.format not in ROWS:
+            raise ValueError(f"categories: {self.format} has none; take the key out")
+        return self
+
+
+def _wide_items(path: Path, benchmark: Benchmark) -> Iterator[RawItem]:
+    """Items of jsonl or parquet files, whose names tell the split where there are several."""
+    form = benchmark.format
+    kind = (
+        "parquet" if path.suffix == ".parquet" or (path.is_dir() and next(path.rglob("*.parquet"), None)) else "jsonl"
+    )
+    for file in _files(path, kind):
+        split = (split_named(file.name) if path.is_dir() else None) or "test"
+        for row, where in _parquet_rows(file, path) if kind == "parquet" else _json_rows(file, path):
+            if benchmark.categories is None or row.get(CATEGORY[form]) in benchmark.categories:
+                yield ROWS[form](row, where, split)
+
+
+def _parquet_rows(file: RawFile, path: Path) -> Iterator[tuple[dict[str, Any], str]]:
+    try:
+        rows = pl.read_parquet(file.path)
+    except pl.exceptions.PolarsError as error:
+        raise BuildError(f"{path}: {file.name}: {error}; take it out of the folder") from None
+    for number, row in enumerate(rows.iter_rows(named=True), 1):
+        yield row, f"{path}: {file.name}#{number}"
 
 
 def _files(path: Path, form: str) -> Iterator[RawFile]:
@@ -112,13 +147,13 @@ def _json_object(text: bytes, where: str) -> dict[str, Any]:
     return value
 
 
-def _medqa_items(path: Path) -> Iterator[RawItem]:
+def _medqa_items(path: Path, letters: str) -> Iterator[RawItem]:
     for file in _files(path, "jsonl"):
         split = file.name.split("/")[-1].split(".")[0].rpartition("_")[2]
         if split not in ("train", "dev", "test"):
             raise BuildError(f"{file.path}: its name ends in none of _train, _dev and _test; take it out of the folder")
         for number, (row, where) in enumerate(_json_objects(file.path)):
-            yield medqa_item(row, split, number, where)
+            yield medqa_item(row, split, number, where, letters)
 
 
 def _pubmedqa_items(folder: Path) -> Iterator[RawItem]:
@@ -172,8 +207,12 @@ def _items(path: Path, benchmark: Benchmark) -> Iterator[RawItem]:
         case "medmcqa":
             yield from _medmcqa_items(path)
         case "medqa":
-            yield from _medqa_items(path)
+            yield from _medqa_items(path, "ABCD")
+        case "medqa_5options":
+            yield from _medqa_items(path, "ABCDE")
         case "pubmedqa":
             yield from _pubmedqa_items(path)
         case "mmlu":
             yield from _mmlu_items(path)
+        case _:
+            yield from _wide_items(path, benchmark)

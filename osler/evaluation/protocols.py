@@ -108,7 +108,7 @@ class AnswerProtocol:
         return self.published is not None and dict(self.formats)[item.benchmark] in self.published.fixes
 
     def fixed_exemplars(self, item: Item, pool: Sequence[Item], shots: int) -> list[Item]:
-        """The first of `pool` that a published protocol always shows before `item`.
+        """The questions of `pool` that always stand before `item`.
 
         Raises:
             BuildError: there are fewer, or one of them is the same question.

@@ -102,6 +102,7 @@ def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
             "evaluate": SETTINGS,
             "strategies": STRATEGIES,
             "task": {},
+            "formats": {},
         }
         asked |= {name: changes.pop(name) for name in asked.keys() & changes.keys()}
         write_json(tmp_path / "questions.json", Questions.model_validate(asked).model_dump(mode="json"))
@@ -251,6 +252,29 @@ def test_the_frames_are_as_agreed(build: Run, tmp_path: Path) -> None:
     heldout = pl.read_parquet(tmp_path / "out/heldout.parquet")
     assert heldout.columns == ["doc_id", "domain", "source", "model", "seed", "bits", "bytes", "tokens"]
     assert heldout["domain"].to_list() == ["clinical"] * 3 + ["general"] * 3
+
+
+def test_published_protocols_answer_as_others_do(build: Run, tmp_path: Path) -> None:
+    """Under their names, with solved questions too; a system prompt changes what is asked in chats, and no plain prompt."""
+    settings = changed(SETTINGS, protocol="lm_eval", compared=["letter", "med42", "meditron"])
+    asked = {
+        "strategies": Strategies(zero_shot=STRATEGIES.zero_shot, few_shot=STRATEGIES.few_shot),
+        "formats": {"b": "medmcqa"},
+    }
+    build(evaluate=settings, **asked)
+    rows = pl.read_parquet(tmp_path / "out/predictions.parquet")
+    assert rows.group_by("strategy", "protocol").len().sort("strategy", "protocol").rows() == [
+        *(("few_shot", "lm_eval", 14), ("zero_shot", "letter", 7), ("zero_shot", "lm_eval", 7)),
+        *(("zero_shot", "med42", 7), ("zero_shot", "meditron", 7)),
+    ]
+    assert set(rows.filter(pl.col("generated_tokens") > 0)["protocol"]) == {"meditron"}
+    told = build(evaluate=changed(settings, system_prompt="Twice a day."), **asked)
+    assert "reused" not in told.replace("heldout: reused", "")
+    other = pl.read_parquet(tmp_path / "out/predictions.parquet")
+    for protocol, same in (("lm_eval", True), ("meditron", True), ("letter", False), ("med42", False)):
+        before, after = (one.filter(protocol=protocol) for one in (rows, other))
+        assert before["scores"].equals(after["scores"]) is same
+        assert before["prompt_tokens"].equals(after["prompt_tokens"]) is same
 
 
 def test_exemplars_stand_beside_the_predictions(build: Run, tmp_path: Path) -> None:

@@ -9,10 +9,12 @@ import polars as pl
 import pytest
 
 from osler.build.section import BuildError
-from osler.evaluation.benchmarks import Benchmark
+from osler.evaluation.benchmarks import Benchmark, read_items
 from stages import benchmarks
 
-Format = Literal["jsonl", "medqa", "medmcqa", "pubmedqa", "mmlu"]
+Format = Literal[
+    "jsonl", "medqa", "medqa_5options", "medmcqa", "pubmedqa", "mmlu", "mmlu_pro", "medxpertqa", "headqa"
+]  # fmt: skip
 ITEM: dict[str, Any] = {"id": "q1", "question": "Which?", "options": ["this", "that"], "answer": 1}
 
 
@@ -265,3 +267,88 @@ def test_a_medqa_file_of_no_split_is_an_error(tmp_path: Path) -> None:
     """Its rows could be any."""
     with pytest.raises(BuildError, match="items.jsonl: its name ends in none of _train, _dev and _test"):
         items(jsonl(tmp_path, [MEDQA]), "medqa")
+
+
+def test_medqa_with_five_options_is_a_format_of_its_own(tmp_path: Path) -> None:
+    """Its files are called by their split alone; four options are another release."""
+    (tmp_path / "us").mkdir()
+    five = MEDQA | {"options": MEDQA["options"] | {"E": "more"}}
+    for split in ("train", "test"):
+        jsonl(tmp_path / "us", [five], f"{split}.jsonl")
+    found = items(tmp_path / "us", "medqa_5options").sort("item_id")
+    assert found.select("item_id", "split", "answer").rows() == [("quiz/test-0", "test", 1), ("quiz/train-0", "dev", 1)]
+    assert found["options"].to_list() == [["that", "this", "both", "none", "more"]] * 2
+    with pytest.raises(BuildError, match="has A, B, C, D, not A to E; take the release with five"):
+        items(jsonl(tmp_path, [MEDQA], "phrases_no_exclude_test.jsonl"), "medqa_5options")
+
+
+MMLU_PRO: dict[str, Any] = {
+    "question_id": 7, "question": "Which?", "options": ["this", "that", "N/A", "both", "N/A"], "answer": "D",
+    "answer_index": 3, "category": "health", "cot_content": "", "src": "x",
+}  # fmt: skip
+MEDXPERT: dict[str, Any] = {
+    "id": "Text-3", "question": "Which?\nAnswer Choices: (A) this (B) that (C) both", "label": "C",
+    "options": {"A": "this", "B": "that", "C": "both"}, "body_system": "Skeletal", "medical_task": "Diagnosis",
+}  # fmt: skip
+HEADQA: dict[str, Any] = {
+    "name": "Cuaderno_2013_1_B", "qid": 5, "qtext": "Which?", "ra": 2, "category": "biology", "year": "2013",
+    "answers": [{"aid": 1, "atext": "this"}, {"aid": 2, "atext": "that"}],
+}  # fmt: skip
+WIDE: list[tuple[Format, dict[str, Any], tuple[Any, ...]]] = [
+    ("mmlu_pro", MMLU_PRO, ("quiz/health-7", ["this", "that", "both"], 2)),
+    ("medxpertqa", MEDXPERT, ("quiz/skeletal-Text-3", ["this", "that", "both"], 2)),
+    ("headqa", HEADQA, ("quiz/biology-Cuaderno_2013_1_B-5", ["this", "that"], 1)),
+]
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+@pytest.mark.parametrize(("form", "row", "expected"), WIDE)
+def test_benchmarks_of_many_options(
+    tmp_path: Path, form: Format, row: dict[str, Any], expected: tuple[Any, ...], kind: str
+) -> None:
+    """Options that fill up or stand twice are none; files tell the split by their names, in both kinds of files."""
+    (tmp_path / "all").mkdir()
+    for split in ("test", "validation"):
+        own = row | ({"question_id": 8} if split == "validation" else {})
+        own |= {"id": f"Text-{split}"} if form == "medxpertqa" and split == "validation" else {}
+        own |= {"qid": 6} if form == "headqa" and split == "validation" else {}
+        place = tmp_path / "all" / f"{split}-00000-of-00001.{kind}"
+        if kind == "jsonl":
+            place.write_text(json.dumps(own) + "\n")
+        else:
+            pl.DataFrame([own]).write_parquet(place)
+    found = items(tmp_path / "all", form)
+    assert found["split"].sort().to_list() == ["dev", "test"]
+    tested = found.filter(split="test")
+    assert tested.select("item_id", "options", "answer").rows() == [expected]
+    assert tested["question"].to_list() == ["Which?"]
+
+
+@pytest.mark.parametrize(
+    ("form", "row", "message"),
+    [
+        ("mmlu_pro", MMLU_PRO | {"answer": "A"}, "'answer' is 'A', and 'answer_index' is 3"),
+        ("mmlu_pro", MMLU_PRO | {"answer_index": 9}, "'answer' is 'D', and 'answer_index' is 9"),
+        ("mmlu_pro", MMLU_PRO | {"options": ["a", 5, "b", "c"]}, "an option is 5, not a text"),
+        ("medxpertqa", MEDXPERT | {"label": "J"}, "'options' has A, B, C, and 'label' is 'J'"),
+        ("medxpertqa", MEDXPERT | {"options": {"A": "this", "C": "both"}}, "'options' has A, C"),
+        ("headqa", HEADQA | {"ra": 0}, r"'answers' has \[1, 2\], and 'ra' is 0"),
+        ("headqa", HEADQA | {"answers": [{"aid": 2, "atext": "that"}]}, r"'answers' has \[2\]"),
+        ("headqa", HEADQA | {"qtext": None}, "'qtext' is None"),
+    ],
+)
+def test_a_bad_row_of_many_options_is_an_error(tmp_path: Path, form: Format, row: dict[str, Any], message: str) -> None:
+    """With file and row."""
+    with pytest.raises(BuildError, match=f"items.jsonl#1: {message}"):
+        items(jsonl(tmp_path, [row]), form)
+
+
+def test_only_the_asked_categories_are_read(tmp_path: Path) -> None:
+    """MMLU-Pro's health without its law; other formats have no such key."""
+    law = MMLU_PRO | {"question_id": 8, "category": "law"}
+    path = jsonl(tmp_path, [law, MMLU_PRO])
+    for asked, expected in ((["health"], ["health-7"]), (None, ["law-8", "health-7"])):
+        section = Benchmark(path="x", format="mmlu_pro", categories=asked)
+        assert [one.id for one in read_items(path, section)] == expected
+    with pytest.raises(ValueError, match="categories: medqa has none; take the key out"):
+        Benchmark(path="x", format="medqa", categories=["health"])

@@ -192,7 +192,7 @@ def test_meditron_reads_as_its_source(text: str, is_shown: bool, letter: int | N
 
 def test_what_a_source_does_not_say_is_refused_in_one_line() -> None:
     """A format without a known prompt, and strategies that would change the prompt."""
-    on: dict[str, dict[str, int]] = {"zero_shot": {}, "few_shot": {}}
+    on: dict[str, Any] = {"zero_shot": {}, "few_shot": {}}
     for name in PUBLISHED:
         with pytest.raises(BuildError, match=rf"{name} knows prompts of the formats .*, and benchmark.b is of jsonl"):
             check_published(["letter", name], {"a": "medmcqa", "b": "jsonl"}, {})
@@ -224,5 +224,8 @@ def test_a_build_without_published_protocols_asks_what_it_asked() -> None:
     assert found.model_dump()["formats"] == {"m": "mmlu"}
     assert found.model_dump()["evaluate"]["system_prompt"] == "Be brief."
     known = {one.name: one for one in protocols(found, "zero_shot")}
+    headline = found.model_copy(update={"evaluate": evaluate.model_copy(update={"protocol": "meditron"})})
+    assert [one.is_shown for one in protocols(headline, "few_shot")] == [True]
+    assert {one.is_shown for one in protocols(headline, "zero_shot")} == {False}
     assert known["lm_eval"].formats == (("m", "mmlu"),)
     assert known[evaluate.protocol] == AnswerProtocol(evaluate.protocol, evaluate.list_options, "", 0)
