@@ -1,8 +1,10 @@
 """Stage `tasks@name`: one generative task in one schema.
 
-Rows in = rows out + rows of the split train, which are counted. Under a second for 1,000.
+Rows in = rows out + rows of the split train + notes that lack the part to be written or repeat another, which are counted.
+Under a second for 1,000.
 """
 
+from collections import Counter
 from pathlib import Path
 
 import polars as pl
@@ -14,10 +16,12 @@ from osler.evaluation.tasks import TRAIN, Task, task_rows, tasks_frame
 
 def main(raw: Path, task: Task, name: str, items: Path) -> None:
     """Write `items` and print how many there are of each split."""
-    frame = tasks_frame(task_rows(raw, task), task, name)
+    without = Counter[str]()
+    frame = tasks_frame(task_rows(raw, task, without), task, name)
     write_parquet(items, frame.filter(pl.col("split") != TRAIN))
     counts = dict(frame["split"].value_counts().iter_rows())
     left = f", {counts[TRAIN]} rows of the split train" if TRAIN in counts else ""
+    left += "".join(f", {count} rows {why}" for why, count in sorted(without.items()))
     print(f"{name}: {counts.get('test', 0)} test items, {counts.get('dev', 0)} dev items{left}")
 
 

@@ -28,7 +28,10 @@ PACKED = (".gz", ".zst", ".zip")
 
 
 def question_format(found: Found, folder: Path) -> str | None:
-    """The benchmark format that files look like; None where they are text or conversations."""
+    """The benchmark format that files look like.
+
+    It is None where they are text or conversations.
+    """
     place = folder / found.path
     if any((place / name).is_file() for name in ("ori_pqal.json", "ori_pqal.json.gz")):
         return "pubmedqa"

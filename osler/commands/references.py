@@ -335,13 +335,16 @@ def refuse_errors_alone(params: Mapping[str, Any]) -> None:
 def refuse_learned_tasks(params: Mapping[str, Any]) -> None:
     """No source may read a task's file.
 
-    Its targets would be learned, and what else is in the folder with them.
+    Its targets would be learned, and what else is in the folder with them. A corpus may be read whose notes have the `part` that a
+    task is about: `select` drops the notes that are asked, as it drops every document with an item's words.
 
     Raises:
         BuildError: names the source and the task.
     """
     for source, section in sorted(params["source"].items()):
         for task, tested in params["task"].items():
+            if tested.get("part") and section.get("collection") != "instructions":
+                continue
             own, other = (PurePosixPath(normpath(each["path"])) for each in (section, tested))
             if own == other or own in other.parents or other in own.parents:
                 raise BuildError(

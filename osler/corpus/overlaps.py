@@ -44,16 +44,18 @@ def shared_part(part: Path, folder: Path, items: pl.DataFrame, overlap: Overlap)
 def task_items(rows: pl.DataFrame) -> pl.DataFrame:
     """The rows of a task as those of a benchmark.
 
-    Dev and test alike.
+    Dev and test alike. Of several targets all are context.
     """
-    target = pl.col("target")
+    target = context = pl.col("target")
+    if "others" in rows.columns:
+        context = pl.concat_list(target, "others").list.join("\n\n")
     return rows.select(
         "item_id",
         pl.col("task").alias("benchmark"),
         "group",
         "split",
         pl.col("source").alias("question"),
-        target.alias("context"),
+        context.alias("context"),
         pl.concat_list(target).alias("options"),
         pl.lit(0, pl.Int64).alias("answer"),
     )

@@ -32,6 +32,8 @@ CATEGORY = "category"
 """A column of tasks that have one."""
 SEPARATOR = "; "
 """Between the labels of metric label_set: a normalized one has no such sign before a blank."""
+LEAD = ("lead_rouge_l", "lead_rouge_2", "lead_rouge_1")
+"""Columns of tasks with the baseline of that name."""
 TINY = 1e-8  # the package's, in the denominator of F
 
 
@@ -147,6 +149,16 @@ def first_letter(text: str, target: str) -> float:
     """
     ours, theirs = (each.strip().lower()[:1] for each in (text, target))
     return float(ours == theirs and ours in tuple("abcd"))
+
+
+def lead_scores(sources: Sequence[str], targets: Sequence[str]) -> dict[str, list[float]]:
+    """The columns LEAD: ROUGE of the first words of each source.
+
+    These are as many as the target has.
+    """
+    leads = [" ".join(source.split()[: len(target.split())]) for source, target in zip(sources, targets, strict=True)]
+    rouge = rouge_scores(leads, targets)
+    return {column: [getattr(each, column.removeprefix("lead_")) for each in rouge] for column in LEAD}
 
 
 def named_scores(names: Sequence[Named], texts: Sequence[str], targets: Sequence[str]) -> dict[str, list[float]]:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from osler.build.fingerprint import fingerprint
-from osler.evaluation.named_metrics import ASKED, CATEGORY, COLUMNS, SEPARATOR, named_scores
+from osler.evaluation.named_metrics import ASKED, CATEGORY, COLUMNS, LEAD, SEPARATOR, lead_scores, named_scores
+from osler.evaluation.structured_texts import Schema, counts, fields_of, written_values
 from osler.evaluation.task_texts import WRITTEN, written
 from osler.evaluation.tasks import DEV, OTHERS, Task
 from osler.evaluation.text_metrics import (
@@ -55,9 +56,9 @@ GENERATIONS = pl.Schema(
         "bertscore_precision": pl.Float64(),
         "bertscore_recall": pl.Float64(),
         "bertscore_shuffled": pl.Float64(),  # F1 against the next item's target; null also where there is one item
-        "answer": pl.String(),  # metric label: normalized, null when none could be read; label_set: all, with SEPARATOR
+        "answer": pl.String(),  # normalized, null when none could be read: a label, all of label_set, or values of JSON
         "gold": pl.String(),  # the same of the target
-        "named": pl.Int64(),  # metric entities and label_set: how many the text has, as the next two
+        "named": pl.Int64(),  # metric entities, label_set, structured: how many the text has, as the next two
         "wanted": pl.Int64(),
         "shared": pl.Int64(),
     }
@@ -107,6 +108,8 @@ def _scored(rows: pl.DataFrame, task: Task) -> pl.DataFrame:
         columns["score"] = [
             float(answer == gold) for answer, gold in zip(columns["answer"], columns["gold"], strict=True)
         ]
+    elif task.json_fields is not None:
+        columns |= _structured(pairs, task.json_fields)
     else:
         sets = [tuple(_named(text, task) for text in pair) for pair in pairs]
         columns["named"] = [len(ours) for ours, _ in sets]
@@ -120,9 +123,26 @@ def _scored(rows: pl.DataFrame, task: Task) -> pl.DataFrame:
     own = {
         name: values for name, values in named_scores(task.metrics or (), texts, targets).items() if name not in columns
     }
+    own |= lead_scores(rows["source"].to_list(), targets) if task.baseline else {}
     return rows.with_columns(
         pl.Series(name, values, dtype=GENERATIONS.get(name, pl.Float64())) for name, values in (columns | own).items()
     )
+
+
+def _structured(pairs: Sequence[tuple[str, str]], schema: Schema) -> dict[str, list[Any]]:
+    """Columns of texts that are JSON."""
+    found = [tuple(fields_of(text, schema) for text in pair) for pair in pairs]
+    numbers = [counts(ours or {}, theirs or {}, list(schema)) for ours, theirs in found]
+    named, wanted, shared = (list(column) for column in zip(*numbers, strict=True)) if numbers else ([], [], [])
+    answer, gold = (
+        [None if own is None else written_values(own) for own in column]
+        for column in ([each[side] for each in found] for side in (0, 1))
+    )
+    score = [
+        0.0 if text is None else 2 * both / (ours + theirs) if ours + theirs else 1.0
+        for text, (ours, theirs, both) in zip(answer, numbers, strict=True)
+    ]
+    return {"answer": answer, "gold": gold, "named": named, "wanted": wanted, "shared": shared, "score": score}
 
 
 def _named(text: str, task: Task) -> frozenset[str]:
@@ -187,6 +207,6 @@ def task_predictions(
             found, _ = kept(partial(bertscored, encoder, *pairs), what="bertscore", encoder=read_by, pairs=pairs)
             whole = whole.hstack(found)
         besides = [column for named in COLUMNS.values() for column in named if column not in GENERATIONS]
-        columns = [column for column in (*GENERATIONS, *besides, *ASKED, CATEGORY) if column in whole.columns]
+        columns = [column for column in (*GENERATIONS, *besides, *LEAD, *ASKED, CATEGORY) if column in whole.columns]
         frames.append(whole.select(columns))
     return pl.concat(frames, how="diagonal"), done

@@ -7,6 +7,7 @@ Dialogue to note, summarization, free-text diagnosis, lists of entities: what di
 (osler/evaluation/text_metrics.py), not how it is asked for. As with benchmark items, a bad row is an error and never skipped.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -16,6 +17,8 @@ from pydantic import Field, field_validator, model_validator
 
 from osler.build.section import EACH_ONCE, BuildError, RelativePath, absent
 from osler.evaluation.named_metrics import Named
+from osler.evaluation.note_sections import PART, REST, NotePart, parted
+from osler.evaluation.structured_texts import Kind, fields_of
 from osler.evaluation.task_texts import Writing
 from osler.evaluation.text_metrics import entities_of, labels_of, normalized, without_opening
 from osler.inference.interface import seeded_rank
@@ -69,7 +72,13 @@ class Task(Writing):
         "of rows without a split_field, never asked and left to `shots`, in the same way; null: none", gt=0, lt=1
     )
     source: str = Field(description="template of what the model reads, '{dialogue}'")
-    target: str = Field(description="template of what it should write")
+    target: str | None = Field(description="template of what it should write; null: the `part`")
+    part: NotePart | None = absent(
+        "of the source, which it should write out of the rest; rows without it are no items; null: the target is a field"
+    )
+    baseline: Literal["lead"] | None = absent(
+        "text: lead: ROUGE of as many first words of the source as the target has, beside the models; null: none"
+    )
     instruction: str | None = Field(
         description="before the source, a blank line between; empty for none; null, for meds: the file's Definition"
     )
@@ -79,8 +88,11 @@ class Task(Writing):
         default=None, ge=1, le=10_000_000, description="test items asked, those of lowest seeded rank; null: all"
     )
     seeds: Literal["first", "all"] = Field(default="first", description="training seeds whose models are asked")
-    metric: Literal["text", "label", "label_set", "entities"] = Field(
-        description="ROUGE-L, exact label, macro F1 of all labels in a text, or F1 of lists: the headline"
+    metric: Literal["text", "label", "label_set", "entities", "structured"] = Field(
+        description="ROUGE-L, exact label, macro F1 of all labels in a text, F1 of lists, or of the fields of JSON: the headline"
+    )
+    json_fields: dict[str, Kind] | None = absent(
+        "structured: what each field of the JSON is; null for other metrics", min_length=1
     )
     metrics: Annotated[list[Named] | None, EACH_ONCE] = absent(
         "scores besides, which do not compare with each other: docs/tasks.md; null: none", min_length=1
@@ -101,12 +113,17 @@ class Task(Writing):
 
     @field_validator("source", "target")
     @classmethod
-    def _template(cls, text: str) -> str:
-        Template(text)
+    def _template(cls, text: str | None) -> str | None:
+        if text is not None:
+            Template(text)
         return text
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if (self.target is None) != (self.part is not None):
+            raise ValueError("`target` is a template, or null where `part` says what is to be written")
+        if self.baseline is not None and self.metric != "text":
+            raise ValueError(f"`baseline` is for metric text, not {self.metric}")
         if self.split is not None and self.format != "hub":
             raise ValueError(f"`split` is for format hub, not {self.format}")
         if self.split_field is not None and self.dev_fraction is not None:
@@ -121,6 +138,8 @@ class Task(Writing):
             raise ValueError(f"`labels` is for metric label and label_set, not {self.metric}")
         if self.labels is None and self.metric == "label_set":
             raise ValueError("metric label_set needs `labels`")
+        if (self.json_fields is not None) != (self.metric == "structured"):
+            raise ValueError("metric structured needs `json_fields`, and no other metric has them")
         if self.none is not None and self.metric not in ("entities", "label_set"):
             raise ValueError(f"`none` is for metric entities and label_set, not {self.metric}")
         if self.instruction is None and self.format != "meds":
@@ -141,23 +160,35 @@ class Task(Writing):
     @property
     def fields(self) -> list[str]:
         """Every field that a row must have, once."""
-        named = [field for text in (self.source, self.target) for field in Template(text).fields]
+        named = [field for text in (self.source, self.target) if text for field in Template(text).fields]
         others = [field for field in (self.id, self.group, self.split_field) if field is not None]
         return list(dict.fromkeys([field for field in named if not field.endswith("?")] + others))
 
     @property
     def optional_fields(self) -> list[str]:
         """The fields that a row may lack, without their `?`."""
-        named = [field for text in (self.source, self.target) for field in Template(text).fields]
+        named = [field for text in (self.source, self.target) if text for field in Template(text).fields]
         return list(dict.fromkeys(field.removesuffix("?") for field in named if field.endswith("?")))
 
 
-def task_rows(path: Path, task: Task) -> Iterable[tuple[str, Record]]:
+def task_rows(path: Path, task: Task, left: Counter[str] | None = None) -> Iterable[tuple[str, Record]]:
     """Every row of the task's files with `<path>: <file>#<row>`.
 
+    Of a task with a `part` those that have it.
+
+    Args:
+        path: of the files.
+        task: the section.
+        left: counts the others; see `parted`.
     Raises:
         BuildError: a file or a row cannot be read.
     """
+    if task.part is None:
+        return _rows(path, task)
+    return parted(_rows(path, task), task.source, task.part, Counter() if left is None else left)
+
+
+def _rows(path: Path, task: Task) -> Iterable[tuple[str, Record]]:
     for file in source_files(path, task):
         if file.fault and file.fault.reason in SKIPPED:
             continue
@@ -227,12 +258,11 @@ def rows_frame(
         BuildError: a field is missing, an id occurs twice, a source is empty, a target is (but for entities) or is none of
             `labels`, or a split is none of SPLITS.
     """
-    source, target = Template(task.source), Template(task.target)
     labels = {normalized(label) for label in task.labels or ()}
     found: list[dict[str, Any]] = []
     seen: dict[str, str] = {}
     for where, record in rows:
-        values = {"source": source.rendered(record), "target": target.rendered(record)}
+        values = source_and_target(record, task)
         values["id"] = where.rpartition(": ")[2] if task.id is None else scalar(record, task.id)
         values["group"] = values["id"] if task.group is None else scalar(record, task.group)
         values["split"] = "" if task.split_field is None else scalar(record, task.split_field)
@@ -257,6 +287,8 @@ def rows_frame(
             problem = "the target is empty"
         elif task.metric == "label_set" and not is_label_set(texts["target"], task):
             problem = f"the target {texts['target']!r} names none of `labels`, and is not `none`"
+        elif task.json_fields and fields_of(texts["target"], task.json_fields) is None:
+            problem = f"the target {texts['target']!r} is no JSON object of `json_fields`"
         elif task.metric == "label" and labels and wanted not in labels:
             problem = f"the target {texts['target']!r} is none of `labels`"
         if problem:
@@ -267,6 +299,17 @@ def rows_frame(
         found.append({**texts, **names, "task": name, "instruction": instruction, OTHERS: record.get(OTHERS, [])})
     several = task.format == "meds" and any(row[OTHERS] for row in found)
     return pl.DataFrame(found, schema={**TASKS, **({OTHERS: pl.List(pl.String)} if several else {})})
+
+
+def source_and_target(record: Record, task: Task) -> dict[str, str | Fault]:
+    """What is read and what should be written.
+
+    Or why there is none.
+    """
+    source = Template(task.source).rendered(record)
+    if task.target is not None:
+        return {"source": source, "target": Template(task.target).rendered(record)}
+    return {"source": source if isinstance(source, Fault) else record[REST], "target": record.get(PART, "")}
 
 
 def is_label_set(target: str, task: Task) -> bool:

@@ -28,6 +28,8 @@ def generation_blocks(metrics: Mapping[str, Any]) -> list[Block]:
             ]
             for entry in own
         ]
+        if lead := own[0].get("baseline"):
+            rows.append(["first words", *(_shown(lead.get(name), 100) for name in names), *("" for _ in unread)])
         sizes = f"{own[0]['items']:,} items in {own[0]['groups']:,} groups.{_how(own[0].get('asked', {}))}"
         header = ["model", *(name.replace("_", " ") for name in names), *unread]
         blocks += [Heading(3, task), Paragraph(sizes), Table(header, rows)]

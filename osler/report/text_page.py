@@ -12,7 +12,7 @@ from osler.statistics.accuracy import in_order
 from osler.statistics.intervals import Interval, Pairs, difference_interval, ratio_interval
 from osler.statistics.task_scores import generation_metrics
 
-SCORES = {"text": "ROUGE-L", "label": "right", "label_set": "F1", "entities": "F1"}
+SCORES = {"text": "ROUGE-L", "label": "right", "label_set": "F1", "entities": "F1", "structured": "F1"}
 
 
 def gains(generations: pl.DataFrame, confidence: float, column: str = "score") -> dict[str, Interval]:

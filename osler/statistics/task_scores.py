@@ -13,12 +13,19 @@ import numpy as np
 import polars as pl
 from scipy import stats
 
-from osler.evaluation.named_metrics import ASKED, CATEGORY, COLUMNS, SEPARATOR
+from osler.evaluation.named_metrics import ASKED, CATEGORY, COLUMNS, LEAD, SEPARATOR
+from osler.evaluation.structured_texts import counts, read_values
 from osler.statistics.accuracy import in_order
 from osler.statistics.intervals import Interval, accuracy_interval, ratio_interval
 from osler.statistics.seed_intervals import ENOUGH_SEEDS, seed_interval
 
-HEADLINES = {"text": "rouge_l", "label": "accuracy", "label_set": "macro_f1", "entities": "entity_f1"}
+HEADLINES = {
+    "text": "rouge_l",
+    "label": "accuracy",
+    "label_set": "macro_f1",
+    "structured": "field_f1",
+    "entities": "entity_f1",
+}
 """The score of each metric that stands for a task."""
 BERTSCORES = ("bertscore_f1", "bertscore_precision", "bertscore_recall", "bertscore_shuffled")
 
@@ -79,6 +86,7 @@ def scores_of(rows: pl.DataFrame, metric: str, confidence: float) -> dict[str, I
     * `accuracy`, `macro_f1` (over labels, then over training seeds): a text from which no label can be read is wrong.
     * `macro_f1` of label_set: over the labels that are in some target; `micro_f1` of all together, `item_f1` the mean over items.
     * `entity_f1`: of all items' entities together (micro); `item_entity_f1`: the mean over items (macro).
+    * `field_f1`: of the values of all fields of JSON together; `f1_<field>` of each; `parse_rate`: texts that are of the schema.
     * those that the task names (osler/evaluation/named_metrics.py): means over items.
     * `length_ratio`: words of all texts over words of all targets, unit 1; 0 where nothing was written.
 
@@ -103,6 +111,8 @@ def scores_of(rows: pl.DataFrame, metric: str, confidence: float) -> dict[str, I
             "accuracy": accuracy_interval(right, group.to_list(), confidence),
             "macro_f1": jackknife_interval(rows, _macro_f1_of_seeds, confidence),
         }
+    elif metric == "structured":
+        found = _structured_scores(rows, confidence)
     elif metric == "label_set":
         top, bottom = 2 * rows["shared"], rows["named"] + rows["wanted"]
         found = {"macro_f1": jackknife_interval(rows, _label_set_f1_of_seeds, confidence), "item_f1": mean("score")}
@@ -124,6 +134,24 @@ def scores_of(rows: pl.DataFrame, metric: str, confidence: float) -> dict[str, I
 def _macro_f1_of_seeds(rows: pl.DataFrame) -> float:
     each = [macro_f1(own["answer"].to_list(), own["gold"].to_list()) for own in rows.partition_by("seed")]
     return sum(each) / len(each)
+
+
+def _structured_scores(rows: pl.DataFrame, confidence: float) -> dict[str, Interval]:
+    """F1 of all fields' values together, of each field, and the share of texts that could be read."""
+    read = accuracy_interval(rows["answer"].is_not_null().to_list(), rows["group"].to_list(), confidence)
+    pairs = [(read_values(ours), read_values(theirs)) for ours, theirs in rows.select("answer", "gold").iter_rows()]
+    names = sorted({name for pair in pairs for values in pair for name in values})
+    found: dict[str, Interval] = {}
+    for score, own in {"field_f1": names, **{f"f1_{name}": [name] for name in names}}.items():
+        numbers = pl.DataFrame(
+            [counts(*pair, own) for pair in pairs], schema=["named", "wanted", "shared"], orient="row"
+        )
+        top, bottom = 2 * numbers["shared"], numbers["named"] + numbers["wanted"]
+        if bottom.sum() > 0:
+            found[score] = clustered(top, bottom, rows["group"], confidence)
+        if score == "field_f1":
+            found["parse_rate"] = read
+    return found
 
 
 def _label_set_f1_of_seeds(rows: pl.DataFrame) -> float:
@@ -179,7 +207,7 @@ def generation_metrics(generations: pl.DataFrame, confidence: float) -> dict[str
         `scores`: task -> name of its headline score -> model -> number. `detail`, a list that DVC leaves out of
         comparisons: task, model, metric, items, groups, scores with bounds (null where there is none: one group), where there
         are several training seeds `over_seeds` (`spread`),
-        `asked` (`shots`, `prompt`, `temperature`, `top_p`) where a task says so,
+        `category`, `baseline` (scores of first words) and `asked` (`shots`, `prompt`, `temperature`, `top_p`) where a task says so,
         `unread` (share of texts from which no label could be read; null for other metrics), tokens read and generated an
         item, prompts truncated. `categories`, where tasks have one: see `category_means`.
     """
@@ -211,6 +239,7 @@ def generation_metrics(generations: pl.DataFrame, confidence: float) -> dict[str
                     "generated_tokens": _rounded(float(np.mean(rows["generated_tokens"].to_numpy()))),
                     "truncated": int(rows["truncated"].sum()),
                     **({"category": rows[CATEGORY][0]} if has_category(rows) else {}),
+                    **({"baseline": lead} if (lead := _lead(rows, confidence)) else {}),
                     **({"asked": how} if (how := _asked(rows)) else {}),
                     **({"over_seeds": several} if (several := spread(rows, metric, confidence)) else {}),
                 }
@@ -218,6 +247,14 @@ def generation_metrics(generations: pl.DataFrame, confidence: float) -> dict[str
     of_categories = category_means([entry for entry in detail if "category" in entry])
     means = {"categories": of_categories} if of_categories else {}
     return {"scores": scores, "detail": detail, **means} if detail else {}
+
+
+def _lead(rows: pl.DataFrame, confidence: float) -> dict[str, dict[str, float | None]]:
+    """ROUGE of the first words of the sources, where the task has that baseline."""
+    there = [name for name in LEAD if name in rows.columns and not rows[name].null_count()]
+    ones = pl.Series([1.0] * len(rows))
+    found = {name.removeprefix("lead_"): clustered(rows[name], ones, rows["group"], confidence) for name in there}
+    return {name: {key: _rounded(bound) for key, bound in asdict(one).items()} for name, one in found.items()}
 
 
 def has_category(rows: pl.DataFrame) -> bool:

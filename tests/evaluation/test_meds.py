@@ -9,6 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from osler.build.section import BuildError
+from osler.corpus.overlaps import task_items
 from osler.evaluation.task_predictions import GENERATIONS, scored
 from osler.evaluation.tasks import TASKS, Task
 from osler.report.page import markdown
@@ -46,6 +47,7 @@ def test_a_file_of_meds_gives_a_row_an_instance_with_its_definition(tmp_path: Pa
     assert found["target"].to_list() == ["Gout", "cold"]
     assert found["others"].to_list() == [["Gouty arthritis"], []]
     assert made(tmp_path, FILE, task(**MEDS | {"instruction": "Say."}))["instruction"][0] == "Say."
+    assert task_items(found)["context"].to_list() == ["Gout\n\nGouty arthritis", "cold"]
     single = FILE | {"Instances": FILE["Instances"][1:]}
     assert dict(made(tmp_path, single, task(**MEDS)).schema) == dict(TASKS)
 
