@@ -41,6 +41,7 @@ from osler.statistics.protocol_agreement import (
     unparsed_counts,
 )
 from osler.statistics.shapley import Credit, shapley_credit
+from osler.statistics.subjects import subject_accuracies
 from osler.statistics.token_curve import PATHS, Dip, Point, accuracy_lost, bits_added, curve_points, dip, on_path
 
 COMPARED = "zero_shot"  # the strategy that answers in several protocols
@@ -62,6 +63,7 @@ class Findings:
         cut: predictions whose prompt was cut to fit the model, by strategy, protocol, model and benchmark, where there are any.
         cells: accuracy by benchmark, strategy and model.
         means: over benchmarks, by strategy and model.
+        subjects: by benchmark, then by subject and model, of `COMPARED`, where items tell theirs.
         clean: `cells` without the items that the corpus touches, for benchmarks where it touches some.
         touched: how many items of these benchmarks were asked and are touched.
         chance: by benchmark.
@@ -92,6 +94,7 @@ class Findings:
     cut: Mapping[tuple[str, str, str, str], Cut]
     cells: Mapping[tuple[str, str, str], Accuracy]
     means: Mapping[tuple[str, str], Interval]
+    subjects: Mapping[str, Mapping[tuple[str, str], Accuracy]]
     clean: Mapping[tuple[str, str, str], Accuracy]
     touched: Mapping[str, int]
     chance: Mapping[str, float]
@@ -156,8 +159,7 @@ def findings(
     answers = headline(counted, protocol)
     means = mean_accuracies(answers, confidence)
     losses, spent = bits_per_byte(heldout, confidence), costs(answers)
-    strategies = strategies_in_order([strategy for strategy, _ in means])
-    models = in_order(model for _, model in means)
+    strategies, models = strategies_in_order([name for name, _ in means]), in_order(model for _, model in means)
     points = curve_points(seen, means, losses, strategies[0])
     return Findings(
         protocol=protocol,
@@ -169,6 +171,7 @@ def findings(
         cut=cut_counts(predictions),
         cells=accuracies(every, confidence),
         means=means,
+        subjects=subject_accuracies(every, COMPARED, confidence),
         clean=accuracies(untouched(every, touched), confidence),
         touched=touched_counts(every, touched),
         chance=chance_levels(every),

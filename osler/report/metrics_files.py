@@ -79,6 +79,11 @@ def benchmark_metrics(found: Findings) -> dict[str, dict[str, Any]]:
     detail: dict[str, dict[str, Any]] = {name: {"chance": rounded(level)} for name, level in found.chance.items()}
     for name in found.beside:
         detail[name]["beside"] = True
+    for name, cells in found.subjects.items():
+        detail[name]["subjects"] = [
+            {"subject": subject, "model": model, "items": own.items} | named("accuracy", own.share)
+            for (subject, model), own in cells.items()
+        ]
     for (benchmark, strategy, model), cell in found.cells.items():
         own: dict[str, Any] = named("accuracy", cell.share) | {"items": cell.items, "seeds": cell.seeds}
         if without := found.clean.get((benchmark, strategy, model)):

@@ -22,7 +22,7 @@ from osler.report.corpus_sections import (
     mixture_table,
     privacy_blocks,
 )
-from osler.report.findings import Findings
+from osler.report.findings import COMPARED, Findings
 from osler.report.method_sections import (
     calibration_blocks,
     comparison_blocks,
@@ -37,6 +37,7 @@ from osler.report.page import Block, Code, Heading, Items, Paragraph, Picture, S
 from osler.report.task_section import generation_blocks
 from osler.statistics.accuracy import in_order
 from osler.statistics.intervals import Interval
+from osler.statistics.subjects import sizes
 
 
 def accuracy_table(cells: Mapping[tuple[str, str], Interval], chance: float) -> Table:
@@ -104,7 +105,33 @@ def accuracy_blocks(found: Findings) -> list[Block]:
         own = {(strategy, model): cell.share for (of, strategy, model), cell in found.cells.items() if of == name}
         chance = found.chance[name]
         blocks += [Heading(3, name), accuracy_table(own, chance), Paragraph(chance_sentence(own, chance))]
-    return [*blocks, *seeds_blocks(found), *draws_blocks(found.spreads)]
+    return [*blocks, *subject_blocks(found), *seeds_blocks(found), *draws_blocks(found.spreads)]
+
+
+def subject_blocks(found: Findings) -> list[Block]:
+    """Accuracy by subject of each benchmark whose items tell theirs."""
+    blocks: list[Block] = []
+    for benchmark, cells in found.subjects.items():
+        models = in_order(model for _, model in cells)
+        rows: list[list[Text]] = [
+            [
+                name,
+                f"{items:,}",
+                *(percent(cells[name, model].share) if (name, model) in cells else "" for model in models),
+            ]
+            for name, items in sizes(cells).items()
+        ]
+        sentence: Text = (
+            "Accuracy in percent by subject, under ",
+            Code(COMPARED),
+            ". Subjects of few items say little.",
+        )
+        blocks += [
+            Heading(3, f"Subjects of {benchmark}"),
+            Paragraph(sentence),
+            Table(["subject", "items", *models], rows),
+        ]
+    return blocks
 
 
 def seeds_blocks(found: Findings) -> list[Block]:
