@@ -23,6 +23,7 @@ from osler.build.section import BuildError, Section
 from osler.build.validation import PARAMS, shown_value, suggestion, validated
 from osler.commands.base_sizes import base_sizes, check_base
 from osler.commands.check_adapters import check_adapters
+from osler.commands.check_prompts import check_system_prompt
 from osler.commands.limits import check_amendments, check_memory, check_model, check_paths, check_shots
 from osler.commands.patterns import check_patterns
 from osler.commands.references import check_exercises, check_references, raw_paths
@@ -279,6 +280,7 @@ def check(root: Path) -> None:
         {name: section for name, section in params["strategies"].items() if section},
     )
     check_paths(params)
+    check_system_prompt(params)
     check_model(params, root)
     check_amendments(params)
     if not trains_elsewhere(params["launch"]):

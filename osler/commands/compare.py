@@ -7,6 +7,7 @@ checked out. The rule is in osler/statistics/paired_builds.py, settings in `stat
 """
 
 import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -295,6 +296,7 @@ def say(first: str, second: str, protocol: str | None, written: Path | None) -> 
     if written:
         try:
             write_json(written, found | {"rows": [_written(row) for row in found["rows"]]})
+            print(f"osler: written: {written}", file=sys.stderr)
         except OSError as error:
             raise BuildError(f"--json {written}: {error.strerror}") from None
     print("\n".join(lines(found)))

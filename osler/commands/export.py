@@ -173,8 +173,10 @@ def say(name: str, folder: Path, dtype: Stored | None = None, merge: bool = Fals
     artifacts = Artifacts(ROOT, declarations(ROOT, read_params(ROOT / PARAMS)))
     models = artifacts.models()
     if name not in models:
-        meant = suggestion(name, list(models))
-        raise BuildError(f"{name}: no model that was built here{meant}; there are {', '.join(models) or 'none'}")
+        meant = suggestion(name, [*models, "results"])
+        raise BuildError(
+            f"{name}: no model that was built here{meant}; there are {', '.join(models) or 'none'}, and `results`"
+        )
     cards = artifacts.path("report", "cards")
     model, _ = models[name]
     below = ROOT / read_json(model / CONFIG)["base_model_name_or_path"] if (model / CONFIG).is_file() else None

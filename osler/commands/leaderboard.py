@@ -3,6 +3,7 @@
 All under one strategy and protocol, on the items that all of them answered and that are the same in all builds.
 """
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -50,18 +51,26 @@ def answers_by_model(
         BuildError: none was.
     """
     found: dict[Name, pl.DataFrame] = {}
-    silent = []
+    silent: dict[str, list[str]] = {}
     for one in builds:
         for (model,), rows in sorted(one.answers.partition_by("model", as_dict=True).items()):
             own = rows.filter(pl.col("strategy") == strategy, pl.col("protocol") == protocol)
             if own.is_empty():
-                silent.append(f"{model} of {one.name}")
+                silent.setdefault(str(model), []).append(one.name)
             else:
                 found[one.name, str(model)] = own
     if not found:
-        there = sorted({name for one in builds for name in one.answers["strategy"].unique()})
+        every = (
+            pl.concat([one.answers.select("strategy", "protocol") for one in builds])
+            .unique()
+            .sort("strategy", "protocol")
+        )
+        if in_others := every.filter(strategy=strategy)["protocol"].to_list():
+            raise BuildError(f"--protocol {protocol}: {strategy} has no answers in it, but in {', '.join(in_others)}")
+        there = every["strategy"].unique(maintain_order=True).to_list()
         raise BuildError(f"--strategy {strategy}: no model was asked so; there are {', '.join(there)}")
-    return found, silent
+    names = [one.name for one in builds]
+    return found, [model if own == names else f"{model} of {', '.join(own)}" for model, own in silent.items()]
 
 
 def table(found: Sequence[Place]) -> Table:
@@ -69,7 +78,7 @@ def table(found: Sequence[Place]) -> Table:
     names = benchmarks_of(found)
     rows = [
         [
-            *(place.build, place.model, str(place.seeds)),
+            *(", ".join(place.builds), place.model, str(place.seeds)),
             *(percent(place.accuracies[name]) for name in names),
             points(place.behind) if place.behind else "",
             "" if place.p is None else p_value(place.p),
@@ -93,8 +102,9 @@ def lines(found: Sequence[Place], about: dict[str, Any]) -> Iterator[str]:
     yield from columns([own.header, *[[str(cell) for cell in row] for row in own.rows]], own.text_columns)
     yield ""
     yield (
-        f"Intervals of {100 * about['confidence']:g} % are over items and, where there are several, seeds. Behind: surely not the"
-        " best of these. p is times the number of the others, as the first was chosen by these same items."
+        f"Intervals of {100 * about['confidence']:g} % are over items and, where there are several, seeds; those of differences"
+        " hold all together. Behind: surely not the best of these. p is multiplied by the number of the others, since the first"
+        " was chosen by these same items."
     )
     if about["left_out"]:
         yield f"Left out, since not all answered them or builds differ in them: {counted(about['left_out'], 'item')}."
@@ -135,6 +145,8 @@ def say(revisions: Sequence[str], strategy: str, protocol: str | None, json: Pat
             write_json(json, written(found, about))
         if to:
             write_text(to, table_text(table(found), f"{strategy}, {used}, {items.height} items", to.suffix))
+        for path in filter(None, (json, to)):
+            print(f"osler: written: {path}", file=sys.stderr)
     except OSError as error:
         raise BuildError(f"{error.filename}: cannot be written: {error.strerror}") from None
     print("\n".join(lines(found, about)))

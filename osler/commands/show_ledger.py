@@ -76,7 +76,7 @@ def say(source: str | None, reason: str, count: int) -> None:
         raise BuildError(f"{source}: in no ledger{suggestion(source, known)}; there are {', '.join(known)}")
     if source is not None:
         rows = rows.filter(source=source)
-    found = rows.filter(pl.col("reason").str.contains(reason, literal=True))
+    found = rows.filter(pl.col("reason").str.contains(reason.lower(), literal=True))
     if found.is_empty():
         raise BuildError(f"--search {reason}: no such reason; there are {', '.join(sorted(rows['reason'].unique()))}")
     print("\n".join(lines(found, count if source is not None else 0)))

@@ -15,6 +15,7 @@ LATEX = {
     **{"|": r"\textbar{}", "·": r"\textperiodcentered{}", "†": r"$\dagger$", "±": r"$\pm$"},
 }
 PREAMBLE = "% needs \\usepackage{booktabs} and \\usepackage[T1]{fontenc}\n"
+LINE, PARAGRAPH = 60, r"p{0.3\textwidth}"  # characters of a cell in one line; a column of longer ones
 FORMATS = (".csv", ".md", ".tex")
 
 
@@ -48,7 +49,7 @@ def csv_text(table: Table) -> str:
     thousands.
     """
     written: list[list[str]] = []
-    for number, name in enumerate(table.header):
+    for number, name in enumerate(_told_apart(table.header)):
         cells = [plain(row[number]) for row in table.rows]
         found = [INTERVAL.fullmatch(cell) for cell in cells]
         if not any(found):
@@ -63,6 +64,13 @@ def csv_text(table: Table) -> str:
     return stream.getvalue()
 
 
+def _told_apart(names: Sequence[str]) -> list[str]:
+    """The second column of a name gets a number."""
+    return [
+        f"{name} {count}" if (count := names[: place + 1].count(name)) > 1 else name for place, name in enumerate(names)
+    ]
+
+
 def _number(cell: str) -> str:
     return cell.replace(",", "") if re.fullmatch(r"[-+]?\d{1,3}(,\d{3})+(\.\d+)?", cell) else cell
 
@@ -73,7 +81,11 @@ def latex_text(table: Table, title: str) -> str:
     Args:
         title: its caption.
     """
-    kinds = "l" * table.text_columns + "r" * (len(table.header) - table.text_columns)
+    longest = [
+        max(len(plain(row[column])) for row in (table.header, *table.rows)) for column in range(table.text_columns)
+    ]
+    kinds = "".join("l" if length <= LINE else PARAGRAPH for length in longest)
+    kinds += "r" * (len(table.header) - table.text_columns)
     rows = [" & ".join(map(_latex, row)) for row in (table.header, *table.rows)]
     lines = [
         rf"{'{}' * row.startswith(('[', '*'))}{row} \\" for row in rows

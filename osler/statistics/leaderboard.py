@@ -1,9 +1,10 @@
 """Models of several builds in one order, on the items that all of them answered.
 
-Whoever stands first was chosen by these same items, so its lead is flattered. The question asked is therefore which models
-cannot be the best: comparisons with the best, each p times the number of the others (Bonferroni). The model that is truly the
-best would be called behind only if one of its tests against the others went wrong, whichever of them happens to stand first,
-and so with a probability of at most 1 - confidence.
+Whoever stands first was chosen by these same items, and its lead is larger than others would show. The question asked is
+therefore which models cannot be the best: comparisons with the best, each p times the number of the others (Bonferroni). The
+model that is truly the best would be called behind only if one of its tests against the others went wrong, whichever of them
+happens to stand first, and so with a probability of at most 1 - confidence. Intervals of differences are of that confidence
+together, too. A model that scores alike under each seed in several builds is one.
 
 Source:
     Hsu 1984, Constrained simultaneous confidence intervals for multiple comparisons with the best, Annals of Statistics 12.
@@ -24,18 +25,18 @@ Name = tuple[str, str]  # build, model
 
 @dataclass(frozen=True)
 class Place:
-    """One model of one build.
+    """One model of one build, or of several where it scores alike.
 
     Args:
-        build, model: which.
+        builds, model: which.
         accuracies: by benchmark; of several also their mean, under MEAN.
         seeds: how many training seeds answered.
-        behind: accuracy less that of the first; None for the first.
+        behind: accuracy less that of the first, of all places together; None for the first.
         p: of that difference, times the number of all others; None for the first.
         verdict: `first`; `behind`, so surely not the best; or `may be best`.
     """
 
-    build: str
+    builds: tuple[str, ...]
     model: str
     accuracies: Mapping[str, Interval]
     seeds: int
@@ -64,14 +65,28 @@ def places(answers: Mapping[Name, pl.DataFrame], items: pl.DataFrame, confidence
     shares = {name: _shares(rows, confidence) for name, rows in asked.items()}
     arm = {"model": pl.lit(""), "strategy": pl.lit("")}  # one, so that any two models can be paired
     scores = {name: item_scores(rows.with_columns(**arm)) for name, rows in asked.items()}
-    order = sorted(asked, key=lambda name: (-_score(shares[name]).estimate, name))
-    first, *others = order
-    found = [Place(*first, shares[first], asked[first]["seed"].n_unique(), None, None, "first")]
+    alike = _alike(scores)
+    first, *others = sorted(alike, key=lambda name: (-_score(shares[name]).estimate, name))
+    seeds = {name: asked[name]["seed"].n_unique() for name in alike}
+    found = [Place(alike[first], first[1], shares[first], seeds[first], None, None, "first")]
     for name in others:
-        row = _difference(scores[first], scores[name], confidence)
+        row = _difference(scores[first], scores[name], 1 - (1 - confidence) / len(others))
         p = min(1.0, len(others) * row.p)
         verdict = "behind" if p <= 1 - confidence else "may be best"
-        found.append(Place(*name, shares[name], asked[name]["seed"].n_unique(), row.whole.difference, p, verdict))
+        found.append(Place(alike[name], name[1], shares[name], seeds[name], row.whole.difference, p, verdict))
+    return found
+
+
+def _alike(scores: Mapping[Name, pl.DataFrame]) -> dict[Name, tuple[str, ...]]:
+    """The first of each model's builds with the same scores, and all of these."""
+    found: dict[Name, tuple[str, ...]] = {}
+    for build, model in scores:
+        own = scores[build, model].select(*ITEM, "seed", "score")
+        twin = next((name for name in found if name[1] == model and own.equals(scores[name].select(own.columns))), None)
+        if twin:
+            found[twin] += (build,)
+        else:
+            found[build, model] = (build,)
     return found
 
 

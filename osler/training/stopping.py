@@ -67,6 +67,8 @@ def _note(number: int, _: Any) -> None:
 
 def _interrupted(number: int, frame: Any) -> None:
     if signal.SIGINT in _received:
+        if multiprocessing.parent_process() is not None:
+            os._exit(128 + number)  # of another seed: the first process says what there is to say
         signal.default_int_handler(number, frame)
     if multiprocessing.parent_process() is None and os.environ.get("RANK", "0") == "0":
         os.write(2, HINT)

@@ -213,13 +213,13 @@ def test_three_builds_are_one_table(tmp_path: Path, capsys: pytest.CaptureFixtur
     )
     found = json.loads((tmp_path / "found.json").read_text())
     assert (found["items"], found["left_out"], found["silent"]) == (39, 1, [])
-    order = [(place["build"], place["model"]) for place in found["places"]]
-    assert order[:2] == [("other", "tuned"), ("HEAD", "tuned")]
-    assert order[2:] == [("first", "tuned"), ("HEAD", "base"), ("first", "base"), ("other", "base")]
+    order = [(place["builds"], place["model"]) for place in found["places"]]
+    assert order[:3] == [(["other"], "tuned"), (["HEAD"], "tuned"), (["first"], "tuned")]
+    assert order[3:] == [(["first", "HEAD"], "base"), (["other"], "base")]  # `other` has another seed
     first, *others = found["places"]
     assert first["accuracies"]["small"]["estimate"] == pytest.approx(24 / 39)
     assert others[2]["behind"]["estimate"] == pytest.approx(-14 / 39)
-    assert [place["verdict"] for place in found["places"]] == ["first", *5 * ["may be best"]]
+    assert [place["verdict"] for place in found["places"]] == ["first", *2 * ["may be best"], *2 * ["behind"]]
     printed = capsys.readouterr().out
     assert "zero_shot, protocol full_answer, on 39 items" in printed
     assert "Left out, since not all answered them or builds differ in them: 1 item." in printed

@@ -42,6 +42,13 @@ def test_latex_is_escaped() -> None:
     assert text.count("{tabular}") == 2
 
 
+def test_columns_of_one_name_are_told_apart() -> None:
+    """And a column of sentences breaks its lines."""
+    table = Table(["claim", "items", "items"], [["A sentence of many words " * 4, "1", "2"]])
+    assert csv_text(table).startswith("claim,items,items 2\n")
+    assert r"\begin{tabular}{p{0.3\textwidth}rr}" in latex_text(table, "t")
+
+
 def test_latex_has_a_column_for_each_of_the_page() -> None:
     """Text on the left, numbers on the right."""
     text = table_text(TABLE, "t", ".tex")
