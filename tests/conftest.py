@@ -48,7 +48,7 @@ def signals_stay() -> Iterator[None]:
 @pytest.fixture
 def trains_here() -> Iterator[None]:
     """For tests that train in this process: a stage's own is told no more that it is to stop, and this one goes on."""
-    before = {number: signal.getsignal(number) for number in SIGNALS}
+    before = {number: signal.getsignal(number) for number in (*SIGNALS, signal.SIGINT)}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)

@@ -188,7 +188,7 @@ def export(
     ],
     folder: Annotated[Path, typer.Argument(help="where to; a new or empty folder")],
     dtype: Annotated[
-        Literal["bfloat16", "float32"] | None,
+        Literal["float32", "bfloat16"] | None,  # in the order of Stored: typing takes both for one
         typer.Option(
             help="of the weights; unless given, bfloat16 for a base that came so, else as stored", show_default=False
         ),
