@@ -80,25 +80,25 @@ def build(root: Path, name: str) -> Build:
     return Build(name, answers, tuple(sorted({one["protocol"] for one in made})), items, touched, beside)
 
 
-def common_protocol(first: Build, second: Build, asked: str | None) -> str:
+def common_protocol(builds: Sequence[Build], asked: str | None) -> str:
     """The protocol to compare in.
 
-    It is the one asked for, else the headline of both.
+    It is the one asked for, else the headline of all.
 
     Raises:
         BuildError: a build has no answers in it, or their headlines differ.
     """
-    there = [sorted(side.answers["protocol"].unique().to_list()) for side in (first, second)]
-    both = ", ".join(sorted(set(there[0]) & set(there[1]))) or "none"
+    there = {side.name: set(side.answers["protocol"].unique()) for side in builds}
+    shared = ", ".join(sorted(set.intersection(*there.values()))) or "none"
     if asked is None:
-        headlines = {*first.headlines, *second.headlines}
+        headlines = {name for side in builds for name in side.headlines}
         if len(headlines) > 1:
-            told = "; ".join(f"{side.name}: {', '.join(side.headlines)}" for side in (first, second))
-            raise BuildError(f"accuracies are of different protocols ({told}); name one with --protocol, of {both}")
+            told = "; ".join(f"{side.name}: {', '.join(side.headlines)}" for side in builds)
+            raise BuildError(f"accuracies are of different protocols ({told}); name one with --protocol, of {shared}")
         return headlines.pop()
-    for side, protocols in zip((first, second), there, strict=True):
+    for name, protocols in there.items():
         if asked not in protocols:
-            raise BuildError(f"--protocol {asked}: {side.name} has no answers in it; both have {both}")
+            raise BuildError(f"--protocol {asked}: {name} has no answers in it; all have {shared}")
     return asked
 
 
@@ -292,7 +292,7 @@ def say(first: str, second: str, protocol: str | None, written: Path | None) -> 
     section = read_params(ROOT / PARAMS).get("statistics", {})
     statistics: Statistics = validated("statistics", section, Statistics)
     one, other = build(ROOT, first), build(ROOT, second)
-    found = comparison(one, other, common_protocol(one, other, protocol), statistics.confidence)
+    found = comparison(one, other, common_protocol((one, other), protocol), statistics.confidence)
     if written:
         try:
             write_json(written, found | {"rows": [_written(row) for row in found["rows"]]})

@@ -13,6 +13,8 @@ bfloat16: half the bytes, and what the build measured was measured before they w
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -39,6 +41,28 @@ build's own weights, whose hash is above.
 """
 
 
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """A folder to fill, which becomes `folder` in the end.
+
+    It does whole or not at all.
+
+    Raises:
+        BuildError: `folder` is there and not empty.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise BuildError(f"{folder}: is there and not an empty folder; name a new one")
+    folder = folder.resolve()
+    temporary = folder.with_name(f".{folder.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        os.replace(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
 def write_export(
     model: Path, card: Path, folder: Path, dtype: Stored | None = None, about: Path | None = None
 ) -> list[str]:
@@ -50,15 +74,9 @@ def write_export(
     Raises:
         BuildError: `folder` is there and not empty, or the card is about other files.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise BuildError(f"{folder}: is there and not an empty folder; name a new one")
     if not card.is_file() or model_hash(about or model) not in card.read_text(encoding="utf-8"):
         raise BuildError(f"results/cards/{card.name}: no card of these files; run `dvc repro report`")
-    folder = folder.resolve()
-    temporary = folder.with_name(f".{folder.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
+    with new_folder(folder) as temporary:
         for file in own_files(model):
             if file.name not in LEFT_OUT and not (dtype and file.suffix == ".safetensors"):
                 target = temporary / file.relative_to(model)
@@ -69,9 +87,6 @@ def write_export(
         write_begin(temporary)
         if dtype:
             cast_export(model, temporary, dtype)
-        os.replace(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 

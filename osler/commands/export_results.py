@@ -4,8 +4,6 @@ A folder with every table of the report as CSV and LaTeX, and a file in the resu
 model, strategy and protocol.
 """
 
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from osler.build.pipeline import ROOT, artifact_name, declarations, read_params
 from osler.build.recorded import check_deps, file_md5
 from osler.build.section import BuildError
 from osler.build.validation import PARAMS, validated
+from osler.commands.export import new_folder
 from osler.evaluation.settings import Questions
 from osler.report.evaluated import Evaluated
 from osler.report.harness_results import BenchmarkFacts, harness_results
@@ -82,19 +81,12 @@ def say(folder: Path) -> None:
     """
     params = read_params(ROOT / PARAMS)
     artifacts = Artifacts(ROOT, declarations(ROOT, params))
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise BuildError(f"{folder}: is there and not an empty folder; name a new one")
     artifacts.path(REPORT, "cards")
     check_deps(ROOT, artifacts.stages[REPORT].deps, artifacts.stages.keys())
     statistics: Statistics = validated("statistics", params.get("statistics"), Statistics)
-    folder = folder.resolve()
-    temporary = folder.with_name(f".{folder.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
     try:
-        tables, results = write_results(artifacts, statistics, temporary)
-        os.replace(temporary, folder)
+        with new_folder(folder) as temporary:
+            tables, results = write_results(artifacts, statistics, temporary)
     except OSError as error:
         raise BuildError(f"{folder}: cannot be written: {error.strerror}; name another folder") from None
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     print(f"{folder}: {tables} tables as CSV and LaTeX in tables/, {results} results in lm-eval/")

@@ -87,6 +87,7 @@ def kept(arguments: Sequence[str], lock: int, stopped: Path) -> int:
         The exit code.
     """
     received: list[int] = []
+    interrupted: list[int] = []
     running: list[subprocess.Popen[bytes]] = []
 
     def hand_on(number: int, _: Any) -> None:
@@ -96,19 +97,15 @@ def kept(arguments: Sequence[str], lock: int, stopped: Path) -> int:
 
     for number in SIGNALS:
         signal.signal(number, hand_on)
+    # a terminal sends it to the trainer, too; an exception as wait() returns would lose the exit code
+    signal.signal(signal.SIGINT, lambda number, _: interrupted.append(number))
     with subprocess.Popen(arguments, pass_fds=(lock,)) as trainer:
         running.append(trainer)
         if received:
             trainer.send_signal(signal.SIGUSR1)
-        interrupted = False
-        while trainer.returncode is None:
-            try:
-                trainer.wait()
-            except (
-                KeyboardInterrupt
-            ):  # it has been interrupted, too: it stops with a checkpoint, and the second time at once
-                interrupted = True
-        code = trainer.returncode
+        code = trainer.wait()
     if (code == 0 and stopped.exists()) or (received and code == -signal.SIGUSR1):  # before it could hear
         return STOPPED
-    return 130 if interrupted else code if code >= 0 else 128 - code
+    if code and interrupted:  # 0: it had done all before it heard
+        return 130
+    return code if code >= 0 else 128 - code

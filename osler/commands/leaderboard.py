@@ -15,31 +15,13 @@ from osler.build.files import write_json, write_text
 from osler.build.pipeline import ROOT, read_params
 from osler.build.section import BuildError
 from osler.build.validation import PARAMS, validated
-from osler.commands.compare import Build, build, columns
+from osler.commands.compare import Build, build, columns, common_protocol
 from osler.report.cells import counted, p_value, percent, points
 from osler.report.page import Table
 from osler.report.table_files import FORMATS, table_text
 from osler.statistics.leaderboard import Name, Place, benchmarks_of, common_items, places
 from osler.statistics.paired_builds import ITEM, changed_items
 from osler.statistics.settings import Statistics
-
-
-def one_protocol(builds: Sequence[Build], asked: str | None) -> str:
-    """The protocol asked for, or the headline of all.
-
-    Raises:
-        BuildError: their headlines differ, or a build has no answers in it.
-    """
-    headlines = {name for one in builds for name in one.headlines}
-    if asked is None and len(headlines) > 1:
-        told = "; ".join(f"{one.name}: {', '.join(one.headlines)}" for one in builds)
-        raise BuildError(f"accuracies are of different protocols ({told}); name one with --protocol")
-    protocol = asked or headlines.pop()
-    for one in builds:
-        there = sorted(one.answers["protocol"].unique())
-        if protocol not in there:
-            raise BuildError(f"--protocol {protocol}: {one.name} has no answers in it, but in {', '.join(there)}")
-    return protocol
 
 
 def answers_by_model(
@@ -116,7 +98,7 @@ def say(revisions: Sequence[str], strategy: str, protocol: str | None, json: Pat
     """Print the leaderboard, and write it to the files that are named.
 
     Raises:
-        BuildError: as `one_protocol` and `answers_by_model`, no item is common, or a file cannot be written.
+        BuildError: as `common_protocol` and `answers_by_model`, no item is common, or a file cannot be written.
     """
     if repeated := {name for name in revisions if revisions.count(name) > 1}:
         raise BuildError(f"{min(repeated)}: is named twice; name each build once")
@@ -124,16 +106,16 @@ def say(revisions: Sequence[str], strategy: str, protocol: str | None, json: Pat
         raise BuildError(f"--table {to}: ends in none of {', '.join(FORMATS)}")
     statistics: Statistics = validated("statistics", read_params(ROOT / PARAMS).get("statistics", {}), Statistics)
     builds = [build(ROOT, name) for name in revisions]
-    used = one_protocol(builds, protocol)
+    used = common_protocol(builds, protocol)
     answers, silent = answers_by_model(builds, strategy, used)
     changed = pl.concat([changed_items(builds[0].items, one.items) for one in builds[1:]]).unique()
     beside = frozenset().union(*(one.beside for one in builds))
-    counted = ~pl.col("benchmark").is_in(list(beside))
-    items = common_items(answers, changed).filter(counted)
+    in_mean = ~pl.col("benchmark").is_in(list(beside))
+    items = common_items(answers, changed).filter(in_mean)
     if items.is_empty():
         raise BuildError(f"no item was answered by all {len(answers)} models; leave out a build")
     left_out = (
-        pl.concat([rows.select(ITEM) for rows in answers.values()]).unique().filter(counted).height - items.height
+        pl.concat([rows.select(ITEM) for rows in answers.values()]).unique().filter(in_mean).height - items.height
     )
     found = places(answers, items, statistics.confidence)
     about = {

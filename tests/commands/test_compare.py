@@ -105,7 +105,7 @@ def test_what_is_only_in_one_is_named(project: Project) -> None:
         (["first", "nonsense"], "nonsense: unknown Git revision 'nonsense'"),
         (
             ["first", "HEAD", "--protocol", "letter"],
-            "--protocol letter: first has no answers in it; both have full_answer",
+            "--protocol letter: first has no answers in it; all have full_answer",
         ),
         (["first", "HEAD", "--json", "/dev/null/x"], "--json /dev/null/x: "),
     ],
@@ -122,8 +122,8 @@ def test_accuracies_of_two_protocols_are_not_compared(project: Project) -> None:
     first, second = compare.build(project.folder, "first"), compare.build(project.folder, "HEAD")
     letter = compare.Build("b", second.answers, ("letter",), second.items, second.touched)
     with pytest.raises(BuildError, match="of different protocols .first: full_answer; b: letter.; name one with"):
-        compare.common_protocol(first, letter, None)
-    assert compare.common_protocol(first, letter, "full_answer") == "full_answer"
+        compare.common_protocol((first, letter), None)
+    assert compare.common_protocol((first, letter), "full_answer") == "full_answer"
 
 
 def test_damaged_predictions_are_not_compared(tmp_path: Path, project: Project) -> None:
@@ -237,7 +237,7 @@ def test_three_builds_are_one_table(tmp_path: Path, capsys: pytest.CaptureFixtur
         ),
         (
             ["first", "HEAD", "other", "--protocol", "letter"],
-            "--protocol letter: first has no answers in it, but in full_answer",
+            "--protocol letter: first has no answers in it; all have full_answer",
         ),
         (["first", "HEAD", "first"], "first: is named twice; name each build once"),
         (["first", "HEAD", "other", "--table", "x.xlsx"], "--table x.xlsx: ends in none of .csv, .md, .tex"),

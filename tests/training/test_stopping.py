@@ -164,6 +164,20 @@ def test_a_second_ctrl_c_ends_at_once(processes: int, tmp_path: Path) -> None:
     assert not named.stdout, named.stdout
 
 
+def test_a_run_that_ends_before_it_hears_has_not_failed(tmp_path: Path) -> None:
+    """Ctrl-C after its last step: the trainer ends with 0, and so does what waits for it."""
+    trainer = (
+        "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); print('on', flush=True); time.sleep(2)"
+    )
+    command = [sys.executable, "-c", KEPT, str(tmp_path / "stopped"), sys.executable, "-c", trainer]
+    with begun(command, os.environ | {"PYTHONPATH": str(ROOT)}, start_new_session=True) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "on\n"
+        ctrl_c(process)
+        said = process.communicate(timeout=60)[0]
+    assert process.returncode == 0, said
+
+
 @pytest.mark.campaign
 def test_a_worker_that_dies_starts_again(whole: dict[int, dict[str, torch.Tensor]], tmp_path: Path) -> None:
     """With --max-restarts=1 torchrun starts both again, from the checkpoint of step 5, and the run ends with the same bytes."""

@@ -6,8 +6,8 @@ Three calls an item, in one conversation. Every turn repeats the question, so th
 the model still ends in a whole one, and a model tuned on single questions sees one; the price is its tokens twice more.
 The answer that counts is read by the protocol in the last turn; the guess is only shown.
 
-As in the source the model expands on the question, guesses, and refines. Not as there: the wording of the three turns is that of
-params.yaml, as the source's own was not recovered; the last answer is read by the protocol, also by likelihood.
+Of the source the abstract was read, which names the three steps and not their wording: that of the turns is params.yaml's.
+The last answer is read by the protocol, also by likelihood.
 
 Source: Manathunga and Hettigoda, arXiv 2309.02884.
 """

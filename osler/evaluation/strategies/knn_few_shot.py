@@ -4,10 +4,10 @@ An embedding is the mean of the last hidden states over a question (without its 
 from the model that answers, so nothing else is needed; or that of the build's encoder, where it has one. A pass over
 question and pool costs as much as zero-shot reads; these tokens are not in `prompt_tokens`. No seed is involved.
 
-As in the source the nearest exemplars by cosine are shown. Not as there: the source embeds with an encoder trained for sentences,
-which the build's own may be and the answering model is not; here the nearest always stands last, where the source tries both ends.
+As in the source the nearest exemplars are shown. Not as there: the source embeds with an encoder trained for sentences,
+which the build's own may be and the answering model is not. The nearest stands last.
 
-Source: Liu et al., arXiv 2101.06804.
+Source: Liu et al., arXiv 2101.06804, of which the abstract was read.
 """
 
 from collections.abc import Sequence

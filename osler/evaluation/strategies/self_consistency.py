@@ -5,10 +5,9 @@ Each chain is read for its answer.
 Costs as much as `samples` times `cot`. A sample's random numbers are a function of seed, item and sample, whatever is
 generated beside it.
 
-As in the source chains are sampled and their answers vote, each as much as another. Not as there: no exemplars with chains stand
-before the question; tokens are drawn from all of the vocabulary, where the source also cuts it at the 40 likeliest for some models;
-under a likelihood protocol each chain has an answer, which the source reads off its words (`read_chains` does both). Ties are
-broken by lot (`voted`); what the source does with them is not said.
+As in the source chains are sampled and their answers vote, each as much as another. Not as there: no exemplars with chains
+stand before the question, and under a likelihood protocol each chain has an answer, which the source reads off its words
+(`read_chains` does both). Tokens are drawn from all of the vocabulary, and ties broken by lot (`voted`).
 
 Source: Wang et al., arXiv 2203.11171.
 """
