@@ -22,6 +22,7 @@ from osler.statistics.settings import Statistics
 def main(
     contamination: Path,
     corpus: Path,
+    judged: Path,
     phi: Path,
     plan: Path,
     predictions: Path,
@@ -52,7 +53,7 @@ def main(
     """
     evaluated = Evaluated.read(predictions)
     found = evaluated.findings(pl.read_parquet(touched), statistics)
-    records = evaluated.records(plan, corpus, contamination, phi, statistics.confidence)
+    records = evaluated.records(plan, corpus, contamination, phi, judged, statistics.confidence)
     write_json(experts, expert_metrics(evaluated.joined("experts")))
     write_json(generation, records.generation)
     values = metrics(found)

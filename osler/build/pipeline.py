@@ -43,8 +43,8 @@ def artifact_name(path: str, is_out: bool) -> str | None:
     parts = PurePosixPath(path).parts
     if path.endswith(".fp") or path == FINGERPRINTS:
         return "fingerprints" if is_out else None
-    if parts[:2] == ("models", "encoders"):
-        return "encoders"
+    if parts[:2] in (("models", "encoders"), ("models", "judges")):
+        return parts[1]
     if parts[:2] == ("data", "exercises"):
         return "instructions"  # rows as the stage `instruct` writes them
     if parts[0] == "models":

@@ -37,6 +37,7 @@ NAMED = (
     "anneal",
     "adapter",
     "continual",
+    "judge",
 )
 """Sections whose keys are names of one's own, each with a section below it."""
 SHARES = ("tokenizer.sources", "mix.weights", "mix.epochs", "instruct.weights", "instruct.benchmark_training_splits")

@@ -7,7 +7,8 @@ example `screen@notes`; this module asks DVC for that stage's deps, outs and par
 * an artifact's name is the path component after data/, results/ or metrics/, without suffix
   (`data/documents/clinical/notes` is `documents`, `metrics/eval.json` is `eval`); several of one name arrive as a sorted
   tuple; a path outside those folders is `raw`
-* `models/encoders` is `encoders`; `models/tokenizer` is `tokenizer` and anything else under models/ `model` as a dep; as an
+* `models/encoders` is `encoders`, `models/judges` is `judges`
+* `models/tokenizer` is `tokenizer` and anything else under models/ `model` as a dep; as an
   out both are `trained_model`
 * `data/exercises/<name>` is `instructions`, as the rows of stage `instruct` are
 * a params section arrives as the model that its argument is annotated with, named after the first component of the key

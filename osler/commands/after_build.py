@@ -182,6 +182,32 @@ def ablate(
         command.say(pairs or [])
 
 
+def rate(
+    sheets: Annotated[list[Path], typer.Argument(help="a new file, or with --take filled ones", show_default=False)],
+    judge: Annotated[str | None, typer.Option(help="whose judgements people check", show_default=False)] = None,
+    task: Annotated[str | None, typer.Option(help="whose texts", show_default=False)] = None,
+    rater: Annotated[str | None, typer.Option(help="name of the person", show_default=False)] = None,
+    count: Annotated[int, typer.Option(min=1, help="of items")] = 20,
+    take: Annotated[
+        bool, typer.Option("--take", help="take verdicts of filled sheets into the file `ratings`")
+    ] = False,
+) -> None:
+    """A sheet on which a person judges what a judge has judged.
+
+    It is a CSV with requests, texts and criteria, and tells no model. Verdicts are written into its column `verdict`. Of filled
+    sheets only key, rater and verdict are kept; `dvc repro` then says how far judge and people agree.
+
+    \b
+    Examples:
+        osler rate scratch/sheet.csv --judge reader --task advice --rater anna
+        osler rate --take scratch/sheet.csv
+    """
+    from osler.commands import rate as command
+
+    with one_line_errors():
+        command.say(sheets, take, judge, task, rater, count)
+
+
 def export(
     model: Annotated[
         str, typer.Argument(help="its name in models/, one of `evaluated`, or adapter-NAME; or `results`")

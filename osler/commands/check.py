@@ -23,12 +23,14 @@ from osler.build.section import BuildError, Section
 from osler.build.validation import PARAMS, shown_value, suggestion, validated
 from osler.commands.base_sizes import base_sizes, check_base
 from osler.commands.check_adapters import check_adapters
+from osler.commands.check_judges import check_judges
 from osler.commands.check_prompts import check_system_prompt
 from osler.commands.limits import check_amendments, check_memory, check_model, check_paths, check_shots
 from osler.commands.patterns import check_patterns
 from osler.commands.references import check_exercises, check_references, raw_paths
 from osler.evaluation.benchmarks import Benchmark
 from osler.evaluation.exercises import Exercise
+from osler.evaluation.judges import Judge
 from osler.evaluation.published import check_published
 from osler.evaluation.tasks import Task
 from osler.inference.vllm_backend import check_vllm
@@ -48,8 +50,8 @@ from osler.training.launch import Launch, check_stages
 from osler.training.tracker import check_tracker
 
 # used by dvc.yaml's templates or by osler.commands.launch, declared by no stage
-NOT_BOUND = ("root", "corpus", "evaluated", "launch")
-NO_MODELS = {"models/tokenizer", "models/encoders"}
+NOT_BOUND = ("root", "ratings", "corpus", "evaluated", "launch")
+NO_MODELS = {"models/tokenizer", "models/encoders", "models/judges"}
 NAME = re.compile("[A-Za-z0-9_][A-Za-z0-9_-]*")
 # sections of a stage for each entry, of which there may be none
 EMPTY_ALLOWED = (
@@ -64,6 +66,7 @@ EMPTY_ALLOWED = (
     "continual",
     "task",
     "exercise",
+    "judge",
 )
 
 
@@ -84,10 +87,12 @@ def check_shape(params: Mapping[str, Any], root: Path) -> None:
             or not 0 < len(set(params[key])) == len(params[key])
         ):
             raise BuildError(f"{PARAMS}: evaluated: must be a list of models, each once (it is {params[key]!r})")
-        if key not in ("root", "evaluated") and not isinstance(params[key], Mapping):
+        if key not in ("root", "ratings", "evaluated") and not isinstance(params[key], Mapping):
             raise BuildError(f"{PARAMS}: {key}: must be a mapping, {{}} where there is nothing (it is {params[key]!r})")
     if isinstance(params["root"], list | Mapping):
         raise BuildError(f"{PARAMS}: root: must be a folder's path (it is {shown_value(params['root'])})")
+    if not isinstance(params["ratings"], str):
+        raise BuildError(f"{PARAMS}: ratings: must be a file's path (it is {shown_value(params['ratings'])})")
     for name, collection in params["corpus"].items():
         if collection not in ("clinical", "general"):
             raise BuildError(f"{PARAMS}: corpus.{name}: must be clinical or general (it is {shown_value(collection)})")
@@ -122,7 +127,13 @@ def check_names(params: Mapping[str, Any], root: Path) -> None:
             validated(f"{key}.{name}", section, kind)
     for name, section in params["adapter"].items():
         validated(f"adapter.{name}", section, AdapterSection)
-    for key, model in (("source", Source), ("benchmark", Benchmark), ("task", Task), ("exercise", Exercise)):
+    for key, model in (
+        ("source", Source),
+        ("benchmark", Benchmark),
+        ("task", Task),
+        ("exercise", Exercise),
+        ("judge", Judge),
+    ):
         for name, section in params[key].items():
             validated(f"{key}.{name}", section, model)
     check_exercises(params)
@@ -287,6 +298,7 @@ def check(root: Path) -> None:
         check_memory(params, root)
     check_adapters(params, is_here=not trains_elsewhere(params["launch"]))
     check_files(params, root)
+    check_judges(params, root)
     check_shots(params, root)
     check_patterns(params)
     if (tokenizer := params["tokenizer"])["kind"] == "package":

@@ -32,7 +32,14 @@ app = typer.Typer(
 
 for _command in (
     *(before_build.check, before_build.profile, before_build.plan),
-    *(after_build.show, after_build.trace, after_build.compare, after_build.ablate, after_build.export),
+    *(
+        after_build.show,
+        after_build.trace,
+        after_build.compare,
+        after_build.ablate,
+        after_build.rate,
+        after_build.export,
+    ),
     *(before_build.doctor, before_build.clean),
 ):  # in the order of the help
     app.command()(_command)

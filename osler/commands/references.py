@@ -128,6 +128,9 @@ def check_exercises(params: Mapping[str, Any]) -> None:
         if section["task"] not in params["task"]:
             there = f"not among {', '.join(params['task'])}" if params["task"] else "there is no task"
             raise BuildError(f"{PARAMS}: exercise.{name}.task: {section['task']}: {there}")
+        task = params["task"][section["task"]]
+        if task.get("target") is None and task.get("part") is None:
+            raise BuildError(f"{PARAMS}: exercise.{name}.task: {section['task']}: has no `target` to learn")
 
 
 def refuse_asked_exercises(params: Mapping[str, Any]) -> None:

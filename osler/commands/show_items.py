@@ -5,8 +5,7 @@ Some items are printed; all that are asked for stand on a page in scratch/items/
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from os.path import normpath
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -23,6 +22,7 @@ from osler.evaluation.quizzes import quizzes_of
 from osler.evaluation.sent_prompts import sent_prompts
 from osler.evaluation.settings import STRATEGIES, Questions, protocols
 from osler.inference.interface import seeded_rank
+from osler.privacy.screened_files import screened_by
 from osler.report.item_page import AskedItem, ItemAnswer, item_page, terminal_lines
 from osler.statistics.accuracy import in_order
 
@@ -72,14 +72,12 @@ def refuse_patients(params: Mapping[str, Any], benchmark: str) -> None:
     Raises:
         BuildError: names the source.
     """
-    own = PurePosixPath(normpath(params["benchmark"][benchmark]["path"]))
-    for name, source in params["source"].items():
-        other = PurePosixPath(normpath(source["path"]))
-        if source.get("phi") and (own == other or own in other.parents or other in own.parents):
-            raise BuildError(
-                f"{PARAMS}: benchmark.{benchmark}: its texts are not shown, since source.{name} screens the same file for"
-                " identifiers"
-            )
+    screened = {name: source["path"] for name, source in params["source"].items() if source.get("phi")}
+    if name := screened_by(params["benchmark"][benchmark]["path"], screened):
+        raise BuildError(
+            f"{PARAMS}: benchmark.{benchmark}: its texts are not shown, since source.{name} screens the same file for"
+            " identifiers"
+        )
 
 
 def answers_of(artifacts: Artifacts, wanted: Wanted, benchmark: str) -> pl.DataFrame:

@@ -15,6 +15,7 @@ import polars as pl
 
 from osler.build.fingerprint import fingerprint
 from osler.evaluation.named_metrics import ASKED, CATEGORY, COLUMNS, LEAD, SEPARATOR, lead_scores, named_scores
+from osler.evaluation.rubrics import TURNS
 from osler.evaluation.structured_texts import Schema, counts, fields_of, written_values
 from osler.evaluation.task_texts import WRITTEN, written
 from osler.evaluation.tasks import DEV, OTHERS, Task
@@ -110,6 +111,10 @@ def _scored(rows: pl.DataFrame, task: Task) -> pl.DataFrame:
         ]
     elif task.json_fields is not None:
         columns |= _structured(pairs, task.json_fields)
+    elif task.metric == "rubric":
+        columns |= {"score": [None] * len(pairs)} | (
+            {} if task.target is not None else {"token_f1": [None] * len(pairs)}
+        )
     else:
         sets = [tuple(_named(text, task) for text in pair) for pair in pairs]
         columns["named"] = [len(ours) for ours, _ in sets]
@@ -191,6 +196,7 @@ def task_predictions(
         rows, pool = asked(everything, task, item_seed), everything.filter(split=DEV)
         parts: dict[str, Any] = {"what": "task", "code": code, "limit_tokens": task.limit_tokens}
         parts["prompts"] = rows.select("instruction", "source").rows()
+        parts |= {TURNS: rows[TURNS].to_list()} if TURNS in rows.columns else {}
         if task.writing:
             parts |= {"writing": task.writing, "seed": seed, "rows": rows.rows(), "pool": pool.rows()}
         texts, computed = kept(

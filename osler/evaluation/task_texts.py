@@ -13,6 +13,7 @@ import polars as pl
 from pydantic import Field, model_validator
 
 from osler.build.section import EACH_ONCE, BuildError, Section, absent
+from osler.evaluation.rubrics import TURNS
 from osler.evaluation.text_metrics import normalized
 from osler.inference.interface import Model, Prompt, Sampling, seeded_rank
 
@@ -107,7 +108,7 @@ def prompts_of(rows: pl.DataFrame, writing: Writing | None, pool: pl.DataFrame |
     All rows are shown the same rows of the pool as far as they may be, whose tokens are read once then.
 
     Args:
-        rows: instruction ("" for none), source; with shots also item_id, group, target.
+        rows: instruction ("" for none), source, or TURNS in its place; with shots also item_id, group, target.
         writing: how they are asked; None: in one turn.
         pool: rows of the split dev.
         seed: that draws from them.
@@ -130,6 +131,10 @@ def prompts_of(rows: pl.DataFrame, writing: Writing | None, pool: pl.DataFrame |
             for shot in shown
             for turn in (("user", asked_turn(shot["instruction"], shot["source"])), ("assistant", shot["target"]))
         ]
+        if row.get(TURNS):
+            said = [(turn["role"], turn["content"]) for turn in row[TURNS]]
+            found.append(Prompt((("user", asked_turn(row["instruction"], said[0][1])), *said[1:]), ()))
+            continue
         found.append(Prompt((*solved, ("user", asked_turn(row["instruction"], row["source"]))), ()))
     return found
 

@@ -18,6 +18,7 @@ from pydantic import Field, field_validator, model_validator
 from osler.build.section import EACH_ONCE, BuildError, RelativePath, absent
 from osler.evaluation.named_metrics import Named
 from osler.evaluation.note_sections import PART, REST, NotePart, parted
+from osler.evaluation.rubrics import CRITERIA, CRITERIA_TYPE, TURNS, TURNS_TYPE, Judged, conversation_text
 from osler.evaluation.structured_texts import Kind, fields_of
 from osler.evaluation.task_texts import Writing
 from osler.evaluation.text_metrics import entities_of, labels_of, normalized, without_opening
@@ -43,7 +44,7 @@ TASKS = pl.Schema(
 )
 
 
-class Task(Writing):
+class Task(Writing, Judged):
     """A section `task.<name>`.
 
     It says where its rows come from, how they are asked, and how the texts are scored.
@@ -71,8 +72,8 @@ class Task(Writing):
     dev_fraction: float | None = absent(
         "of rows without a split_field, never asked and left to `shots`, in the same way; null: none", gt=0, lt=1
     )
-    source: str = Field(description="template of what the model reads, '{dialogue}'")
-    target: str | None = Field(description="template of what it should write; null: the `part`")
+    source: str | None = Field(description="template of what the model reads, '{dialogue}'; null: the `turns_field`")
+    target: str | None = Field(description="template of what it should write; null: the `part`, or for rubric none")
     part: NotePart | None = absent(
         "of the source, which it should write out of the rest; rows without it are no items; null: the target is a field"
     )
@@ -88,8 +89,9 @@ class Task(Writing):
         default=None, ge=1, le=10_000_000, description="test items asked, those of lowest seeded rank; null: all"
     )
     seeds: Literal["first", "all"] = Field(default="first", description="training seeds whose models are asked")
-    metric: Literal["text", "label", "label_set", "entities", "structured"] = Field(
-        description="ROUGE-L, exact label, macro F1 of all labels in a text, F1 of lists, or of the fields of JSON: the headline"
+    metric: Literal["text", "label", "label_set", "entities", "structured", "rubric"] = Field(
+        description="ROUGE-L, exact label, macro F1 of all labels in a text, F1 of lists, or of the fields of JSON: the headline;"
+        " rubric: none but what a `judge` says of its criteria"
     )
     json_fields: dict[str, Kind] | None = absent(
         "structured: what each field of the JSON is; null for other metrics", min_length=1
@@ -120,8 +122,16 @@ class Task(Writing):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if (self.target is None) != (self.part is not None):
+        if (self.target is None) != (self.part is not None) and not (self.metric == "rubric" and self.part is None):
             raise ValueError("`target` is a template, or null where `part` says what is to be written")
+        if (self.source is None) != (self.turns_field is not None):
+            raise ValueError("`source` is a template, or null where `turns_field` has a conversation")
+        if self.turns_field is not None and (self.shots or self.prompt == "plain" or self.part):
+            raise ValueError("`turns_field` is a chat already; take out `shots`, `prompt` and `part`")
+        if self.metric == "rubric" and not self.has_criteria:
+            raise ValueError("metric rubric needs `criteria`, or a `criteria_field`")
+        if self.metrics is not None and self.target is None and self.part is None:
+            raise ValueError("`metrics` compare with a `target`, which is null")
         if self.baseline is not None and self.metric != "text":
             raise ValueError(f"`baseline` is for metric text, not {self.metric}")
         if self.split is not None and self.format != "hub":
@@ -161,7 +171,8 @@ class Task(Writing):
     def fields(self) -> list[str]:
         """Every field that a row must have, once."""
         named = [field for text in (self.source, self.target) if text for field in Template(text).fields]
-        others = [field for field in (self.id, self.group, self.split_field) if field is not None]
+        own = (self.id, self.group, self.split_field, self.criteria_field, self.turns_field)
+        others = [field for field in own if field is not None]
         return list(dict.fromkeys([field for field in named if not field.endswith("?")] + others))
 
     @property
@@ -183,7 +194,7 @@ def task_rows(path: Path, task: Task, left: Counter[str] | None = None) -> Itera
     Raises:
         BuildError: a file or a row cannot be read.
     """
-    if task.part is None:
+    if task.part is None or task.source is None:
         return _rows(path, task)
     return parted(_rows(path, task), task.source, task.part, Counter() if left is None else left)
 
@@ -247,7 +258,8 @@ def rows_frame(
 ) -> pl.DataFrame:
     """The rows as rows of TASKS, in order.
 
-    Where some row of a file of format meds has several targets, there is the column OTHERS besides.
+    Where some row of a file of format meds has several targets, there is the column OTHERS besides, and CRITERIA and TURNS where
+    the task has them.
 
     Args:
         rows: where each stands, for messages and, without `id`, for its number.
@@ -283,7 +295,7 @@ def rows_frame(
             problem = f"split '{texts['split']}' is none of {', '.join(SPLITS)}"
         elif not texts["source"].strip():
             problem = "the source is empty"
-        elif not wanted and task.metric not in ("entities", "label_set"):
+        elif not wanted and task.target is not None and task.metric not in ("entities", "label_set"):
             problem = "the target is empty"
         elif task.metric == "label_set" and not is_label_set(texts["target"], task):
             problem = f"the target {texts['target']!r} names none of `labels`, and is not `none`"
@@ -296,9 +308,27 @@ def rows_frame(
         seen[texts["id"]] = where
         names = {"item_id": f"{name}/{texts.pop('id')}", "group": f"{name}/{texts.pop('group')}"}
         instruction = str(record["Definition"]) if task.instruction is None else task.instruction
-        found.append({**texts, **names, "task": name, "instruction": instruction, OTHERS: record.get(OTHERS, [])})
+        others = {OTHERS: record.get(OTHERS, []), **judged_columns(record, task, where)}
+        found.append({**texts, **names, "task": name, "instruction": instruction, **others})
     several = task.format == "meds" and any(row[OTHERS] for row in found)
-    return pl.DataFrame(found, schema={**TASKS, **({OTHERS: pl.List(pl.String)} if several else {})})
+    besides: dict[str, Any] = {OTHERS: pl.List(pl.String)} if several else {}
+    besides |= {CRITERIA: CRITERIA_TYPE} if task.has_criteria else {}
+    besides |= {TURNS: TURNS_TYPE} if task.turns_field else {}
+    return pl.DataFrame(found, schema={**TASKS, **besides})
+
+
+def judged_columns(record: Record, task: Task, where: str) -> dict[str, Any]:
+    """The columns CRITERIA and TURNS of a row, where the task has them.
+
+    Raises:
+        BuildError: they cannot be read; names the row.
+    """
+    found: dict[str, Any] = {CRITERIA: task.criteria_of(record)} if task.has_criteria else {}
+    found |= {TURNS: task.turns_of(record)} if task.turns_field else {}
+    for value in found.values():
+        if isinstance(value, Fault):
+            raise BuildError(f"{where}: {value.detail}; correct the row")
+    return found
 
 
 def source_and_target(record: Record, task: Task) -> dict[str, str | Fault]:
@@ -306,9 +336,13 @@ def source_and_target(record: Record, task: Task) -> dict[str, str | Fault]:
 
     Or why there is none.
     """
-    source = Template(task.source).rendered(record)
-    if task.target is not None:
-        return {"source": source, "target": Template(task.target).rendered(record)}
+    if task.source is None:
+        turns = task.turns_of(record)
+        source = turns if isinstance(turns, Fault) else conversation_text(turns)
+    else:
+        source = Template(task.source).rendered(record)
+    if task.target is not None or task.part is None:
+        return {"source": source, "target": "" if task.target is None else Template(task.target).rendered(record)}
     return {"source": source if isinstance(source, Fault) else record[REST], "target": record.get(PART, "")}
 
 

@@ -8,6 +8,7 @@ Each gets an `encoder.json`: what it is, how its embeddings are pooled, and whic
 safetensors only, and no code of a repository is run.
 """
 
+from collections.abc import Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Literal, Self
@@ -86,6 +87,20 @@ def pooling(folder: Path, key: str) -> str:
     return str(named)
 
 
+def matching(folder: Path, patterns: Sequence[str]) -> list[str]:
+    """Files below `folder` that one of the patterns names, without what is hidden."""
+    found = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    names = [path.as_posix() for path in found if not any(part.startswith(".") for part in path.parts)]
+    return [name for name in names if any(fnmatch(name, pattern) for pattern in patterns)]
+
+
+def link_all(source: Path, names: Sequence[str], folder: Path) -> None:
+    """Files of `source` in `folder`, too."""
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        link(source / name, folder / name)
+
+
 def taken(wanted: ModelFiles | Scorer, key: str, folder: Path, base: Path) -> None:
     """Fill `folder` with the files of a model.
 
@@ -97,26 +112,22 @@ def taken(wanted: ModelFiles | Scorer, key: str, folder: Path, base: Path) -> No
     """
     scorer = wanted if isinstance(wanted, Scorer) else None
     if scorer and scorer.origin:
-        source, patterns, place = base, OWN, f"models/{scorer.origin}"
+        source, place = base, f"models/{scorer.origin}"
         facts: dict[str, object] = {"from": scorer.origin}
-        kept = sorted(path.name for path in base.iterdir() if any(fnmatch(path.name, one) for one in patterns))
+        kept = matching(base, OWN)
     else:
         repository, revision = str(wanted.repository), str(wanted.revision)
         files = ModelFiles(repository=repository, revision=revision, files=wanted.files or ())
-        source, patterns, place = files.fetched(key), files.files, repository
+        source, place = files.fetched(key), repository
         facts = {"repository": repository, "revision": revision}
-        found = sorted(path.relative_to(source) for path in source.rglob("*") if path.is_file())
-        names = [path.as_posix() for path in found if ".cache" not in path.parts]
-        kept = [name for name in names if any(fnmatch(name, pattern) for pattern in patterns)]
+        kept = matching(source, files.files)
     if not (source / "tokenizer.json").is_file():
         raise BuildError(f"params.yaml: {key}.files: no tokenizer.json among the files taken")
     layer = scorer.layer if scorer else None
     layers = read_json(source / "config.json").get("num_hidden_layers")
     if layer and (not layers or layer > layers):
         raise BuildError(f"params.yaml: {key}.layer: {layer}, and {place} has {layers}")
-    for name in kept:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        link(source / name, folder / name)
+    link_all(source, kept, folder)
     facts |= {"layer": layer, "pooling": None if scorer else pooling(folder, key)}
     facts |= {"idf": True} if scorer and scorer.idf else {}
     write_json(folder / "encoder.json", facts | {"files": {name: file_hash(source / name) for name in kept}})

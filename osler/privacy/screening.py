@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from osler.build.section import BuildError, Section
+from osler.build.section import BuildError, Section, absent
 from osler.privacy.detector import Detector, identifiers
 from osler.privacy.presidio import INSTALL, installed
 from osler.privacy.pseudonyms import private_date
@@ -42,6 +42,11 @@ class Phi(Section):
     )
     key_id: str | None = Field(
         default=None, description="`key_id` of that secret, so that another one is another build"
+    )
+
+    judged_elsewhere: bool = absent(
+        "texts of the same file may be sent to the address of a `judge`; false: they never leave this machine",
+        default=False,
     )
 
     @model_validator(mode="after")

@@ -65,7 +65,9 @@ class Evaluated:
         answers, heldout, below = self.joined("predictions"), self.joined("heldout"), bases(self.models)
         return findings(answers, heldout, touched, seen, below, self.protocol, test, beside)
 
-    def records(self, plan: Path, corpus: Path, contamination: Path, phi: Path, confidence: float) -> Records:
+    def records(
+        self, plan: Path, corpus: Path, contamination: Path, phi: Path, judged: Path, confidence: float
+    ) -> Records:
         """What else the report says.
 
         It is read from the folder `plan` and the metrics files of these names.
@@ -77,4 +79,5 @@ class Evaluated:
             phi=read_json(phi),
             models=self.models,
             generation=generation_metrics(self.joined("generations"), confidence),
+            judged=read_json(judged),
         )

@@ -23,6 +23,7 @@ from osler.report.corpus_sections import (
     privacy_blocks,
 )
 from osler.report.findings import COMPARED, Findings
+from osler.report.judged_section import judged_blocks
 from osler.report.method_sections import (
     calibration_blocks,
     comparison_blocks,
@@ -250,6 +251,7 @@ class Records:
         plan, corpus, contamination, phi: the contents of plan.json and of the metrics files of these names.
         models: the contents of model.json by model.
         generation: scores of generative tasks, `osler.statistics.task_scores.generation_metrics`.
+        judged: what judges say, `osler.statistics.judged_scores.judged_metrics`.
     """
 
     plan: Mapping[str, Any]
@@ -258,6 +260,7 @@ class Records:
     phi: Mapping[str, Any]
     models: Mapping[str, Mapping[str, Any]]
     generation: Mapping[str, Any]
+    judged: Mapping[str, Any]
 
     @property
     def ledgers(self) -> dict[str, list[Mapping[str, Any]]]:
@@ -301,6 +304,7 @@ def report_blocks(found: Findings, records: Records) -> list[Block]:
         *protocol_blocks(found),
         *calibration_blocks(found),
         *generation_blocks(records.generation),
+        *judged_blocks(records.judged),
         Heading(2, "Bits per byte"),
         Paragraph(f"Of held-out documents, lower is better, with {level} intervals over documents{and_seeds}."),
         loss_table(found.losses),

@@ -16,7 +16,7 @@ def generation_blocks(metrics: Mapping[str, Any]) -> list[Block]:
     """
     detail: Sequence[Mapping[str, Any]] = metrics.get("detail", [])
     blocks: list[Block] = []
-    for task in dict.fromkeys(entry["task"] for entry in detail):
+    for task in dict.fromkeys(entry["task"] for entry in detail if entry["scores"]):
         own = [entry for entry in detail if entry["task"] == task]
         names = list(dict.fromkeys(name for entry in own for name in entry["scores"]))
         unread = ["unread"] if any(entry["unread"] for entry in own) else []

@@ -12,7 +12,14 @@ from osler.statistics.accuracy import in_order
 from osler.statistics.intervals import Interval, Pairs, difference_interval, ratio_interval
 from osler.statistics.task_scores import generation_metrics
 
-SCORES = {"text": "ROUGE-L", "label": "right", "label_set": "F1", "entities": "F1", "structured": "F1"}
+SCORES = {
+    "text": "ROUGE-L",
+    "label": "right",
+    "label_set": "F1",
+    "entities": "F1",
+    "structured": "F1",
+    "rubric": "points",
+}
 
 
 def gains(generations: pl.DataFrame, confidence: float, column: str = "score") -> dict[str, Interval]:
@@ -61,8 +68,9 @@ def page_blocks(generations: pl.DataFrame, sources: pl.DataFrame, confidence: fl
         *generation_blocks(generation_metrics(generations, confidence)),
     ]
     columns = {metric: "score"} | ({} if generations["bertscore_f1"].null_count() else {"BERTScore": "bertscore_f1"})
-    found = {name: gains(generations, confidence, column) for name, column in columns.items()}
-    if found[metric]:
+    scored = {name: column for name, column in columns.items() if not generations[column].null_count()}
+    found = {name: gains(generations, confidence, column) for name, column in scored.items()}
+    if found.get(metric):
         rows: list[list[Text]] = [
             [Code(model), *(points(own[model]) for own in found.values())] for model in found[metric]
         ]
@@ -74,7 +82,7 @@ def page_blocks(generations: pl.DataFrame, sources: pl.DataFrame, confidence: fl
     blocks.append(Heading(2, "Items"))
     for item_id, source, texts in _items(generations, sources, models):
         rows = [["target", texts[0]["target"], ""]]
-        rows += [[Code(own["model"]), own["text"], f"{100 * own['score']:.1f}"] for own in texts]
+        rows += [[Code(own["model"]), own["text"], _percent(own["score"])] for own in texts]
         lines = [line for line in source.splitlines() if line.strip()]
         blocks += [Heading(3, item_id), Items(lines), Table(["", "text", metric], rows, text_columns=2)]
     return blocks
@@ -89,7 +97,13 @@ def terminal_lines(generations: pl.DataFrame, sources: pl.DataFrame, item_ids: S
         yield source
         yield f"=== target\n{texts[0]['target']}"
         for own in texts:
-            yield f"=== {own['model']}, {metric} {100 * own['score']:.1f}\n{own['text']}"
+            score = f", {metric} {_percent(own['score'])}" if own["score"] is not None else ""
+            yield f"=== {own['model']}{score}\n{own['text']}"
+
+
+def _percent(score: float | None) -> str:
+    """A score, of 0 to 1; nothing where a judge gives it, in metrics/judged.json."""
+    return "" if score is None else f"{100 * score:.1f}"
 
 
 def _items(

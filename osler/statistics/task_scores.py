@@ -25,6 +25,7 @@ HEADLINES = {
     "label_set": "macro_f1",
     "structured": "field_f1",
     "entities": "entity_f1",
+    "rubric": "rubric",  # what a judge says, which stands in judged.json (osler/statistics/judged_scores.py)
 }
 """The score of each metric that stands for a task."""
 BERTSCORES = ("bertscore_f1", "bertscore_precision", "bertscore_recall", "bertscore_shuffled")
@@ -111,6 +112,8 @@ def scores_of(rows: pl.DataFrame, metric: str, confidence: float) -> dict[str, I
             "accuracy": accuracy_interval(right, group.to_list(), confidence),
             "macro_f1": jackknife_interval(rows, _macro_f1_of_seeds, confidence),
         }
+    elif metric == "rubric":
+        found = {}
     elif metric == "structured":
         found = _structured_scores(rows, confidence)
     elif metric == "label_set":
@@ -128,7 +131,8 @@ def scores_of(rows: pl.DataFrame, metric: str, confidence: float) -> dict[str, I
     ]
     found |= {name: mean(name) for name in besides if name not in found}
     lengths = rows.filter(pl.col("length_ratio").is_not_null())
-    return found | {"token_f1": mean("token_f1")} | _length(lengths, confidence)
+    overlap = {} if metric == "rubric" and rows["token_f1"].null_count() else {"token_f1": mean("token_f1")}
+    return found | overlap | _length(lengths, confidence)
 
 
 def _macro_f1_of_seeds(rows: pl.DataFrame) -> float:
