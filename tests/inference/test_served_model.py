@@ -271,7 +271,9 @@ def test_what_is_under_way_at_a_failure_is_heard_and_nothing_more_is_sent(server
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
-def test_who_stops_waits_for_nothing_and_nothing_more_is_sent(server: Server, error: type[BaseException]) -> None:
+def test_who_stops_waits_for_nothing_and_nothing_more_is_sent(
+    server: Server, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
     """Ctrl-C, or a listener that fails, while other requests hang: two at most, as there are jobs."""
     done = threading.Event()
     server.reply = lambda body, _: echo(body, int(body["messages"][-1]["content"] != "b" and done.wait(20)))
@@ -279,6 +281,8 @@ def test_who_stops_waits_for_nothing_and_nothing_more_is_sent(server: Server, er
     def heard(*_: object) -> None:
         raise error
 
+    closed: list[httpx2.Client] = []
+    monkeypatch.setattr(httpx2.Client, "close", lambda client: closed.append(client))
     started = time.monotonic()
     with pytest.raises(error):
         server.model(jobs=2).texts(asking("hangs", *"bcdefghi"), GREEDY, [0] * 9, heard)
@@ -286,6 +290,9 @@ def test_who_stops_waits_for_nothing_and_nothing_more_is_sent(server: Server, er
     done.set()
     time.sleep(0.2)
     assert set(server.asked()) <= {"hangs", "b", "c"}
+    assert not closed  # under a thread that reads
+    server.model().texts(asking("b"), GREEDY, [0])
+    assert len(closed) == 1
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
@@ -382,7 +389,8 @@ def test_an_address_is_taken_from_the_environment(monkeypatch: pytest.MonkeyPatc
         ("http://host/v1?key=hunter2", KEY, "must end before /chat/completions and any"),
         ("http://host/v1#hunter2", KEY, "must end before /chat/completions and any"),
         ("http://host/v1", None, "JUDGE_KEY is not set; put the server's key in it"),
-        ("http://host/v1", "hunter2\nX-Other: 1", "JUDGE_KEY has blanks or odd characters"),
+        ("http://host/v1", "hunter2\nX-Other:1", "JUDGE_KEY has blanks or odd characters"),
+        ("http://host/v1", "hunter2 copied", "JUDGE_KEY has blanks or odd characters"),
         ("http://host/v1", "hunter2–", "JUDGE_KEY has blanks or odd characters"),
     ],
 )

@@ -187,7 +187,8 @@ def test_where_nothing_is_known_the_bounds_are_nan() -> None:
     for found in (none, one, undefined):
         assert math.isnan(found.low)
         assert math.isnan(found.high)
-    # a draw of 100 lacks the one that has an `a` with probability 0.37: fewer than half; a draw of 2 of 3 seldom has both
+    # a draw of 100 lacks the one that has an `a` with probability 0.37: fewer than half
+    # a draw of 6 seldom has all of three
     known = bootstrap_interval(one_in, only_with_a, 0.9, 200, 0)
     assert 0.9 < known.low <= known.estimate == 0.99 <= known.high < 1
     rare = bootstrap_interval(
