@@ -14,7 +14,7 @@ from osler.inference.vllm_backend import installed
 
 
 def check_judges(params: Mapping[str, Any], root: Path) -> None:
-    """Tasks and models that judges name must be there, and so must the files of local ones.
+    """Tasks, models and files that judges name must be there.
 
     An address is asked for when something is to be judged: who only checks need not have it.
 
@@ -53,7 +53,9 @@ def check_judges(params: Mapping[str, Any], root: Path) -> None:
 
 
 def check_pin(name: str, judge: Judge, root: Path) -> None:
-    """The folder of a local judge must be there with the digest, and its vLLM.
+    """The folder of a judge must have its digest.
+
+    The vLLM that it asks for must be there, too.
 
     Raises:
         BuildError: names the key, and the digest that the folder has.

@@ -102,7 +102,9 @@ def write_sheet(
 
 
 def taken_in(ratings: Path, sheets: Sequence[Path]) -> Iterator[str]:
-    """Add the verdicts of filled sheets to the file of ratings, as lines say.
+    """Add the verdicts of filled sheets to the ratings.
+
+    Yields a line for each sheet.
 
     Raises:
         BuildError: see `read_ratings`; a rater had said otherwise before.

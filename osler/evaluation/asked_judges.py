@@ -18,7 +18,9 @@ NOTES = Path("scratch/judgements")  # below the folder the build runs in
 
 
 def refuse_leaving(name: str, judge: Judge, tasks: Mapping[str, str], screened: Mapping[str, str]) -> None:
-    """No text of a file that a source screens leaves this machine, unless the source says so.
+    """No text of a file that a source screens leaves this machine.
+
+    It may where the source says so.
 
     Args:
         name: of the judge.
@@ -37,7 +39,9 @@ def refuse_leaving(name: str, judge: Judge, tasks: Mapping[str, str], screened: 
 
 
 def identity_of(judge: Judge, folder: Path, chat_template: str, numerics: Numerics) -> dict[str, Any]:
-    """What says which judge answers, and how: a part of the id of each answer.
+    """What says which judge answers, and how.
+
+    It is a part of the id of each answer.
 
     Args:
         judge: its section.
@@ -57,7 +61,9 @@ def identity_of(judge: Judge, folder: Path, chat_template: str, numerics: Numeri
 
 
 def local_model(judge: Judge, folder: Path, chat_template: str, numerics: Numerics) -> Model:
-    """A judge of its own folder, with its own chat template, but for the build's base.
+    """A judge of its own folder.
+
+    It is asked with its own chat template, and the build's base with the build's.
 
     Raises:
         BuildError: it has none, or vLLM is not there.
@@ -88,7 +94,7 @@ def judged(
     numerics: Numerics,
     artifact: Path,
 ) -> pl.DataFrame:
-    """All judgements of one judge: rows of JUDGEMENTS, a row for each that was wanted.
+    """All judgements of one judge, as `frame_of` has them.
 
     Args:
         name, judge: its name and section.

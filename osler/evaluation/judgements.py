@@ -173,7 +173,9 @@ def request_id(identity: Mapping[str, Any], prompt: Prompt) -> str:
 
 
 class Known:
-    """What judges said already: in the artifact of the build before, and in a file that grows.
+    """What judges said already.
+
+    It stands in the artifact of the build before, and in a file that grows.
 
     Args:
         artifact: JUDGEMENTS, if it is there.
@@ -240,7 +242,9 @@ def ask_local(
 def ask_served(
     model: "ServedModel", wanted: Mapping[str, Prompt], judge: Judge, keep: Callable[[Mapping[str, Said]], None]
 ) -> None:
-    """Ask a judge behind an address: each answer is kept as it comes.
+    """Ask a judge behind an address.
+
+    Each answer is kept as it comes.
 
     Args:
         model: the judge.
@@ -260,7 +264,10 @@ def ask_served(
 
 
 def frame_of(requests: Sequence[Request], ids: Sequence[str | None], known: Known) -> pl.DataFrame:
-    """The artifact: JUDGEMENTS with `sums` and `option_tokens`, a row for each request, in order."""
+    """The artifact, a row for each request, in order.
+
+    Its columns are JUDGEMENTS, `sums` and `option_tokens`.
+    """
     rows = []
     for request, name in zip(requests, ids, strict=True):
         said = known.get(name) if name is not None else None

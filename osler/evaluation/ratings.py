@@ -17,9 +17,9 @@ SAID = frozenset(verdict for own in VERDICTS.values() for verdict in own)
 
 
 def read_ratings(path: Path) -> pl.DataFrame:
-    """The ratings of a file: key, rater and verdict, each key once by each rater.
+    """The ratings of a file: key, rater and verdict.
 
-    Other columns are left out, and so are rows without a verdict: not yet rated.
+    Each key is there once by each rater. Other columns are left out, and so are rows without a verdict: not yet rated.
 
     Raises:
         BuildError: it cannot be read, a column or a rater is missing, a verdict is none, or a rater has two of a key.

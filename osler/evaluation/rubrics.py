@@ -40,7 +40,7 @@ class Criterion(Section):
 
 
 class Judged(Section):
-    """Keys of a task whose texts a judge reads, or whose source is a conversation."""
+    """Keys of a task for judges, and for conversations."""
 
     criteria: Annotated[tuple[Criterion, ...], Field(min_length=1)] | None = absent(
         "of every item: what a judge holds a text against; null: a row's own, or none"
@@ -90,7 +90,7 @@ class Judged(Section):
 
 
 def read_criteria(value: Any, name: str) -> list[dict[str, Any]] | Fault:
-    """The criteria in a field of a row, or what is wrong with them.
+    """The criteria in a field of a row, or what is wrong.
 
     Args:
         value: a list of mappings, or that as JSON.
@@ -120,7 +120,10 @@ def read_criteria(value: Any, name: str) -> list[dict[str, Any]] | Fault:
 
 
 def conversation_text(turns: Sequence[Mapping[str, str]]) -> str:
-    """A conversation as one text: one turn as it stands, several with who speaks."""
+    """A conversation as one text.
+
+    One turn stands as it is, several with who speaks.
+    """
     if len(turns) == 1:
         return turns[0]["content"]
     return "\n\n".join(f"{turn['role'].capitalize()}: {turn['content']}" for turn in turns)

@@ -295,7 +295,7 @@ def rows_frame(
             problem = f"split '{texts['split']}' is none of {', '.join(SPLITS)}"
         elif not texts["source"].strip():
             problem = "the source is empty"
-        elif not wanted and task.target is not None and task.metric not in ("entities", "label_set"):
+        elif not wanted and not may_lack_target(task):
             problem = "the target is empty"
         elif task.metric == "label_set" and not is_label_set(texts["target"], task):
             problem = f"the target {texts['target']!r} names none of `labels`, and is not `none`"
@@ -306,19 +306,28 @@ def rows_frame(
         if problem:
             raise BuildError(f"{where}: {problem}; correct the row")
         seen[texts["id"]] = where
-        names = {"item_id": f"{name}/{texts.pop('id')}", "group": f"{name}/{texts.pop('group')}"}
-        instruction = str(record["Definition"]) if task.instruction is None else task.instruction
-        others = {OTHERS: record.get(OTHERS, []), **judged_columns(record, task, where)}
-        found.append({**texts, **names, "task": name, "instruction": instruction, **others})
-    several = task.format == "meds" and any(row[OTHERS] for row in found)
-    besides: dict[str, Any] = {OTHERS: pl.List(pl.String)} if several else {}
-    besides |= {CRITERIA: CRITERIA_TYPE} if task.has_criteria else {}
+        names: dict[str, Any] = {"item_id": f"{name}/{texts.pop('id')}", "group": f"{name}/{texts.pop('group')}"}
+        names["instruction"] = str(record["Definition"]) if task.instruction is None else task.instruction
+        names |= {"task": name, OTHERS: record.get(OTHERS, [])}
+        found.append(texts | names | judged_columns(record, task, where))
+    besides: dict[str, Any] = {CRITERIA: CRITERIA_TYPE} if task.has_criteria else {}
     besides |= {TURNS: TURNS_TYPE} if task.turns_field else {}
-    return pl.DataFrame(found, schema={**TASKS, **besides})
+    several = task.format == "meds" and any(row[OTHERS] for row in found)
+    return pl.DataFrame(found, schema={**TASKS, **({OTHERS: pl.List(pl.String)} if several else {}), **besides})
+
+
+def may_lack_target(task: Task) -> bool:
+    """Whether an empty target is none to correct.
+
+    It says that there is nothing to name, or a judge does without.
+    """
+    return task.metric in ("entities", "label_set") or (task.metric == "rubric" and task.target is None)
 
 
 def judged_columns(record: Record, task: Task, where: str) -> dict[str, Any]:
-    """The columns CRITERIA and TURNS of a row, where the task has them.
+    """The columns CRITERIA and TURNS of a row.
+
+    They are where the task has them.
 
     Raises:
         BuildError: they cannot be read; names the row.

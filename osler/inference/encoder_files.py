@@ -88,7 +88,10 @@ def pooling(folder: Path, key: str) -> str:
 
 
 def matching(folder: Path, patterns: Sequence[str]) -> list[str]:
-    """Files below `folder` that one of the patterns names, without what is hidden."""
+    """Files below `folder` that one of the patterns names.
+
+    What is hidden is left out.
+    """
     found = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
     names = [path.as_posix() for path in found if not any(part.startswith(".") for part in path.parts)]
     return [name for name in names if any(fnmatch(name, pattern) for pattern in patterns)]

@@ -24,6 +24,7 @@ from osler.build.section import BuildError
 from osler.inference.interface import Prompt, Sampling, Written
 
 ASKED_AGAIN = (httpx2.TimeoutException, httpx2.NetworkError, httpx2.RemoteProtocolError, httpx2.ProxyError)
+UNFORESEEN = (ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError)
 BUSY = (408, 429)  # besides 5xx
 LONGEST_PAUSE = 60.0  # seconds, whatever the server asks for
 CONNECT_SECONDS = 15.0  # at most, until a server takes a call
@@ -226,7 +227,7 @@ class ServedModel:
             return _Busy(self._shown(f"{type(error).__name__} {error}"))
         except httpx2.HTTPError as error:
             return BuildError(f"{self._host}: {type(error).__name__}; look at its address")  # may show the header
-        except Exception as error:  # noqa: BLE001 - raised again in the thread that asked
+        except UNFORESEEN as error:  # raised again in the thread that asked
             return error
 
     def _read(self, response: httpx2.Response) -> _Answered | _Busy | BuildError:

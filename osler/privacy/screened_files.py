@@ -6,7 +6,9 @@ from pathlib import PurePosixPath
 
 
 def screened_by(path: str, screened: Mapping[str, str]) -> str | None:
-    """The first source that screens the file or folder at `path`, or some of it, or all around it.
+    """The first source that screens the file or folder at `path`.
+
+    It may be some of it, or a folder around it.
 
     Args:
         path: relative to `root`.

@@ -103,7 +103,9 @@ def _earned(rows: Rows, confidence: float) -> dict[str, Any] | None:
 
 
 def winner(verdicts: Mapping[bool, str | None]) -> str | None:
-    """Who wins an item: first or second of the pair, tie, or None where a verdict could not be read.
+    """Who wins an item: first or second of the pair, or tie.
+
+    None where a verdict could not be read.
 
     Args:
         verdicts: of each order; True: the second of the pair was shown first.

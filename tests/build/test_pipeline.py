@@ -146,7 +146,7 @@ def test_the_chat_template_is_no_part_of_pretraining() -> None:
     assert [name for name, stage in stages.items() if "chat_template" in stage.params] == ["template"]
     assert "chat_template" not in stages["tokenizer"].params["tokenizer"]
     evaluations = {name for name in stages if name.startswith("evaluate@")}
-    assert readers("template") == {"instruct", *FINE_TUNED, *evaluations, "report"}
+    assert readers("template") == {"instruct", *FINE_TUNED, *evaluations, "judge", "report"}
     assert {"pretrain@base", "cpt", "instruct", "tokenize@notes"} <= readers("tokenizer")
 
 

@@ -17,7 +17,8 @@ from osler.evaluation.judges import Judge
 from osler.evaluation.ratings import read_ratings
 from osler.evaluation.rubrics import CRITERIA, CRITERIA_TYPE
 from osler.inference.interface import Prompt, Sampling, Scored, Written
-from tests.support.params import numerics
+from osler.inference.judge_files import take_judge
+from tests.support.tiny import NUMERICS, TEMPLATE, tiny_model, tiny_tokenizer
 
 ITEMS = {
     "advice": pl.DataFrame(
@@ -62,6 +63,7 @@ class Scripted:
 
     def texts(self, prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[int]) -> list[Written]:
         assert sampling.temperature == 0
+        assert not any(seeds)
         found = []
         for prompt in prompts:
             if not self.left:
@@ -78,7 +80,7 @@ class Scripted:
         return [Scored((-1.0, -2.0), (1, 1), 90, truncated=False) for _ in prompts]
 
     def embeddings(self, texts: Sequence[str]) -> Any:
-        raise AssertionError("no judge embeds")
+        raise AssertionError(f"no judge embeds {texts}")
 
 
 def run(section: Judge, written: pl.DataFrame, model: Scripted, artifact: Path, notes: Path) -> pl.DataFrame:
@@ -86,7 +88,9 @@ def run(section: Judge, written: pl.DataFrame, model: Scripted, artifact: Path, 
     requests = requests_of("reader", section, ITEMS, written)
     ids = [None if each.prompt is None else request_id({"who": "scripted"}, each.prompt) for each in requests]
     known = Known(artifact, notes)
-    wanted = {name: r.prompt for name, r in zip(ids, requests, strict=True) if name and r.prompt and not known.get(name)}
+    wanted = {
+        name: r.prompt for name, r in zip(ids, requests, strict=True) if name and r.prompt and not known.get(name)
+    }
     ask_local(model, wanted, section, known.keep)
     return frame_of(requests, ids, known)
 
@@ -154,14 +158,18 @@ def test_what_was_said_is_not_asked_again(tmp_path: Path) -> None:
 def test_another_wording_judge_or_reading_is_another_question() -> None:
     """An id is everything an answer depends on; a key is what was judged alone."""
     written = texts_of(a=["x", "y"])
-    written_, read = (requests_of("reader", judge(reading=reading), ITEMS, written) for reading in ("written", "likelihood"))
+    written_, read = (
+        requests_of("reader", judge(reading=reading), ITEMS, written) for reading in ("written", "likelihood")
+    )
     assert [one.columns["key"] for one in written_] == [one.columns["key"] for one in read]
     ids = {request_id({"who": who}, one.prompt) for who in "ab" for one in (*written_, *read) if one.prompt}
     assert len(ids) == 2 * 2 * len(read)
 
 
 def test_likelihoods_give_a_verdict_to_each(tmp_path: Path) -> None:
-    found = run(judge(reading="likelihood"), texts_of(a=["x", "y"]), Scripted({}), tmp_path / "n", tmp_path / "notes.jsonl")
+    found = run(
+        judge(reading="likelihood"), texts_of(a=["x", "y"]), Scripted({}), tmp_path / "n", tmp_path / "notes.jsonl"
+    )
     assert set(found["verdict"]) == {"met"}
     assert found["probability"].round(6).unique().to_list() == [0.731059]
     assert set(found["text"]) == {""}
@@ -208,7 +216,9 @@ def test_texts_of_patients_go_to_no_address() -> None:
     """Nor does a folder that holds the screened file, or lies in it. A judge that runs here reads all."""
     away = judge(**{"from": None, "address": "JUDGE", "served_model": "m"})
     for path in ("notes/mtsamples.csv", "notes", "notes/mtsamples.csv/part", "./notes/../notes/mtsamples.csv"):
-        with pytest.raises(BuildError, match=r"judge.far.tasks: advice: its texts would be sent.*source.notes screens the same"):
+        with pytest.raises(
+            BuildError, match=r"judge.far.tasks: advice: its texts would be sent.*source.notes screens the same"
+        ):
             refuse_leaving("far", away, {"advice": path}, {"notes": "notes/mtsamples.csv"})
         refuse_leaving("near", judge(), {"advice": path}, {"notes": "notes/mtsamples.csv"})
     refuse_leaving("far", away, {"advice": "advice/questions.jsonl"}, {"notes": "notes/mtsamples.csv"})
@@ -218,7 +228,10 @@ def test_texts_of_patients_go_to_no_address() -> None:
     ("text", "says"),
     [
         ("key,rater\nk,anna\n", "no column verdict; it needs key, rater, verdict"),
-        ("key,rater,verdict\nk,anna,good\n", "line 2: 'good' is no verdict; write one of first, met, second, tie, unmet"),
+        (
+            "key,rater,verdict\nk,anna,good\n",
+            "line 2: 'good' is no verdict; write one of first, met, second, tie, unmet",
+        ),
         ("key,rater,verdict\nk,anna,met\nk,,met\n", "line 3: a verdict without rater"),
         ("key,rater,verdict\nk,anna,met\nk,anna,unmet\n", "anna has two verdicts of k; keep one"),
         ("", "a CSV of key, rater, verdict is read"),
@@ -240,22 +253,21 @@ def test_ratings_without_verdict_are_not_yet_there(tmp_path: Path) -> None:
 
 def test_a_judge_of_the_build_is_loaded_and_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A real model: verdicts by likelihood and in writing, the second time from what is known."""
-    from osler.inference.judge_files import take_judge
-    from tests.support.tiny import TEMPLATE, tiny_model
-
     monkeypatch.chdir(tmp_path)
-    tiny_model(tmp_path / "base")
+    tokenizer = tiny_tokenizer()
+    tiny_model(len(tokenizer), positions=2048).save_pretrained(tmp_path / "base")
+    tokenizer.save_pretrained(tmp_path / "base")
     take_judge("judge.reader", None, tmp_path / "base", tmp_path / "judges/reader")
     facts = json.loads((tmp_path / "judges/reader/judge.json").read_text())
     assert facts["from"] == "base"
     assert "model.safetensors" in facts["files"]
     for reading in ("likelihood", "written"):
         section = judge(reading=reading, limit_tokens=4)
-        args = (ITEMS, texts_of(a=["x", "y"]), TEMPLATE, numerics(), tmp_path / "none")
+        args = (ITEMS, texts_of(a=["x", "y"]), TEMPLATE, NUMERICS, tmp_path / "none")
         found = judged("reader", section, tmp_path / "judges/reader", *args)
         assert found.height == 3
         assert found["id"].null_count() == 0
-        assert found["prompt_tokens"].min() > 20
+        assert all(tokens > 20 for tokens in found["prompt_tokens"])
         again = judged("reader", section, tmp_path / "judges/reader", *args)
         assert again.equals(found)
     assert len((tmp_path / "scratch/judgements/reader.jsonl").read_text().splitlines()) == 6

@@ -19,7 +19,7 @@ from osler.evaluation.verdicts import judge_prompt, likelier, verdict_of
         ('{"met": "true"}', None),
         ('{"met": 1}', None),
         ('{"met": null}', None),
-        ('{met: true}', None),
+        ("{met: true}", None),
         ("Yes, the criterion is met.", None),
         ("", None),
     ],
