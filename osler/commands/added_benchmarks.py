@@ -90,8 +90,9 @@ def missing(params: Mapping[str, Any], names: Sequence[str], file: str) -> dict[
             if there is None:
                 lacking[kind][name] = section
             elif not _is_same(kind, name, there, section):
+                own = there.get("path" if kind == "benchmark" else "repository")
                 raise BuildError(
-                    f"{file}: {kind}.{name}: is there, and not as the catalogue has it; take it out or rename it first"
+                    f"{file}: {kind}.{name}: is there, and reads {own}, not what the catalogue brings; take it out or rename it"
                 )
     return lacking
 

@@ -28,7 +28,7 @@ def check() -> None:
 def profile(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAME]", help="a file of profiles/, without .yaml", show_default=False),
+        typer.Argument(metavar="NAME", help="a file of profiles/, without .yaml", show_default=False),
     ] = None,
     root: Annotated[
         str | None, typer.Option(help="absolute folder that the profile's paths are relative to", show_default=False)
