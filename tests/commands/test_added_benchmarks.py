@@ -238,9 +238,9 @@ def test_from_a_name_to_items(tmp_path: Path) -> None:
         project = copied(tmp_path / "project", "micro", environment)
         project.run("dvc", "repro", "-q", "synthesize@default")
         shutil.move(project.folder / "data/raw/default", tmp_path / "ours")
-        project.edit("profiles/micro.yaml", "extends: default", "extends: default\nsynthesize: {}")
+        (project.folder / "profiles/ours.yaml").write_text("extends: micro\nsynthesize: {}\n")
         command = [sys.executable, "-m", "osler"]
-        project.run(*command, "profile", "micro", "--root", str(tmp_path / "ours"))
+        project.run(*command, "profile", "ours", "--root", str(tmp_path / "ours"))
         project.run(*command, "profile", "--add-benchmark", *names)
         assert "no problem found" in project.run(*command, "check")
         stages = [f"benchmarks@{name}" for name in names]
@@ -252,5 +252,5 @@ def test_from_a_name_to_items(tmp_path: Path) -> None:
         assert not ran(project.run("dvc", "repro", *stages))
         assert "no problem found" in project.run(*command, "check")
         params = json.dumps(yaml.safe_load((project.folder / "params.yaml").read_text()))
-        project.run(*command, "profile", "micro", "--root", str(tmp_path / "ours"))
+        project.run(*command, "profile", "ours", "--root", str(tmp_path / "ours"))
         assert json.dumps(yaml.safe_load((project.folder / "params.yaml").read_text())) == params
