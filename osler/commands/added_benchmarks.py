@@ -30,7 +30,10 @@ TABLES = ("download", "benchmark")
 
 @dataclass(frozen=True)
 class Added:
-    """What was asked: names of the catalogue, and the profile they go to, if not what is in force."""
+    """What was asked.
+
+    Names of the catalogue, and the profile that they go to, if not what is in force.
+    """
 
     names: tuple[str, ...]
     profile: str | None = None
@@ -52,7 +55,10 @@ def known(name: str) -> KnownBenchmark:
 
 
 def profile_of(text: str) -> str | None:
-    """The profile that params.yaml was written from, by its first line; None for the default and where nothing tells."""
+    """The profile that params.yaml was written from.
+
+    By its first line; None for the default, and where nothing tells.
+    """
     found = WRITTEN_BY.match(text)
     return found[1] if found and found[1] in profile_names(ROOT) else None
 
@@ -73,7 +79,10 @@ def profile_named(to: str) -> str:
 
 
 def missing(params: Mapping[str, Any], names: Sequence[str], file: str) -> dict[str, dict[str, Any]]:
-    """The sections of the catalogue that `params` have not, by table and name.
+    """The sections of the catalogue that `params` lack.
+
+    They are by table and name.
+
 
     Raises:
         BuildError: a name is taken by another section.
@@ -171,7 +180,10 @@ def _values(params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def add(asked: Added) -> None:
-    """Write the sections, and say what was written and what to run next.
+    """Write the sections; say what was written.
+
+    And what to run next.
+
 
     Raises:
         BuildError: an unknown name, or one that is taken; nothing is written then.

@@ -37,7 +37,10 @@ def brought(params: Mapping[str, Any], path: str, project: Path = ROOT) -> tuple
 
 
 def way(root: str, path: str, downloads: Mapping[str, Any], project: Path = ROOT) -> str | None:
-    """`path` as it reaches what is downloaded from an absolute `root`; None where it means nothing of that."""
+    """`path` as it reaches a download from an absolute `root`.
+
+    It is None where it means none.
+    """
     up, name, *inside = (*PurePosixPath(normpath(path)).parts, "", "")
     if up != ".." or name not in downloads or not PurePosixPath(root).is_absolute():
         return None
@@ -45,7 +48,10 @@ def way(root: str, path: str, downloads: Mapping[str, Any], project: Path = ROOT
 
 
 def reachable(text: str, file: str = PARAMS) -> str:
-    """The params `text` with each `../NAME` of a download as it is reached from its `root`; comments stay.
+    """The params `text` with downloads as its `root` reaches them.
+
+    That is each `../NAME`; comments stay.
+
 
     Raises:
         BuildError: it is no YAML.

@@ -18,7 +18,10 @@ from osler.commands.first_profile import first_profile
 
 
 def filled(text: str, root: str | None) -> str:
-    """The profile `text` with its `root` set, and what is downloaded reached from there; comments stay.
+    """The profile `text` with its `root` set; comments stay.
+
+    What is downloaded is reached from there.
+
 
     Raises:
         BuildError: the profile needs a root and got none, or a relative one.

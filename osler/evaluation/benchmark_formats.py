@@ -63,7 +63,9 @@ def field_of(row: Mapping[str, Any], name: str, kind: type, where: str) -> Any:
 
 
 def part_named(name: str, parts: Mapping[str, str]) -> str | None:
-    """What a file's name tells of its part, or else its folder's; None where that is nothing, or several.
+    """What a file's name tells of its part.
+
+    Or else its folder's; None where that is nothing, or several.
 
     Args:
         name: relative to the benchmark's folder.
@@ -77,7 +79,7 @@ def part_named(name: str, parts: Mapping[str, str]) -> str | None:
 
 
 def split_named(name: str) -> str | None:
-    """The split that a file's name tells, or its folder's: test, dev or none."""
+    """The split that a file's name or folder tells."""
     return part_named(name, {word: "test" if part == "test" else "dev" for word, part in PARTS.items()})
 
 
@@ -213,10 +215,10 @@ def pubmedqa_item(pmid: str, row: Mapping[str, Any], is_test: bool, where: str) 
 
 
 def row_of_pqal(row: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """A row of PubMedQA as the release has it, from one of the Hub.
+    """A row of PubMedQA as the release has it.
 
     Args:
-        row: pubid, question, context (with contexts), long_answer and final_decision.
+        row: as the Hub has it: pubid, question, context (with contexts), long_answer and final_decision.
         where: file and row.
     """
     context = field_of(row, "context", dict, where)
@@ -224,10 +226,10 @@ def row_of_pqal(row: Mapping[str, Any], where: str) -> dict[str, Any]:
 
 
 def cells_of(row: Mapping[str, Any], where: str) -> list[str]:
-    """The cells that the release of MMLU has, from a row of the Hub.
+    """The cells that the release of MMLU has.
 
     Args:
-        row: question, choices (four) and answer (from 0).
+        row: as the Hub has it: question, choices (four) and answer (from 0).
         where: file and row.
     """
     choices, answer = field_of(row, "choices", list, where), field_of(row, "answer", int, where)

@@ -191,10 +191,10 @@ def _pubmedqa_items(path: Path) -> Iterator[RawItem]:
         return
     found: dict[str, tuple[Path, dict[str, Any]]] = {}
     for name in ("ori_pqal.json", "test_ground_truth.json"):
-        file = next((file for file in (path / name, path / f"{name}.gz") if file.is_file()), None)
-        if file is None:
+        own = next((own for own in (path / name, path / f"{name}.gz") if own.is_file()), None)
+        if own is None:
             raise BuildError(f"{path}: has no {name} or {name}.gz; `path` is the folder with both files of PubMedQA")
-        found[name] = file, _json_object(b"".join(_lines(file)), str(file))
+        found[name] = own, _json_object(b"".join(_lines(own)), str(own))
     labeled, rows = found["ori_pqal.json"]
     test_file, test = found["test_ground_truth.json"]
     if missing := sorted(test.keys() - rows.keys()):

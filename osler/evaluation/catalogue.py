@@ -60,7 +60,7 @@ class KnownBenchmark:
 
 
 def lookup(repository: str, branch: str = "HEAD") -> str:
-    """The command that says which commit a branch of a dataset is at."""
+    """The command that prints the commit of a dataset's branch."""
     return f"git ls-remote {HUB}/{repository} {branch}"
 
 
