@@ -169,7 +169,11 @@ def _reads_as(text: str, wanted: Mapping[str, Any]) -> bool:
 
 def _about(kind: str, name: str) -> str:
     own = CATALOGUE[name]
-    return f" # {own.license}; {own.paper}" if kind == "download" else f" # asked: {own.asked}; solved: {own.solved}"
+    return (
+        f" # license {own.license}; {own.paper}"
+        if kind == "download"
+        else f" # asked: {own.asked}; solved: {own.solved}"
+    )
 
 
 def _values(params: Mapping[str, Any]) -> dict[str, Any]:
@@ -216,7 +220,7 @@ def add(asked: Added) -> None:
         if own.revision is None:
             print(f"{name}: its commit is to be stated: `{lookup(own.repository, own.branch)}`")
         else:
-            print(f"{name}: {own.repository} at {own.revision[:12]} ({own.seen}); {own.license}, {own.paper}")
+            print(f"{name}: {own.repository} at {own.revision[:12]} ({own.seen}); license {own.license}; {own.paper}")
     stages = " ".join(f"benchmarks@{name}" for name in asked.names)
     before = f"osler profile {target} --root FOLDER && " if asked.profile else ""
     print(f"next: {before}osler check && dvc repro {stages}")
