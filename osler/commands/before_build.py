@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from osler.build.section import BuildError
 from osler.commands.errors import one_line_errors
 
 
@@ -25,7 +26,10 @@ def check() -> None:
 
 
 def profile(
-    name: Annotated[str | None, typer.Argument(help="a file of profiles/, without .yaml", show_default=False)] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="NAME", help="a file of profiles/, without .yaml", show_default=False),
+    ] = None,
     root: Annotated[
         str | None, typer.Option(help="absolute folder that the profile's paths are relative to", show_default=False)
     ] = None,
@@ -36,6 +40,21 @@ def profile(
         Path | None,
         typer.Option(metavar="FOLDER", help="print a first profile for the files of this folder", show_default=False),
     ] = None,
+    add_benchmark: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME [NAME]...",
+            help="add benchmarks of the Hub to params.yaml, and to the profile that it was written from",
+            show_default=False,
+        ),
+    ] = None,
+    to: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="with --add-benchmark: to this file of profiles/ alone", show_default=False),
+    ] = None,
+    list_benchmarks: Annotated[
+        bool, typer.Option("--list-benchmarks", help="print the benchmarks that --add-benchmark knows")
+    ] = False,
 ) -> None:
     """Write params.yaml from a profile, or show the difference.
 
@@ -44,11 +63,21 @@ def profile(
         osler profile real-small --root /data
         osler profile mistral-7b --diff
         osler profile --new /data/our-notes > profiles/ours.yaml
+        osler profile --add-benchmark medqa medmcqa --to profiles/ours.yaml
     """
     from osler.commands import profile as command
 
     with one_line_errors():
-        command.say(name, root, diff, new)
+        if to and not add_benchmark:
+            raise BuildError("--to: says where --add-benchmark writes; name a benchmark with that")
+        if list_benchmarks:
+            command.say_benchmarks()
+        elif add_benchmark:
+            if root or diff or new:
+                raise BuildError("--add-benchmark: takes no --root, --diff or --new; run it alone")
+            command.say_added([add_benchmark, *(names or [])], to)
+        else:
+            command.say(names or [], root, diff, new)
 
 
 def plan(

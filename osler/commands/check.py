@@ -25,6 +25,7 @@ from osler.commands.base_sizes import base_sizes, check_base
 from osler.commands.check_adapters import check_adapters
 from osler.commands.check_judges import check_judges
 from osler.commands.check_prompts import check_system_prompt
+from osler.commands.fetched import check_commits
 from osler.commands.limits import check_amendments, check_memory, check_model, check_paths, check_shots
 from osler.commands.patterns import check_patterns
 from osler.commands.references import check_exercises, check_references, raw_paths
@@ -166,6 +167,7 @@ def check_sections(params: Mapping[str, Any], root: Path) -> dict[str, Any]:
         BuildError: names the keys.
     """
     check_names(params, root)
+    check_commits(params)
     stages = declarations(root, params).values()
     declared_keys = {key.split(".")[0] for stage in stages for key in (*stage.params, *stage.missing_params)}
     undeclared = sorted(map(str, set(params) - declared_keys - {*NOT_BOUND, *EMPTY_ALLOWED}))

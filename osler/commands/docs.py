@@ -23,6 +23,7 @@ from pydantic.fields import FieldInfo
 from osler.build.files import write_text
 from osler.build.pipeline import ROOT
 from osler.build.section import BuildError, Section
+from osler.evaluation.catalogue import listed
 from osler.training.launch import Launch
 
 Grid = list[list[str]]  # rows of a table, the header first
@@ -359,7 +360,7 @@ def commands_page(texts: Sequence[tuple[str, str]]) -> str:
 PARTS: Mapping[str, Mapping[str, Callable[[str], str]]] = {
     "README.md": {"results": headline},
     "docs/architecture.md": {"dag": lambda _: dag()},
-    "docs/evaluation.md": {"results": results},
+    "docs/evaluation.md": {"results": results, "benchmarks": lambda _: table(listed())},
 }
 """File -> part -> what stands in it, given metrics/report.md."""
 

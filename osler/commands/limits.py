@@ -14,6 +14,7 @@ from osler.build.section import BuildError
 from osler.build.slurm import of_stage
 from osler.build.validation import PARAMS, shown_value
 from osler.commands.base_sizes import base_sizes
+from osler.commands.fetched import READING, brought, way
 from osler.evaluation.benchmarks import Benchmark, read_items
 from osler.model.adapter_costs import adapter_bytes
 from osler.model.cost_estimates import HeldBytes, Placement, state_bytes
@@ -26,20 +27,6 @@ FITS_ANYWHERE_BYTES = 4e9  # of a GPU that trains; torch is not asked about less
 HEADS_OF_FLASH_ATTENTION = 8, 256  # a multiple of, at most
 
 
-def brought(params: Mapping[str, Any], path: str) -> tuple[str, str, PurePosixPath] | None:
-    """What of the build brings a path below `root`, if anything.
-
-    Returns:
-        synthesize or download, the name of its section, and the path in its folder.
-    """
-    whole = PurePosixPath(normpath(f"{params['root']}/{path}"))
-    for kind in ("synthesize", "download"):
-        for name in params[kind]:
-            if whole.is_relative_to(folder := f"data/raw/{name}"):
-                return kind, name, whole.relative_to(folder)
-    return None
-
-
 def check_paths(params: Mapping[str, Any]) -> None:
     """Paths lie below `root`, or in what the build itself brings.
 
@@ -50,9 +37,11 @@ def check_paths(params: Mapping[str, Any]) -> None:
     """
     made = {PurePosixPath(path) for path in MADE}
     made |= {folder for path in made for folder in path.parents}
-    for kind in ("source", "benchmark", "task", "exercise"):
+    for kind in READING:
         for name, section in params[kind].items():
             key, own = f"{PARAMS}: {kind}.{name}.path: {shown_value(section['path'])}", brought(params, section["path"])
+            if own is None and (found := way(str(params["root"]), section["path"], params["download"])):
+                raise BuildError(f"{key}: what is downloaded is reached from this `root` by {found}; write that path")
             if own is None and normpath(section["path"]).split("/")[0] == "..":
                 raise BuildError(f"{key} leads out of `root`; move `root` up, or the files below it")
             if own and own[0] == "synthesize" and own[2] not in made:

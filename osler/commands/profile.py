@@ -1,7 +1,7 @@
 """`osler profile`: make a profile the params in force, or compare it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,17 @@ from osler.build.profiles import parsed, profile
 from osler.build.reruns import leaves
 from osler.build.section import BuildError
 from osler.build.validation import PARAMS
+from osler.commands.added_benchmarks import Added, add, profile_named, table_of
 from osler.commands.check import check
+from osler.commands.fetched import reachable
 from osler.commands.first_profile import first_profile
 
 
 def filled(text: str, root: str | None) -> str:
     """The profile `text` with its `root` set; comments stay.
+
+    What is downloaded is reached from there.
+
 
     Raises:
         BuildError: the profile needs a root and got none, or a relative one.
@@ -35,7 +40,7 @@ def filled(text: str, root: str | None) -> str:
         raise BuildError(
             "this profile needs --root, the absolute folder that its data lies in (make profile ... ROOT=...)"
         )
-    return "".join(lines)
+    return reachable("".join(lines))
 
 
 def put_in_force(text: str, root: str | None) -> None:
@@ -70,7 +75,7 @@ def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]
     return lines
 
 
-def say(name: str | None, root: str | None, diff: bool, new: Path | None) -> None:
+def say(names: Sequence[str], root: str | None, diff: bool, new: Path | None) -> None:
     """Write a profile over params.yaml, or print instead.
 
     Printed is what the profile would change, or a new profile for a folder.
@@ -78,6 +83,9 @@ def say(name: str | None, root: str | None, diff: bool, new: Path | None) -> Non
     Raises:
         BuildError: no name, no such profile, or one that does not pass the check.
     """
+    if len(names) > 1:
+        raise BuildError(f"{' '.join(names)}: one profile can be in force; name one")
+    name = next(iter(names), None)
     if new:
         if name:
             raise BuildError(f"--new prints a profile of its own; leave {name} out")
@@ -96,3 +104,17 @@ def say(name: str | None, root: str | None, diff: bool, new: Path | None) -> Non
         raise BuildError(f"--root {root}: no such folder; {PARAMS} is left as it was")
     put_in_force(text, root)
     print(f"{PARAMS} is now profiles/{name}.yaml; `osler profile default` brings the default back")
+
+
+def say_added(names: Sequence[str], to: str | None) -> None:
+    """Add benchmarks of the catalogue to params.yaml, or to a profile.
+
+    Raises:
+        BuildError: an unknown name, or one that is taken.
+    """
+    add(Added(tuple(dict.fromkeys(names)), profile_named(to) if to else None))
+
+
+def say_benchmarks() -> None:
+    """Print the benchmarks that can be named."""
+    print(table_of())

@@ -10,6 +10,7 @@ from osler.build.section import BuildError
 from osler.build.slurm import of_stage
 from osler.build.validation import PARAMS, shown_key
 from osler.commands.base_sizes import base_sizes
+from osler.commands.fetched import RAW, READING, brought
 from osler.ingest.inspection import UNSTATED
 from osler.training.in_turn import ONE_PROCESS
 
@@ -280,16 +281,21 @@ def raw_paths(params: Mapping[str, Any], root: Path) -> list[tuple[str, str, Pat
     """Where all that the build does not make itself lies.
 
     Returns:
-        ("source", "benchmark", "task" or "exercise", its name, its path).
+        ("source", "benchmark", "task" or "exercise", its name, its path). What is not yet downloaded is not among them.
     """
     folder = root / params["root"]
     made = [f"data/raw/{name}" for name in (*params["synthesize"], *params["download"])]
     if params["root"] in made and not folder.exists():
         return []
-    return [
-        (kind, name, folder / section["path"])
-        for kind in ("source", "benchmark", "task", "exercise")
+    paths = [
+        (kind, name, folder / section["path"], brought(params, section["path"], root))
+        for kind in READING
         for name, section in params[kind].items()
+    ]
+    return [
+        (kind, name, path)
+        for kind, name, path, own in paths
+        if not (own and own[0] == "download" and not (root / RAW / own[1]).exists())
     ]
 
 

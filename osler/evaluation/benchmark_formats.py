@@ -6,8 +6,8 @@ tells which it is by an answer 4 or 0, and one that has neither, or both, is ref
 PubMedQA's official test half are the ids in test_ground_truth.json; the other 500 are for development.
 MedQA's files are phrases_no_exclude_<train, dev or test>.jsonl of the release with four options, or <train, dev or test>.jsonl
 of the one with five (`medqa_5options`); train and dev are development, and an id is <split>-<row>, rows from 0.
-In a folder of jsonl, files called train, dev or val are development and those called test are tested on, unless a row
-says its split; of MedMCQA, whose test answers are secret, dev is tested on.
+In a folder, files called train, dev or val are development and those called test are tested on, unless a row says its split;
+a name that tells nothing has the split of the folder it lies in. Of MedMCQA, whose test answers are secret, dev is tested on.
 MMLU's dev and val files are development; an id is <subject>-<row> in test, <subject>-dev-<row> and <subject>-val-<row>
 elsewhere, rows from 0, as MIRAGE counts them.
 """
@@ -35,6 +35,8 @@ SCHEMA = pl.Schema(
     }
 )
 SPLITS = ("test", "dev")
+PARTS = {"train": "train", "training": "train", "test": "test"}
+PARTS |= dict.fromkeys(("dev", "val", "valid", "validation"), "dev")
 LETTERS = "ABCD"
 
 
@@ -60,14 +62,25 @@ def field_of(row: Mapping[str, Any], name: str, kind: type, where: str) -> Any:
     return value
 
 
+def part_named(name: str, parts: Mapping[str, str]) -> str | None:
+    """What a file's name tells of its part.
+
+    Or else its folder's; None where that is nothing, or several.
+
+    Args:
+        name: relative to the benchmark's folder.
+        parts: word -> part.
+    """
+    for piece in reversed(name.split("/")):
+        words = set(re.findall("[a-z]+", piece.split(".")[0].lower()))
+        if told := {parts[word] for word in words & parts.keys()}:
+            return told.pop() if len(told) == 1 else None
+    return None
+
+
 def split_named(name: str) -> str | None:
-    """The split that a file's name tells: test, dev or none."""
-    words = set(re.findall("[a-z]+", name.split("/")[-1].split(".")[0].lower()))
-    told = {
-        "test" if word == "test" else "dev"
-        for word in words & {"train", "training", "dev", "val", "valid", "validation", "test"}
-    }
-    return told.pop() if len(told) == 1 else None
+    """The split that a file's name or folder tells."""
+    return part_named(name, {word: "test" if part == "test" else "dev" for word, part in PARTS.items()})
 
 
 def _option(option: Any, number: int, where: str) -> str:
@@ -147,13 +160,18 @@ def medqa_item(row: Mapping[str, Any], split: str, number: int, where: str, lett
     They stand under A to D, or to E. The row gives the letter of the right one, and that option's text.
 
     Args:
-        row: question, options, answer_idx and answer; meta_info (the exam's step) and metamap_phrases are not used.
+        row: question, options (by letter, or a list of key and value), answer_idx and answer; meta_info (the exam's step) and
+            metamap_phrases are not used.
         split: "train", "dev" or "test".
         number: of the row, from 0.
         where: file and row.
         letters: of the options.
     """
-    options = field_of(row, "options", dict, where)
+    if isinstance(options := row.get("options"), list) and all(
+        isinstance(option, dict) and isinstance(option.get("key"), str) for option in options
+    ):
+        options = {option["key"]: option.get("value") for option in options}
+    options = field_of({"options": options}, "options", dict, where)
     if sorted(options) != list(letters):
         told = f"not A to {letters[-1]}; take the release with {'four' if letters == LETTERS else 'five'}"
         raise BuildError(f"{where}: 'options' has {', '.join(sorted(options))}, {told}")
@@ -194,6 +212,31 @@ def pubmedqa_item(pmid: str, row: Mapping[str, Any], is_test: bool, where: str) 
         options=options,
         answer=options.index(decision),
     )
+
+
+def row_of_pqal(row: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """A row of PubMedQA as the release has it.
+
+    Args:
+        row: as the Hub has it: pubid, question, context (with contexts), long_answer and final_decision.
+        where: file and row.
+    """
+    context = field_of(row, "context", dict, where)
+    return {"QUESTION": row.get("question"), "CONTEXTS": context.get("contexts"), **row}
+
+
+def cells_of(row: Mapping[str, Any], where: str) -> list[str]:
+    """The cells that the release of MMLU has.
+
+    Args:
+        row: as the Hub has it: question, choices (four) and answer (from 0).
+        where: file and row.
+    """
+    choices, answer = field_of(row, "choices", list, where), field_of(row, "answer", int, where)
+    if len(choices) != len(LETTERS) or not 0 <= answer < len(LETTERS):
+        raise BuildError(f"{where}: {len(choices)} choices and answer {answer}, not 4 and 0 to 3; correct the row")
+    options = [_option(option, number, where) for number, option in enumerate(choices)]
+    return [field_of(row, "question", str, where), *options, LETTERS[answer]]
 
 
 def mmlu_item(values: list[str], subject: str, split: str, row: int, where: str) -> RawItem:

@@ -2,6 +2,8 @@
 
 import codecs
 import csv
+import itertools
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -11,23 +13,28 @@ from pydantic import Field, model_validator
 
 from osler.build.section import EACH_ONCE, BuildError, RelativePath, Section
 from osler.evaluation.benchmark_formats import (
+    PARTS,
     RawItem,
+    cells_of,
+    field_of,
     first_number,
     jsonl_item,
     medmcqa_item,
     medqa_item,
     mmlu_item,
+    part_named,
     pubmedqa_item,
+    row_of_pqal,
     split_named,
 )
 from osler.evaluation.typing_errors import mistyped
 from osler.evaluation.wide_formats import CATEGORY, ROWS
-from osler.ingest.archives import REFUSED, RawFile, open_binary
+from osler.ingest.archives import REFUSED, RawFile, open_binary, raw_files
 from osler.ingest.encodings import utf8_stream
 from osler.ingest.faults import Unreadable
 from osler.ingest.json_values import exact_json
 from osler.ingest.lone_bytes import Repair
-from osler.ingest.records import files_of_format
+from osler.ingest.records import files_of_format, suffixes
 
 
 class Benchmark(Section):
@@ -36,7 +43,7 @@ class Benchmark(Section):
     path: RelativePath
     format: Literal[
         "jsonl", "medqa", "medqa_5options", "medmcqa", "pubmedqa", "mmlu", "mmlu_pro", "medxpertqa", "headqa"
-    ] = Field(description="jsonl: Osler's own; the others as they are distributed")
+    ] = Field(description="jsonl: Osler's own; the others as they are distributed, or as the Hub has them in parquet")
     categories: Annotated[list[str] | None, EACH_ONCE] = Field(
         default=None,
         min_length=1,
@@ -60,14 +67,37 @@ class Benchmark(Section):
 def _wide_items(path: Path, benchmark: Benchmark) -> Iterator[RawItem]:
     """Items of jsonl or parquet files, whose names tell the split where there are several."""
     form = benchmark.format
-    kind = (
-        "parquet" if path.suffix == ".parquet" or (path.is_dir() and next(path.rglob("*.parquet"), None)) else "jsonl"
-    )
-    for file in _files(path, kind):
+    for file in _row_files(path):
         split = (split_named(file.name) if path.is_dir() else None) or "test"
-        for row, where in _parquet_rows(file, path) if kind == "parquet" else _json_rows(file, path):
+        for row, where in _rows(file, path):
             if benchmark.categories is None or row.get(CATEGORY[form]) in benchmark.categories:
                 yield ROWS[form](row, where, split)
+
+
+def _has_parquet(path: Path) -> bool:
+    """Whether a file or folder is, or has, parquet.
+
+    Raises:
+        BuildError: a folder has rows in jsonl or csv, too, of which one kind would not be read.
+    """
+    if not path.is_dir():
+        return path.suffix.lower() == ".parquet"
+    names = [file.name.lower() for file in raw_files(path, ("",)) if not file.fault]
+    if not any(name.endswith(".parquet") for name in names):
+        return False
+    if other := next((name for name in names if name.endswith((*suffixes("jsonl"), *suffixes("csv")))), None):
+        raise BuildError(
+            f"{path}: has parquet files, and {other}; one kind would not be read, so take it out of the folder"
+        )
+    return True
+
+
+def _row_files(path: Path) -> Iterator[RawFile]:
+    return _files(path, "parquet" if _has_parquet(path) else "jsonl")
+
+
+def _rows(file: RawFile, path: Path) -> Iterator[tuple[dict[str, Any], str]]:
+    return (_parquet_rows if file.path.suffix.lower() == ".parquet" else _json_rows)(file, path)
 
 
 def _parquet_rows(file: RawFile, path: Path) -> Iterator[tuple[dict[str, Any], str]]:
@@ -109,11 +139,6 @@ def _lines(path: Path) -> Iterator[bytes]:
             yield line
 
 
-def _json_objects(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
-    for file in _files(path, "jsonl"):
-        yield from _json_rows(file, path)
-
-
 def _json_rows(file: RawFile, path: Path) -> Iterator[tuple[dict[str, Any], str]]:
     for number, line in enumerate(_lines(file.path), 1):
         if line.strip():
@@ -129,12 +154,12 @@ def _jsonl_items(path: Path) -> Iterator[RawItem]:
 
 
 def _medmcqa_items(path: Path) -> Iterator[RawItem]:
-    files = [file for file in _files(path, "jsonl") if not path.is_dir() or split_named(file.name) != "test"]
+    files = [file for file in _row_files(path) if not path.is_dir() or split_named(file.name) != "test"]
     trained = [file.name for file in files if "train" in file.name.lower()]
     for file in files:
-        first = first_number(_json_rows(file, path), f"{path}: {file.name}")
+        first = first_number(_rows(file, path), f"{path}: {file.name}")
         split = "dev" if file.name in trained and len(files) > 1 else "test"
-        yield from (medmcqa_item(row, where, split, first) for row, where in _json_rows(file, path))
+        yield from (medmcqa_item(row, where, split, first) for row, where in _rows(file, path))
 
 
 def _json_object(text: bytes, where: str) -> dict[str, Any]:
@@ -148,38 +173,68 @@ def _json_object(text: bytes, where: str) -> dict[str, Any]:
 
 
 def _medqa_items(path: Path, letters: str) -> Iterator[RawItem]:
-    for file in _files(path, "jsonl"):
-        split = file.name.split("/")[-1].split(".")[0].rpartition("_")[2]
-        if split not in ("train", "dev", "test"):
+    numbers = {part: itertools.count() for part in PARTS.values()}
+    for file in _row_files(path):
+        part = part_named(file.name, PARTS)
+        if part is None:
             raise BuildError(f"{file.path}: its name ends in none of _train, _dev and _test; take it out of the folder")
-        for number, (row, where) in enumerate(_json_objects(file.path)):
-            yield medqa_item(row, split, number, where, letters)
+        for row, where in _rows(file, path):
+            yield medqa_item(row, part, next(numbers[part]), where, letters)
 
 
-def _pubmedqa_items(folder: Path) -> Iterator[RawItem]:
+def _pubmedqa_items(path: Path) -> Iterator[RawItem]:
+    """All are tested on where the Hub's file lies alone: it has no official half."""
+    if _has_parquet(path):
+        for file in _row_files(path):
+            for row, where in _rows(file, path):
+                yield pubmedqa_item(str(field_of(row, "pubid", int, where)), row_of_pqal(row, where), True, where)
+        return
     found: dict[str, tuple[Path, dict[str, Any]]] = {}
     for name in ("ori_pqal.json", "test_ground_truth.json"):
-        file = next((file for file in (folder / name, folder / f"{name}.gz") if file.is_file()), None)
-        if file is None:
-            raise BuildError(f"{folder}: has no {name} or {name}.gz; `path` is the folder with both files of PubMedQA")
-        found[name] = file, _json_object(b"".join(_lines(file)), str(file))
-    file, rows = found["ori_pqal.json"]
+        own = next((own for own in (path / name, path / f"{name}.gz") if own.is_file()), None)
+        if own is None:
+            raise BuildError(f"{path}: has no {name} or {name}.gz; `path` is the folder with both files of PubMedQA")
+        found[name] = own, _json_object(b"".join(_lines(own)), str(own))
+    labeled, rows = found["ori_pqal.json"]
     test_file, test = found["test_ground_truth.json"]
     if missing := sorted(test.keys() - rows.keys()):
-        raise BuildError(f"{test_file}: {len(missing)} ids are not in {file.name}, such as {missing[0]}")
+        raise BuildError(f"{test_file}: {len(missing)} ids are not in {labeled.name}, such as {missing[0]}")
     for pmid, row in rows.items():
-        item = pubmedqa_item(pmid, row, pmid in test, f"{file}: {pmid}")
+        item = pubmedqa_item(pmid, row, pmid in test, f"{labeled}: {pmid}")
         if pmid in test and test[pmid] != item.options[item.answer]:
-            raise BuildError(f"{test_file}: {pmid}: '{test[pmid]}', but {file.name} has '{item.options[item.answer]}'")
+            raise BuildError(
+                f"{test_file}: {pmid}: '{test[pmid]}', but {labeled.name} has '{item.options[item.answer]}'"
+            )
         yield item
 
 
 def _mmlu_items(folder: Path) -> Iterator[RawItem]:
+    if _has_parquet(folder):
+        yield from _mmlu_of_the_hub(folder)
+        return
     for split in ("dev", "val", "test"):
         for file in _files(folder / split, "csv"):
             subject = file.name.split(".")[0].removesuffix(f"_{split}")
             for number, values in enumerate(_csv_rows(file.path)):
                 yield mmlu_item(values, subject, split, number, f"{file.path}#{number + 1}")
+
+
+def _mmlu_of_the_hub(folder: Path) -> Iterator[RawItem]:
+    """Items of `<subject>/<dev, validation or test>-....parquet`, with the ids that the csv files give them."""
+    files: dict[str, list[RawFile]] = {"dev": [], "val": [], "test": []}
+    for file in _row_files(folder):
+        split = part_named(file.name.rpartition("/")[2], {"dev": "dev", "validation": "val", "test": "test"})
+        if split is None:
+            raise BuildError(f"{folder / file.name}: its name tells none of dev, validation and test; take it out")
+        files[split].append(file)
+    for split, own in files.items():
+        numbers: dict[str, Iterator[int]] = defaultdict(itertools.count)
+        for file in own:
+            for row, where in _rows(file, folder):
+                subject = row.get("subject") or file.name.rpartition("/")[0].rpartition("/")[2]
+                if not subject:
+                    raise BuildError(f"{where}: 'subject' is {subject!r}, and the file lies in no subject's folder")
+                yield mmlu_item(cells_of(row, where), subject, split, next(numbers[subject]), where)
 
 
 def _csv_rows(path: Path) -> Iterator[list[str]]:
