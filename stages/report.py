@@ -21,6 +21,7 @@ from osler.statistics.settings import Statistics
 
 def main(
     contamination: Path,
+    conversations: Path,
     corpus: Path,
     phi: Path,
     plan: Path,
@@ -52,7 +53,7 @@ def main(
     """
     evaluated = Evaluated.read(predictions)
     found = evaluated.findings(pl.read_parquet(touched), statistics)
-    records = evaluated.records(plan, corpus, contamination, phi, statistics.confidence)
+    records = evaluated.records(plan, corpus, contamination, phi, conversations, statistics.confidence)
     write_json(experts, expert_metrics(evaluated.joined("experts")))
     write_json(generation, records.generation)
     values = metrics(found)

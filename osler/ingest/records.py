@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from osler.build.section import BuildError
-from osler.ingest import archives, health_records, hub_dataset, markup, office, rows
+from osler.ingest import archives, health_records, hub_dataset, markup, office, rows, task_files
 from osler.ingest.archives import (
     COMPRESSIONS,
     SKIPPED,
@@ -36,7 +36,7 @@ from osler.ingest.xml_records import xml_field_rows
 SUFFIXES = {
     "jsonl": (".jsonl", ".ndjson", ".json"),
     "json": (".json",),
-    "meds": (".json",),  # of tasks alone
+    "meds": (".json",),
     "csv": (".csv", ".tsv"),
     "parquet": (".parquet",),
     "txt": (".txt",),
@@ -84,7 +84,8 @@ def source_files(path: Path, source: Layout) -> list[RawFile]:
     """
     if source.format == "hub":
         return hub_dataset.split_files(path, source.split)
-    return files_of_format(path, source.format)
+    rewrites = source.rewrites if isinstance(source, Source) else None  # read by itself, and no file of rows
+    return [file for file in files_of_format(path, source.format) if file.name != rewrites]
 
 
 def files_of_format(path: Path, source_format: str) -> list[RawFile]:
@@ -193,6 +194,8 @@ class FileRecords(Iterator[tuple[str, Record | Fault]]):
         match kind:
             case "jsonl":
                 return rows.jsonl_rows(stream, self._repair, self._line)
+            case "meds" if isinstance(source, Source):
+                return task_files.instance_rows(stream, self._repair)
             case "json" | "meds":
                 return rows.json_rows(stream, source.id, self._repair, (*fields, *optional))
             case "csv":

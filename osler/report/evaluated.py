@@ -65,7 +65,9 @@ class Evaluated:
         answers, heldout, below = self.joined("predictions"), self.joined("heldout"), bases(self.models)
         return findings(answers, heldout, touched, seen, below, self.protocol, test, beside)
 
-    def records(self, plan: Path, corpus: Path, contamination: Path, phi: Path, confidence: float) -> Records:
+    def records(
+        self, plan: Path, corpus: Path, contamination: Path, phi: Path, conversations: Path, confidence: float
+    ) -> Records:
         """What else the report says.
 
         It is read from the folder `plan` and the metrics files of these names.
@@ -75,6 +77,7 @@ class Evaluated:
             corpus=read_json(corpus),
             contamination=read_json(contamination),
             phi=read_json(phi),
+            conversations=read_json(conversations),
             models=self.models,
             generation=generation_metrics(self.joined("generations"), confidence),
         )
