@@ -43,9 +43,7 @@ def main(
     counts: Path,
     store: Store,
 ) -> None:
-    """Write `documents`, `ledger`, `counts` and `audits`, and print one line.
-
-    `documents` is part-*.parquet of SCHEMA.
+    """Write `documents` (part-*.parquet of SCHEMA), `ledger`, `counts`, `audits`; print a line.
 
     Raises:
         BuildError: no document, a field that no row has, or identifiers that the screening misses (write_audit).
@@ -78,6 +76,7 @@ def main(
     dropped += emptied
     if not any(documents.glob("part-*.parquet")):
         raise no_documents(raw, rows, dropped)
+    write_rewrites(documents, raw, source)
     in_documents = pl.scan_parquet(documents / "part-*.parquet").select(pl.len()).collect().item()
     in_ledger = pl.concat(dropped)
     if rows != in_documents + len(in_ledger):
@@ -92,6 +91,10 @@ def main(
     told = f"{listed(dropped)}{formulas(totals['notation'])}"
     print(f"{name}: {rows} rows, {in_documents} documents, {len(in_ledger)} in the ledger{told}")
     write_audit(documents, source, audit, name, audits)
+
+
+def write_rewrites(documents: Path, raw: Path, source: Source) -> None:
+    """Write other wordings of the tasks' definitions, where the source has some."""
     if source.rewrites:
         write_parquet(documents / "rewrites.parquet", rewrites_frame(raw / source.rewrites))
 
@@ -149,7 +152,7 @@ def no_documents(raw: Path, rows: int, dropped: list[pl.DataFrame]) -> BuildErro
 
 
 def write_parts(documents: Path, entries: list[Path], name: str, keeps_last: bool) -> Iterator[pl.DataFrame]:
-    """Write or link parts, names and tasks without rows that do not stand.
+    """Write or link parts, names, tasks without rows that do not stand.
 
     Yields ledger rows of documents whose id another has. The other is the first, or with `keeps_last` the last. Part by part.
     """

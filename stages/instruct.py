@@ -72,7 +72,7 @@ def refuse_unread(instruct: Instruct) -> None:
 
 
 def drawn(documents: Path, keep: Path, instruct: Instruct) -> Drawn:
-    """The conversations to train on, and the kept ones that were not drawn.
+    """The conversations to train on, and those not drawn.
 
     Raises:
         BuildError: a weight, a share or a task cannot be had.
@@ -123,7 +123,10 @@ def drawn(documents: Path, keep: Path, instruct: Instruct) -> Drawn:
 def divided(
     there: pl.DataFrame, shares: TaskShares, wanted: int | None, seed: int, source: str
 ) -> tuple[pl.DataFrame, list[tuple[str, str]]]:
-    """The conversations of a source that its tasks' shares ask for, and doc_id and detail of the others."""
+    """The conversations that the shares of a source's tasks ask for.
+
+    Also doc_id and detail of the others.
+    """
     rows = dict(there.group_by("task").len().sort("task").iter_rows())
     counts = task_counts(rows, shares, wanted, f"instruct.tasks.{source}")
     own = drawn_of_tasks(there, counts, seed)

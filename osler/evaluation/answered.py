@@ -28,7 +28,7 @@ from osler.build.packages import package_versions
 from osler.build.section import BuildError
 from osler.build.shard_store import content_key, made_entry, whole_entry
 from osler.corpus.documents import HELDOUT_DOMAINS
-from osler.evaluation.cut_prompts import ITEM_SEED, Cut, known_cuts, reader_of
+from osler.evaluation.cut_prompts import ITEM_SEED, CutPrompts, known_cuts, reader_of
 from osler.evaluation.exemplars import EXEMPLARS
 from osler.evaluation.protocols import AnswerProtocol
 from osler.evaluation.questions import limited
@@ -292,7 +292,7 @@ class _Asking:
         """Refuse answers after prompts that lost their left end, where `evaluate.refuse_cut` asks for it."""
         cut = rows.filter("truncated") if self.asked.questions.evaluate.refuse_cut else rows.clear()
         if cut.height:
-            raise Cut(what, cut.height, rows.height, cut["item_id"][0]).refused(self.asked.name)
+            raise CutPrompts(what, cut.height, rows.height, cut["item_id"][0]).refused(self.asked.name)
 
     def _answers(
         self, strategy: str, settings: StrategySettings, protocol: AnswerProtocol, quizzes: Mapping[str, Quiz]

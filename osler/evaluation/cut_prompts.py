@@ -30,8 +30,8 @@ ANSWERED = "\ufdd0"  # no character of any text
 ITEM_SEED = 0  # of which items are asked where there is a limit: the same ones under every training seed
 
 
-class Cut(NamedTuple):
-    """How many prompts of a strategy, or of the tasks, lose their left end, and an item with one."""
+class CutPrompts(NamedTuple):
+    """How many prompts lose their left end, and an item with one."""
 
     what: str
     cut: int
@@ -84,7 +84,9 @@ class PromptReader:
 def reader_of(
     folder: Path, below: Path, chat_template: str, questions: Questions, embed: Callable[[], Embed]
 ) -> Callable[[], PromptReader]:
-    """Makes readers of what the model in `folder` would read; weights are loaded only where texts are embedded.
+    """Makes readers of what the model in `folder` would read.
+
+    Weights are loaded only where texts are embedded.
 
     Args:
         folder: with the tokenizer.
@@ -104,7 +106,7 @@ def reader_of(
 
 def known_cuts(
     reader: Callable[[], PromptReader], questions: Questions, items: Path, name: str, seed: int, is_first: bool
-) -> Iterator[Cut]:
+) -> Iterator[CutPrompts]:
     """Each strategy and protocol, and the tasks, with prompts that are cut.
 
     Args:
@@ -148,7 +150,7 @@ def _named(names: Mapping[int, str], prompt: Prompt) -> str:
     return names[id(prompt)]
 
 
-def _found(what: str, reader: PromptReader, item_of: Callable[[Prompt], str]) -> Iterator[Cut]:
+def _found(what: str, reader: PromptReader, item_of: Callable[[Prompt], str]) -> Iterator[CutPrompts]:
     cut = [prompt for prompt, is_cut in reader.read if is_cut]
     if cut:
-        yield Cut(what, len(cut), len(reader.read), item_of(cut[0]))
+        yield CutPrompts(what, len(cut), len(reader.read), item_of(cut[0]))

@@ -80,12 +80,17 @@ def _instance(instance: Any, definition: str) -> Record | Fault:
 
 
 def plain_words(text: str) -> str:
-    """A text with one blank for each run of white space: two that are equal so are one wording."""
+    """A text with one blank for each run of white space.
+
+    Two that are equal so are one wording.
+    """
     return " ".join(text.split())
 
 
 def rewrites_frame(path: Path) -> pl.DataFrame:
-    """REWRITES of a file: a row a task, by its name, each wording once and in order.
+    """REWRITES of a file, a row a task by its name.
+
+    Each wording stands once, in order.
 
     Raises:
         BuildError: the file cannot be read or has another layout.

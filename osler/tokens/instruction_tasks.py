@@ -69,7 +69,7 @@ def task_shares(rows: Mapping[str, int], temperature: float, cap: int | None = N
 
 
 def most_conversations(limits: Mapping[str, int], shares: Mapping[str, float]) -> int:
-    """The most conversations in these shares of which no task has more than its limit."""
+    """The most conversations in these shares within each task's limit."""
     return min(math.floor(limits[task] / share * (1 + NEARLY)) for task, share in shares.items() if share > 0)
 
 
@@ -172,13 +172,15 @@ def drawn_of_tasks(frame: pl.DataFrame, counts: Mapping[str, int], seed: int) ->
 
 
 def rewrites_of(folder: Path) -> dict[str, list[str]]:
-    """Other wordings by task, as `ingest` wrote them; empty where the source has none."""
+    """Other wordings by task; empty where the source has none."""
     path = folder / "rewrites.parquet"
     return dict(pl.read_parquet(path).iter_rows()) if path.exists() else {}
 
 
 def instructed(frame: pl.DataFrame, rewrites: Mapping[str, list[str]], seed: int) -> pl.DataFrame:
-    """Conversations with a wording of their task's definition before the first user's words, a blank line between.
+    """Conversations that begin with a wording of their task's definition.
+
+    It stands before the first user's words, a blank line between.
 
     Args:
         frame: doc_id, turns, task, definition and, if read several times, epoch.

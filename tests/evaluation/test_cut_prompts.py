@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from osler.evaluation.cut_prompts import Cut, PromptReader, known_cuts, reader_of
+from osler.evaluation.cut_prompts import CutPrompts, PromptReader, known_cuts, reader_of
 from osler.evaluation.settings import STRATEGIES, Questions, Strategies
 from osler.evaluation.strategies import StrategySettings
 from tests.evaluation.test_answered import SETTINGS as EVALUATE
@@ -43,7 +43,9 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def cuts(folder: Path, strategies: dict[str, StrategySettings], tasks: dict[str, Any] | None = None) -> list[Cut]:
+def cuts(
+    folder: Path, strategies: dict[str, StrategySettings], tasks: dict[str, Any] | None = None
+) -> list[CutPrompts]:
     """What is found of the questions, before any answer."""
     asked = Questions(
         benchmarks=["b"],
@@ -80,8 +82,8 @@ def test_exemplars_that_the_model_answers_first_leave_prompts_unknown(folder: Pa
 
 def test_tasks_are_looked_at_too(folder: Path) -> None:
     """With the room that what is written takes."""
-    assert cuts(folder, {}, {"t": task(limit_tokens=9)}) == [Cut("task t", 1, 2, "t/1")]
-    assert cuts(folder, {}, {"t": task(limit_tokens=9, prompt="plain")}) == [Cut("task t", 1, 2, "t/1")]
+    assert cuts(folder, {}, {"t": task(limit_tokens=9)}) == [CutPrompts("task t", 1, 2, "t/1")]
+    assert cuts(folder, {}, {"t": task(limit_tokens=9, prompt="plain")}) == [CutPrompts("task t", 1, 2, "t/1")]
 
 
 def test_what_follows_an_answer_is_not_counted() -> None:
