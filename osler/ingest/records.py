@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from osler.build.section import BuildError
-from osler.ingest import archives, health_records, hub_dataset, markup, office, rows, task_files
+from osler.ingest import archives, health_records, hub_dataset, markup, office, rows
 from osler.ingest.archives import (
     COMPRESSIONS,
     SKIPPED,
@@ -31,6 +31,7 @@ from osler.ingest.faults import Fault, Record, Rows, Unreadable
 from osler.ingest.json_values import needs_exact, roots
 from osler.ingest.lone_bytes import Repair
 from osler.ingest.source import Layout, Source
+from osler.ingest.task_files import instance_rows
 from osler.ingest.xml_records import xml_field_rows
 
 SUFFIXES = {
@@ -195,7 +196,7 @@ class FileRecords(Iterator[tuple[str, Record | Fault]]):
             case "jsonl":
                 return rows.jsonl_rows(stream, self._repair, self._line)
             case "meds" if isinstance(source, Source):
-                return task_files.instance_rows(stream, self._repair)
+                return instance_rows(stream, self._repair)
             case "json" | "meds":
                 return rows.json_rows(stream, source.id, self._repair, (*fields, *optional))
             case "csv":

@@ -140,6 +140,8 @@ def test_draws_and_wordings_do_not_depend_on_the_order_of_rows() -> None:
     assert shuffled.select(columns).rows() == drawn.select(columns).rows()
     alone = instructed(drawn_of_tasks(rows.filter(task="a"), {"a": 9}, 1), REWRITES, 1)
     assert alone.select(columns).rows() == drawn.filter(task="a").select(columns).rows()
+    both = (instructed(each, REWRITES, 1).select("doc_id", "wording").sort("doc_id") for each in (rows, rows.reverse()))
+    assert next(both).equals(next(both))
     other = instructed(drawn_of_tasks(rows, {"a": 9, "b": 4}, 2), REWRITES, 2)
     assert set(other["doc_id"]) != set(drawn["doc_id"])
     assert drawn.group_by("task").len().sort("task").rows() == [("a", 9), ("b", 4)]
