@@ -27,6 +27,7 @@ from osler.ingest.records import source_files
 from osler.ingest.runs import file_runs
 from osler.ingest.shared_lines import without_shared_lines
 from osler.ingest.source import Source
+from osler.ingest.task_files import rewrites_frame
 from osler.ingest.updates import repeats, replaced, without
 from osler.privacy.screening import check_detector
 
@@ -42,9 +43,7 @@ def main(
     counts: Path,
     store: Store,
 ) -> None:
-    """Write `documents`, `ledger`, `counts` and `audits`, and print one line.
-
-    `documents` is part-*.parquet of SCHEMA.
+    """Write `documents` (part-*.parquet of SCHEMA), `ledger`, `counts`, `audits`; print a line.
 
     Raises:
         BuildError: no document, a field that no row has, or identifiers that the screening misses (write_audit).
@@ -77,6 +76,7 @@ def main(
     dropped += emptied
     if not any(documents.glob("part-*.parquet")):
         raise no_documents(raw, rows, dropped)
+    write_rewrites(documents, raw, source)
     in_documents = pl.scan_parquet(documents / "part-*.parquet").select(pl.len()).collect().item()
     in_ledger = pl.concat(dropped)
     if rows != in_documents + len(in_ledger):
@@ -91,6 +91,12 @@ def main(
     told = f"{listed(dropped)}{formulas(totals['notation'])}"
     print(f"{name}: {rows} rows, {in_documents} documents, {len(in_ledger)} in the ledger{told}")
     write_audit(documents, source, audit, name, audits)
+
+
+def write_rewrites(documents: Path, raw: Path, source: Source) -> None:
+    """Write other wordings of the tasks' definitions, where the source has some."""
+    if source.rewrites:
+        write_parquet(documents / "rewrites.parquet", rewrites_frame(raw / source.rewrites))
 
 
 def relinked(documents: Path, source: Source, name: str, store: Store) -> tuple[list[pl.DataFrame], dict[str, Any]]:
@@ -146,13 +152,13 @@ def no_documents(raw: Path, rows: int, dropped: list[pl.DataFrame]) -> BuildErro
 
 
 def write_parts(documents: Path, entries: list[Path], name: str, keeps_last: bool) -> Iterator[pl.DataFrame]:
-    """Write or link parts and names without rows that do not stand.
+    """Write or link parts, names, tasks without rows that do not stand.
 
     Yields ledger rows of documents whose id another has. The other is the first, or with `keeps_last` the last. Part by part.
     """
     written = Counter[str]()
     for entry, lost in zip(entries, (replaced if keeps_last else repeats)(entries), strict=True):
-        for kind in ("part", "names"):
+        for kind in ("part", "names", "tasks"):
             for file in sorted(entry.glob(f"{kind}-*.parquet")):
                 target = documents / f"{kind}-{written[kind]:05d}.parquet"
                 left, gone = without(file, lost)

@@ -21,6 +21,7 @@ from osler.statistics.settings import Statistics
 
 def main(
     contamination: Path,
+    conversations: Path,
     corpus: Path,
     judged: Path,
     phi: Path,
@@ -53,7 +54,14 @@ def main(
     """
     evaluated = Evaluated.read(predictions)
     found = evaluated.findings(pl.read_parquet(touched), statistics)
-    records = evaluated.records(plan, corpus, contamination, phi, judged, statistics.confidence)
+    files = {
+        "conversations": conversations,
+        "corpus": corpus,
+        "contamination": contamination,
+        "judged": judged,
+        "phi": phi,
+    }
+    records = evaluated.records(plan, **files, confidence=statistics.confidence)
     write_json(experts, expert_metrics(evaluated.joined("experts")))
     write_json(generation, records.generation)
     values = metrics(found)

@@ -23,6 +23,7 @@ from osler.build.section import BuildError, Section
 from osler.build.validation import PARAMS, shown_value, suggestion, validated
 from osler.commands.base_sizes import base_sizes, check_base
 from osler.commands.check_adapters import check_adapters
+from osler.commands.check_instructions import check_instruction_tasks
 from osler.commands.check_judges import check_judges
 from osler.commands.check_prompts import check_system_prompt
 from osler.commands.fetched import check_commits
@@ -301,6 +302,7 @@ def check(root: Path) -> None:
     check_adapters(params, is_here=not trains_elsewhere(params["launch"]))
     check_files(params, root)
     check_judges(params, root)
+    check_instruction_tasks(params, root)
     check_shots(params, root)
     check_patterns(params)
     if (tokenizer := params["tokenizer"])["kind"] == "package":

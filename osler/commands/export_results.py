@@ -62,10 +62,8 @@ def write_results(artifacts: Artifacts, statistics: Statistics, folder: Path) ->
     deps = {artifact_name(path, False): artifacts.root / path for path in artifacts.stages[REPORT].deps}
     evaluated = Evaluated.read(deps["predictions"])
     found = evaluated.findings(pl.read_parquet(deps["touched"]), statistics)
-    plan, corpus, contamination, phi, judged = (
-        deps[name] for name in ("plan", "corpus", "contamination", "phi", "judged")
-    )
-    records = evaluated.records(plan, corpus, contamination, phi, judged, statistics.confidence)
+    said = {name: deps[name] for name in ("plan", "corpus", "contamination", "phi", "conversations", "judged")}
+    records = evaluated.records(**said, confidence=statistics.confidence)
     tables = list(tables_of(report_blocks(found, records)))
     for name, title, table in tables:
         for ending in (".csv", ".tex"):

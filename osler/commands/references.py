@@ -14,6 +14,12 @@ from osler.commands.fetched import RAW, READING, brought
 from osler.ingest.inspection import UNSTATED
 from osler.training.in_turn import ONE_PROCESS
 
+HOTTEST = 2.0  # temperature that vLLM 0.32 takes; above it stops
+TO_FETCH = {
+    "meds": "; put files of Henrychur/MedS-Ins or MedS-Bench there: the Hub's pages of them list commits under History, and"
+    " `download` takes one of them"
+}  # where files of a format come from, which no repository but their own has
+
 
 def check_references(params: Mapping[str, Any], root: Path) -> None:
     """Names and paths that sections give each other must exist.
@@ -40,7 +46,8 @@ def check_references(params: Mapping[str, Any], root: Path) -> None:
     check_asked(params)
     for kind, name, path in raw_paths(params, root):
         if not os.path.lexists(path):
-            raise BuildError(f"{PARAMS}: {kind}.{name}.path: {path} does not exist")
+            to_fetch = TO_FETCH.get(params[kind][name].get("format", ""), "")
+            raise BuildError(f"{PARAMS}: {kind}.{name}.path: {path} does not exist{to_fetch}")
 
 
 def names_of_others(
@@ -241,6 +248,19 @@ def check_evaluation(params: Mapping[str, Any], root: Path) -> None:
             f"{PARAMS}: evaluate.vllm.scores: vLLM gives no hidden states, by which {' and '.join(near)} would find"
             " near questions; set encoder.embeddings, or these strategies to null"
         )
+    for name, section in strategies.items():
+        if section and section.get("read_chains") and evaluate["protocol"] == "generation":
+            raise BuildError(
+                f"{PARAMS}: strategies.{name}.read_chains: true, and under evaluate.protocol generation chains are read anyway;"
+                " take it out"
+            )
+    drawn = {f"strategies.{name}": section or {} for name, section in strategies.items()}
+    for key, section in (drawn | {f"task.{name}": section for name, section in params["task"].items()}).items():
+        if evaluate["vllm"] and (section.get("temperature") or 0) > HOTTEST:
+            raise BuildError(
+                f"{PARAMS}: {key}.temperature: {section['temperature']:g}, and vLLM draws at {HOTTEST:g} at most; lower it, or set"
+                " evaluate.vllm to null"
+            )
     limits = {
         f"strategies.{name}.limit_tokens": section["limit_tokens"]
         for name, section in strategies.items()

@@ -149,7 +149,9 @@ def _trained_on(artifacts: Artifacts, source: str, doc_id: str, is_conversation:
         if reason := ledger_row(artifacts.path("instruct", "ledger"), doc_id):
             yield "instruct", reason
         packed, name = artifacts.path("instruct", "instructions"), "instructions"
-        names = pl.read_parquet(packed / "documents.parquet")["doc_id"]
+        conversations = pl.read_parquet(packed / "documents.parquet")
+        names = conversations["doc_id"]
+        yield from _wordings(conversations.filter(doc_id=doc_id))
     else:
         tokens = artifacts.path(f"tokenize@{source}", "tokens")
         counted = [
@@ -161,12 +163,19 @@ def _trained_on(artifacts: Artifacts, source: str, doc_id: str, is_conversation:
                 before, length = int(frame["tokens"][: position[0]].sum()), frame["tokens"][position[0]]
                 yield "tokens in", f"{artifacts.shown(file)}, {length:,} from {before:,}"
         packed, name = artifacts.path(f"pack@{source}", "packed"), source
-    segments = np.flatnonzero(np.load(packed / "documents.npy") == (names == doc_id).arg_max())
+    segments = np.flatnonzero(np.isin(np.load(packed / "documents.npy"), (names == doc_id).arg_true()))
     rows = np.unique(np.searchsorted(np.load(packed / "row_ends.npy"), segments, "right")).tolist()
     if not len((names == doc_id).arg_true()) or not rows:
         return
     yield "packed in", f"{artifacts.shown(packed)}, row{'s' if len(rows) > 1 else ''} {', '.join(map(str, rows))}"
     yield from readers(artifacts, packed, name, rows)
+
+
+def _wordings(read: pl.DataFrame) -> Iterator[tuple[str, str]]:
+    """In which wordings of its task's definition a conversation is asked, once for each time that it is read."""
+    for task, wording in read.select("task", "wording").iter_rows() if "task" in read.columns else ():
+        if task is not None:
+            yield "asked as", f"{task}, {f'other wording {wording}' if wording else 'the wording of its file'}"
 
 
 def say(doc_id: str | None, withdrawn: Path | None = None) -> None:

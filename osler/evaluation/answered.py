@@ -28,6 +28,7 @@ from osler.build.packages import package_versions
 from osler.build.section import BuildError
 from osler.build.shard_store import content_key, made_entry, whole_entry
 from osler.corpus.documents import HELDOUT_DOMAINS
+from osler.evaluation.cut_prompts import ITEM_SEED, CutPrompts, known_cuts, reader_of
 from osler.evaluation.exemplars import EXEMPLARS
 from osler.evaluation.protocols import AnswerProtocol
 from osler.evaluation.questions import limited
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 STORE = Path("scratch/predictions")  # below the folder the build runs in
-ITEM_SEED = 0  # of which items are asked where there is a limit: the same ones under every training seed
 EXPERTS = pl.Schema(
     {"domain": pl.String, "model": pl.String, "layer": pl.Int64, "expert": pl.Int64, "tokens": pl.Int64}
 )
@@ -180,6 +180,7 @@ class _Asking:
 
     def measured(self) -> Measured:
         """All answers, bits, texts and loads."""
+        self._refuse_known_cuts()
         predictions, exemplars = self._predictions()
         heldout, generations = self._heldout(), self._generations()
         if self.loaded.model:
@@ -273,14 +274,25 @@ class _Asking:
         keys = ["strategy", "benchmark", "model", "item_id"]
         return answered, pl.concat(prepared).select(*keys, pl.exclude(keys)).sort(keys)
 
+    def _refuse_known_cuts(self) -> None:
+        """Refuse prompts that would lose their left end before any is answered, where that is asked for.
+
+        Of prompts that depend on an answer, and of what is in the store, `_refuse_cut` says it.
+        """
+        if self.reuse_only or not self.asked.questions.evaluate.refuse_cut:
+            return
+        asked = self.asked
+        reader = reader_of(
+            self.model, self.below, asked.chat_template, asked.questions, lambda: self.loaded().embeddings
+        )
+        for cut in known_cuts(reader, asked.questions, asked.items, asked.name, self.seed, self.is_first):
+            raise cut.refused(asked.name)
+
     def _refuse_cut(self, rows: pl.DataFrame, what: str) -> None:
         """Refuse answers after prompts that lost their left end, where `evaluate.refuse_cut` asks for it."""
         cut = rows.filter("truncated") if self.asked.questions.evaluate.refuse_cut else rows.clear()
         if cut.height:
-            raise BuildError(
-                f"{self.model}: {cut.height:,} of {rows.height:,} prompts of {what} are longer than the model reads, such as that"
-                f" of {cut['item_id'][0]}; show less before it, or set evaluate.refuse_cut to false"
-            )
+            raise CutPrompts(what, cut.height, rows.height, cut["item_id"][0]).refused(self.asked.name)
 
     def _answers(
         self, strategy: str, settings: StrategySettings, protocol: AnswerProtocol, quizzes: Mapping[str, Quiz]

@@ -56,7 +56,8 @@ class Evaluate(Section):
     generation_limit_tokens: int = Field(gt=0, le=1 << 24, description="of a generated answer")
     system_prompt: str | None = absent("a system message before each prompt of chat turns; null: none", min_length=1)
     refuse_cut: bool = absent(
-        "stop where a prompt is longer than the model reads; false: it loses its left end, and the report says so",
+        "stop where a prompt is longer than the model reads, before any answer if that is known; false: it loses its left end,"
+        " and the report says so",
         default=False,
     )
     vllm: Vllm | None = Field(default=None, description="computes in a process of its own; null: transformers alone")
@@ -95,11 +96,13 @@ class Strategies(Section):
 class Strategy:
     """A module of osler/evaluation/strategies, and what it looks at.
 
-    `uses_pool` says whether it looks at other items than the one it answers.
+    `uses_pool` says whether it looks at other items than the one it answers, `asks_first` whether the model answers some of those
+    before it.
     """
 
     module: ModuleType
     uses_pool: bool
+    asks_first: bool = False
 
     @property
     def prepared(self) -> Callable[..., pl.DataFrame] | None:
@@ -113,7 +116,7 @@ STRATEGIES = {  # from plain to elaborate: a model that diverged is found by the
     "cot": Strategy(cot, uses_pool=False),
     "self_consistency": Strategy(self_consistency, uses_pool=False),
     "choice_shuffle": Strategy(choice_shuffle, uses_pool=False),
-    "medprompt": Strategy(medprompt, uses_pool=True),
+    "medprompt": Strategy(medprompt, uses_pool=True, asks_first=True),
     "expand_guess_refine": Strategy(expand_guess_refine, uses_pool=False),
 }
 

@@ -31,6 +31,7 @@ HARMLESS = (  # their details hold no text of the source
         "nothing_selected",
         "phi",
         "superseded",
+        "test_split",
         "too_long",
         "tool_message",
     ),
@@ -124,6 +125,8 @@ class FileIngest:
             else:
                 if not updated:
                     origins[found.doc_id] = origin
+                if source.format == "meds":
+                    self.sidecars.task(found.doc_id, origin, place, record)
                 yield found
 
     def doc_id(self, row_id: str) -> str:

@@ -31,12 +31,13 @@ from osler.ingest.faults import Fault, Record, Rows, Unreadable
 from osler.ingest.json_values import needs_exact, roots
 from osler.ingest.lone_bytes import Repair
 from osler.ingest.source import Layout, Source
+from osler.ingest.task_files import instance_rows
 from osler.ingest.xml_records import xml_field_rows
 
 SUFFIXES = {
     "jsonl": (".jsonl", ".ndjson", ".json"),
     "json": (".json",),
-    "meds": (".json",),  # of tasks alone
+    "meds": (".json",),
     "csv": (".csv", ".tsv"),
     "parquet": (".parquet",),
     "txt": (".txt",),
@@ -84,7 +85,8 @@ def source_files(path: Path, source: Layout) -> list[RawFile]:
     """
     if source.format == "hub":
         return hub_dataset.split_files(path, source.split)
-    return files_of_format(path, source.format)
+    rewrites = source.rewrites if isinstance(source, Source) else None  # read by itself, and no file of rows
+    return [file for file in files_of_format(path, source.format) if file.name != rewrites]
 
 
 def files_of_format(path: Path, source_format: str) -> list[RawFile]:
@@ -193,6 +195,8 @@ class FileRecords(Iterator[tuple[str, Record | Fault]]):
         match kind:
             case "jsonl":
                 return rows.jsonl_rows(stream, self._repair, self._line)
+            case "meds" if isinstance(source, Source):
+                return instance_rows(stream, self._repair)
             case "json" | "meds":
                 return rows.json_rows(stream, source.id, self._repair, (*fields, *optional))
             case "csv":

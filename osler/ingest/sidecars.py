@@ -1,7 +1,8 @@
 """What is noted beside the documents of a file.
 
 `names` are the DOI and PMID by which others may withdraw a document, and whether it is retracted; `records` the ids in
-order, where a later row of an id replaces an earlier one. Both are parquet, ROWS rows a file, and absent when empty.
+order, where a later row of an id replaces an earlier one; `tasks` the task of each document, with its definition, of a source
+with a file a task. All are parquet, ROWS rows a file, and absent when empty.
 """
 
 from pathlib import Path
@@ -14,8 +15,10 @@ from osler.corpus.withdrawn import NAMES, bare_name
 from osler.corpus.word_hashes import text_hashes
 from osler.ingest.faults import Record
 from osler.ingest.pubmed import version_number
+from osler.ingest.task_files import DEFINITION, task_of
 
 ROWS = 1 << 20
+OF_TASKS = pl.Schema({"doc_id": pl.String, "origin": pl.String, "task": pl.String, "definition": pl.String})
 RECORDS = pl.Schema({"doc_id": pl.String, "version": pl.Int32, "is_deletion": pl.Boolean, "origin": pl.String})
 
 
@@ -44,11 +47,12 @@ class Sidecar:
 
 
 class Sidecars:
-    """Both of one file."""
+    """All of one file."""
 
     def __init__(self, folder: Path) -> None:
         self.names = Sidecar(folder, "names", NAMES)
         self.records = Sidecar(folder, "records", RECORDS)
+        self.tasks = Sidecar(folder, "tasks", OF_TASKS)
 
     def name(self, doc_id: str | None, origin: str, record: Record, with_names: bool) -> None:
         """Note what else a document is called, and what is retracted.
@@ -70,7 +74,12 @@ class Sidecars:
         """Note a row with an id, document or not."""
         self.records.add(doc_id, version_number(str(record.get("version", ""))) or 1, False, origin)
 
+    def task(self, doc_id: str, origin: str, place: str, record: Record) -> None:
+        """Note the task of a document; `place` is where its row stands."""
+        self.tasks.add(doc_id, origin, task_of(place), record[DEFINITION])
+
     def close(self) -> None:
         """Write what is noted."""
         self.names.close()
         self.records.close()
+        self.tasks.close()

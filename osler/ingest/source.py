@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Protocol, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from osler.build.section import RelativePath, Section
+from osler.build.section import RelativePath, Section, absent
 from osler.corpus.documents import Collection
 from osler.ingest.faults import Fault, Record
 from osler.ingest.fields import Template, value_of
@@ -27,6 +27,7 @@ FIELDS = {  # of the formats that have no others
     "pdf": ("text", "pages", "scanned_pages"),
     "fhir": ("id", "type", "subject", "date", "status", "title", "text"),
     "ccda": ("id", "title", "date", "type", "text", "sections"),
+    "meds": ("id", "input", "output"),
 }
 SHARED_FRACTION = 0.5
 
@@ -107,7 +108,10 @@ class Source(Section):
         "fhir",
         "ccda",
         "hub",
-    ] = Field(description="how its files are read; hub: the folder of a Hugging Face dataset")
+        "meds",
+    ] = Field(
+        description="how its files are read; hub: the folder of a Hugging Face dataset; meds: a file a task, as MedS-Ins has them"
+    )
     xml: XmlRecords | None = Field(default=None, description="xml only: where records and their fields stand")
     sheet: str | None = Field(default=None, description="xlsx only: name of the sheet; null: the file's only one")
     split: str | None = Field(
@@ -132,6 +136,9 @@ class Source(Section):
         default=None, description="template of a document, '{title}. {text}'; txt knows only {text}"
     )
     turns: tuple[Turn, ...] | None = Field(default=None, description="instructions only: the conversation")
+    rewrites: RelativePath | None = absent(
+        "meds only: file in the folder of `path` with other wordings of each task's definition; null: the files' own"
+    )
     turns_field: str | None = Field(
         default=None, description="instructions only, instead of `turns`: field with the messages"
     )
@@ -221,6 +228,10 @@ class Source(Section):
             raise ValueError(f"`tables` is for formats jats and html, not {self.format}")
         if self.select is not None and self.format != "html":
             raise ValueError(f"`select` is for format html, not {self.format}")
+        if self.format == "meds" and self.collection != "instructions":
+            raise ValueError("`format` meds is for the collection instructions")
+        if self.rewrites is not None and self.format != "meds":
+            raise ValueError(f"`rewrites` is for format meds, not {self.format}")
         if self.shared_line_fraction is not None and self.collection == "instructions":
             raise ValueError("`shared_line_fraction` is for texts, not for instructions")
         known = FIELDS.get(self.format) if self.xml is None else tuple(self.xml.fields)

@@ -7,7 +7,7 @@ from typing import Any
 from osler.evaluation.strategies.order import strategies_in_order
 from osler.report.cells import grid, percent
 from osler.report.findings import Findings
-from osler.report.page import Block, Code, Paragraph, Strong, Table, Text
+from osler.report.page import Block, Code, Heading, Paragraph, Strong, Table, Text
 from osler.statistics.accuracy import in_order
 from osler.statistics.intervals import Interval
 
@@ -31,6 +31,32 @@ def mixture_table(plan: Mapping[str, Any]) -> Table:
         for name, source in sorted(sources.items())
     ]
     return Table(["source", "tokens", "share", "epochs"], rows)
+
+
+def instruction_blocks(conversations: Mapping[str, Any]) -> list[Block]:
+    """What fine-tuning reads of each instruction task, from conversations.json.
+
+    There is no section where no source has tasks.
+    """
+    rows: list[list[Text]] = [
+        [
+            own["source"],
+            Code(task["task"]),
+            *(f"{task[key]:,}" for key in ("kept", "conversations")),
+            *(f"{100 * task[key]:.1f} %" for key in ("share_asked", "share")),
+            *(f"{task[key]:,}" for key in ("tokens", "learned_tokens", "wordings", "own_wording")),
+        ]
+        for own in conversations["sources"]
+        for task in own.get("tasks", [])
+    ]
+    if not rows:
+        return []
+    sentence = (
+        "Conversations of one pass, by task. Shares are of the source's conversations. Wordings are those of the task's"
+        " definition that were drawn; as written counts conversations that have the file's own."
+    )
+    names = ["source", "task", "kept", "read", "share asked", "share", "tokens", "learned", "wordings", "as written"]
+    return [Heading(2, "Instruction tasks"), Paragraph(sentence), Table(names, rows, text_columns=2)]
 
 
 def license_table(ledgers: Mapping[str, Sequence[Mapping[str, Any]]]) -> Table:

@@ -66,7 +66,14 @@ class Evaluated:
         return findings(answers, heldout, touched, seen, below, self.protocol, test, beside)
 
     def records(
-        self, plan: Path, corpus: Path, contamination: Path, phi: Path, judged: Path, confidence: float
+        self,
+        plan: Path,
+        corpus: Path,
+        contamination: Path,
+        phi: Path,
+        conversations: Path,
+        judged: Path,
+        confidence: float,
     ) -> Records:
         """What else the report says.
 
@@ -77,6 +84,7 @@ class Evaluated:
             corpus=read_json(corpus),
             contamination=read_json(contamination),
             phi=read_json(phi),
+            conversations=read_json(conversations),
             models=self.models,
             generation=generation_metrics(self.joined("generations"), confidence),
             judged=read_json(judged),

@@ -17,6 +17,7 @@ from osler.report.cells import MARK, at_chance, bits, counted, grid, p_value, pe
 from osler.report.corpus_sections import (
     contamination_blocks,
     corpus_table,
+    instruction_blocks,
     learned,
     license_table,
     mixture_table,
@@ -248,7 +249,7 @@ class Records:
     """What was written about data and models, and what models wrote.
 
     Args:
-        plan, corpus, contamination, phi: the contents of plan.json and of the metrics files of these names.
+        plan, corpus, contamination, phi, conversations: the contents of plan.json and of the metrics files of these names.
         models: the contents of model.json by model.
         generation: scores of generative tasks, `osler.statistics.task_scores.generation_metrics`.
         judged: what judges say, `osler.statistics.judged_scores.judged_metrics`.
@@ -258,6 +259,7 @@ class Records:
     corpus: Mapping[str, Any]
     contamination: Mapping[str, Any]
     phi: Mapping[str, Any]
+    conversations: Mapping[str, Any]
     models: Mapping[str, Mapping[str, Any]]
     generation: Mapping[str, Any]
     judged: Mapping[str, Any]
@@ -313,6 +315,7 @@ def report_blocks(found: Findings, records: Records) -> list[Block]:
         Heading(2, "Training"),
         Picture("training_loss", "training loss over tokens"),
         *(mixture if records.plan.get("sources") else []),
+        *instruction_blocks(records.conversations),
         Heading(2, "Corpus"),
         Paragraph("Documents after parsing; the reasons are those of the ledgers in data/ledger."),
         corpus_table(records.corpus),

@@ -19,6 +19,9 @@ from osler.tokens import packing
 from osler.tokens.conversations import tokenized
 from osler.tokens.shards import token_dtype, write_bounds, write_manifest, write_rows
 
+OF_TASK = {"task": pl.String, "wording": pl.Int64}
+"""Columns of conversations of which some are of a task; see `Conversation`."""
+
 
 class Conversation(NamedTuple):
     """A conversation as it stands in a row."""
@@ -30,6 +33,8 @@ class Conversation(NamedTuple):
     learned: npt.NDArray[np.bool_]
     answers: int  # turns of the assistant
     context_answers: int  # of these, those that are not learned
+    task: str | None = None  # of a source with a file a task
+    wording: int | None = None  # of the task's definition: 0 is the file's own, k the k-th other one
 
 
 def ledger_row(stage: str, source: str, doc_id: str, reason: str, detail: str) -> dict[str, str | None]:
@@ -48,8 +53,10 @@ def fitted(
     """
     dtype = token_dtype(tokenizer)
     found, rows = [], []
-    frame = conversations.select("source", "doc_id", "license", "turns")
-    for source, doc_id, license, turns in progress(frame.iter_rows(), len(frame), stage, "conversations"):
+    frame = conversations.select(
+        "source", "doc_id", "license", "turns", pl.selectors.by_name(*OF_TASK, require_all=False)
+    )
+    for source, doc_id, license, turns, *of_task in progress(frame.iter_rows(), len(frame), stage, "conversations"):
         ids, learned = tokenized(tokenizer, turns)
         if len(ids) > width:
             reason = "cut" if overlong == "cut" and learned[:width].any() else "too_long"
@@ -58,7 +65,8 @@ def fitted(
                 continue
         roles = Counter(turn["role"] for turn in turns)
         answers = roles["assistant"] + roles[CONTEXT], roles[CONTEXT]
-        found.append(Conversation(source, doc_id, license, ids[:width].astype(dtype), learned[:width], *answers))
+        cut = ids[:width].astype(dtype), learned[:width]
+        found.append(Conversation(source, doc_id, license, *cut, *answers, *of_task))
     return found, rows
 
 
@@ -79,9 +87,11 @@ def write_instructions(
     places = {origin: place for place, origin in enumerate(origins)}
     own = np.array([places[conversation.source, conversation.license] for conversation in found])
     write_bounds(folder, layout, np.arange(len(found)), own)
-    write_parquet(
-        folder / "documents.parquet", pl.DataFrame({"doc_id": [conversation.doc_id for conversation in found]})
-    )
+    documents = pl.DataFrame({"doc_id": [conversation.doc_id for conversation in found]})
+    if any(conversation.task is not None for conversation in found):
+        of_task = {name: [getattr(conversation, name) for conversation in found] for name in OF_TASK}
+        documents = documents.hstack(pl.DataFrame(of_task, schema=OF_TASK))
+    write_parquet(folder / "documents.parquet", documents)
     write_manifest(
         folder,
         {

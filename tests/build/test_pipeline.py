@@ -196,6 +196,7 @@ def changed_by(root: Path, file: str, old: str, new: str) -> set[str]:
             "TOP_WORDS = (2, 3)",
             {"exercises", "screen", "select", "task_rows"},
         ),
+        ("osler/tokens/instruction_tasks.py", "NEARLY = 1e-9", "NEARLY = 1e-8", {"instruct"}),
         ("osler/statistics/shapley.py", 'REFERENCE_STRATEGY = "zero_shot"', 'REFERENCE_STRATEGY = "cot"', {"report"}),
         (
             "osler/inference/document_bits.py",

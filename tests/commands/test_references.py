@@ -64,6 +64,22 @@ def test_a_reference_that_points_nowhere_is_refused(path: tuple[str, ...], value
     assert "\n" not in str(caught.value)
 
 
+def test_what_would_do_nothing_or_stop_an_evaluation_is_refused() -> None:
+    """Chains that are read anyway, and a temperature that vLLM does not take: it would say so after all training."""
+    params = changed(("evaluate", "protocol"), "generation")
+    check_references(params, ROOT)
+    params["strategies"]["cot"]["read_chains"] = True
+    with pytest.raises(BuildError, match=r"strategies.cot.read_chains: true, and under evaluate.protocol generation"):
+        check_references(params, ROOT)
+    params = changed(("strategies", "self_consistency"), PARAMS["strategies"]["cot"] | {"temperature": 2.5})
+    check_references(params, ROOT)
+    params["evaluate"]["vllm"] = {"version": "0.32.0", "scores": False}
+    with pytest.raises(BuildError, match=r"strategies.self_consistency.temperature: 2.5, and vLLM draws at 2 at most"):
+        check_references(params, ROOT)
+    params["strategies"]["self_consistency"]["temperature"] = 2.0
+    check_references(params, ROOT)
+
+
 @pytest.mark.parametrize(
     ("source", "path", "is_split"),
     [

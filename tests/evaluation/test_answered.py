@@ -319,19 +319,24 @@ def test_scores_that_are_not_finite_are_an_error(build: Run, tmp_path: Path) -> 
         build()
 
 
-def test_a_cut_prompt_is_refused_where_that_is_asked(build: Run, tmp_path: Path) -> None:
+def test_a_cut_prompt_is_refused_where_that_is_asked(
+    build: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With solved questions longer than the model reads: said with an item and taken, or one line and no result; also of what is
-    stored already."""
+    stored already. No weights are read before it is refused."""
     positions = read_json(tmp_path / "model/config.json")["max_position_embeddings"]
     long = items("b", test=2, dev=0).with_columns(context=pl.lit("fern tea " * positions))
     long.write_parquet(tmp_path / "items/b.parquet")
     alone = Strategies(zero_shot=ZeroShot(**ALL))
+    strict = SETTINGS.model_copy(update={"refuse_cut": True})
+    refused = r"^base: 2 of 2 prompts of zero_shot are longer than the model reads, such as that of b/test0;"
+    with monkeypatch.context() as patch:
+        patch.setattr("osler.inference.torch_backend.frozen_model", None)
+        with pytest.raises(BuildError, match=refused):
+            build(strategies=alone, evaluate=strict)
     assert "computed 2 items" in build(strategies=alone)
     assert pl.read_parquet(tmp_path / "out/predictions.parquet")["truncated"].all()
-    strict = SETTINGS.model_copy(update={"refuse_cut": True})
-    with pytest.raises(
-        BuildError, match=r"2 of 2 prompts of zero_shot are longer than the model reads, such as that of b/test0;"
-    ):
+    with pytest.raises(BuildError, match=refused):
         build(strategies=alone, evaluate=strict)
     items("b", test=2, dev=0).write_parquet(tmp_path / "items/b.parquet")
     build(strategies=alone, evaluate=strict)

@@ -132,6 +132,7 @@ def folder(tmp_path: Path) -> Path:
     dropped = {"source": "notes", "documents": 9, "kept": 7, "dropped": {"near_duplicate": 2}}
     write(tmp_path, "corpus", {"sources": [dropped]})
     write(tmp_path, "phi", {"identifiers_found": 0, "sources": []})
+    write(tmp_path, "conversations", {"sources": [{"source": "clinical_qa"}]})
     return tmp_path
 
 
@@ -160,6 +161,7 @@ def build(folder: Path, out: str = "metrics", drawn: bool = False) -> Path:
             touched=folder / "touched.parquet",
             training=folder / "training",
             contamination=folder / "contamination.json",
+            conversations=folder / "conversations.json",
             corpus=folder / "corpus.json",
             phi=folder / "phi.json",
             cards=metrics / "cards",
