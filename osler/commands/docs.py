@@ -165,21 +165,20 @@ class Described:
     stages: list[str] = field(default_factory=list)
 
 
-UNITS = {
-    "fraction": "share of 1",
-    **{name: name for name in ("bytes", "characters", "documents", "epochs", "items", "points", "samples", "steps")},
-    **{name: name for name in ("tokens", "words", "rows")},
-}
+SAME = ("bytes", "characters", "documents", "epochs", "items", "points", "rows", "samples", "steps", "tokens", "words")
+UNITS = {"fraction": "share of 1", **{name: name for name in SAME}}
 NOT_READ = (
     "Used by dvc.yaml: it says which stages there are, and where.",
     "Read by no stage: a change of it reruns nothing.",
 )
 BY_HAND = {  # used by dvc.yaml's templates, declared by no stage
-    "root": Key("root", "text", "", "", "folder that every `path` is relative to; absolute, but for the default's own"),
-    "corpus": Key(
-        "corpus", "mapping of name to text", "", "", "the sources that are text to train on, with their collections"
-    ),
-    "evaluated": Key("evaluated", "list of text", "", "", "folders of models/ that are asked; each once"),
+    key: Key(key, kind, "", "", text)
+    for key, kind, text in (
+        ("root", "text", "folder that every `path` is relative to; absolute, but for the default's own"),
+        ("corpus", "mapping of name to text", "the sources that are text to train on, with their collections"),
+        ("ratings", "text", "CSV of what people say of judged texts: key, rater, verdict"),
+        ("evaluated", "list of text", "folders of models/ that are asked; each once"),
+    )
 }
 
 

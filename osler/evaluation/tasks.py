@@ -258,8 +258,7 @@ def rows_frame(
 ) -> pl.DataFrame:
     """The rows as rows of TASKS, in order.
 
-    Where some row of a file of format meds has several targets, there is the column OTHERS besides, and CRITERIA and TURNS where
-    the task has them.
+    The columns OTHERS, CRITERIA and TURNS are there where rows have them.
 
     Args:
         rows: where each stands, for messages and, without `id`, for its number.

@@ -84,7 +84,8 @@ def judge_prompt(kind: Kind, reading: Reading, source: str, texts: Sequence[str]
 def verdict_of(kind: Kind, text: str) -> str | None:
     """The verdict that a judge wrote.
 
-    None where none can be read. It is that of the last JSON object with the key asked for. One with any other value is no verdict, and none before it counts.
+    None where none can be read. It is that of the last JSON object with the key asked for. One with any other value is no
+    verdict, and none before it counts.
     """
     key = "met" if kind == "rubric" else "better"
     known: dict[object, str] = (
