@@ -29,7 +29,7 @@ class Criterion(Section):
 
     criterion: Annotated[str, Field(min_length=1, description="in words, of a text")]
     points: float = Field(description="for meeting it; below 0: a good text does not")
-    tags: tuple[str, ...] = Field(default=(), description="whose scores the report has, such as axis:accuracy")
+    tags: list[str] = Field(default=[], description="whose scores the report has, such as axis:accuracy")
 
     @field_validator("points")
     @classmethod
@@ -42,7 +42,7 @@ class Criterion(Section):
 class Judged(Section):
     """Keys of a task for judges, and for conversations."""
 
-    criteria: Annotated[tuple[Criterion, ...], Field(min_length=1)] | None = absent(
+    criteria: Annotated[list[Criterion], Field(min_length=1)] | None = absent(
         "of every item: what a judge holds a text against; null: a row's own, or none"
     )
     criteria_field: str | None = absent(
@@ -55,7 +55,7 @@ class Judged(Section):
 
     @field_validator("criteria")
     @classmethod
-    def _some_good(cls, criteria: tuple[Criterion, ...] | None) -> tuple[Criterion, ...] | None:
+    def _some_good(cls, criteria: list[Criterion] | None) -> list[Criterion] | None:
         if criteria is not None and all(one.points < 0 for one in criteria):
             raise ValueError("no criterion has points above 0; a text could not earn any")
         return criteria
@@ -74,7 +74,7 @@ class Judged(Section):
     def criteria_of(self, record: Record) -> list[dict[str, Any]] | Fault:
         """The criteria of a row as dictionaries, or why there are none."""
         if self.criteria_field is None:
-            return [dict(one) | {"tags": list(one.tags)} for one in self.criteria or ()]
+            return [dict(one) for one in self.criteria or ()]
         return read_criteria(record.get(self.criteria_field), self.criteria_field)
 
     def turns_of(self, record: Record) -> list[dict[str, str]] | Fault:
