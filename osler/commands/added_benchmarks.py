@@ -25,7 +25,7 @@ from osler.evaluation.catalogue import CATALOGUE, KnownBenchmark, listed, lookup
 
 WRITTEN_BY = re.compile(r"# Written by `osler profile ([\w.-]+)`")
 DEFAULT = "default"
-TABLES = ("download", "benchmark")
+TABLES = ("download", "benchmark", "task")
 
 
 @dataclass(frozen=True)
@@ -90,16 +90,17 @@ def missing(params: Mapping[str, Any], names: Sequence[str], file: str) -> dict[
     lacking: dict[str, dict[str, Any]] = {kind: {} for kind in TABLES}
     for name in names:
         sections = known(name).sections(name)
-        if name in (params.get("task") or {}):
+        other = "benchmark" if "task" in sections else "task"
+        if name in (params.get(other) or {}):
             raise BuildError(
-                f"{file}: task.{name}: is there, and a benchmark cannot have the name of a task; rename it"
+                f"{file}: {other}.{name}: is there, and task and benchmark cannot have one name; rename it"
             )
         for kind, section in sections.items():
             there = (params.get(kind) or {}).get(name)
             if there is None:
                 lacking[kind][name] = section
             elif not _is_same(kind, name, there, section):
-                own = there.get("path" if kind == "benchmark" else "repository")
+                own = there.get("repository" if kind == "download" else "path")
                 raise BuildError(
                     f"{file}: {kind}.{name}: is there, and reads {own}, not what the catalogue brings; take it out or rename it"
                 )
@@ -221,7 +222,9 @@ def add(asked: Added) -> None:
             print(f"{name}: its commit is to be stated: `{lookup(own.repository, own.branch)}`")
         else:
             print(f"{name}: {own.repository} at {own.revision[:12]} ({own.seen}); license {own.license}; {own.paper}")
-    stages = " ".join(f"benchmarks@{name}" for name in asked.names)
+    stages = " ".join(f"{CATALOGUE[name].kind}s@{name}" for name in asked.names)
+    if judged := [name for name in asked.names if CATALOGUE[name].task is not None]:
+        print(f"{', '.join(judged)}: name a `judge` that reads what is written: docs/judges.md")
     before = f"osler profile {target} --root FOLDER && " if asked.profile else ""
     print(f"next: {before}osler check && dvc repro {stages}")
 

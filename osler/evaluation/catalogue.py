@@ -28,7 +28,7 @@ class KnownBenchmark:
         repository: owner/name.
         revision: a commit; None where none was found.
         files: patterns of those that are read.
-        format: of a section `benchmark`.
+        format: of a section `benchmark`, or of a `task` that judges read.
         license: as its card has it.
         asked: which items are tested on, and how many.
         solved: which may be shown as solved, and how many.
@@ -36,6 +36,7 @@ class KnownBenchmark:
         seen: where else the commit is pinned.
         categories: those asked, of all that the files have; None: all.
         branch: which the commit is the newest of.
+        task: keys of a section `task` besides path and format; None: it is a benchmark.
     """
 
     repository: str
@@ -49,14 +50,20 @@ class KnownBenchmark:
     seen: str
     categories: tuple[str, ...] | None = None
     branch: str = "HEAD"
+    task: Mapping[str, Any] | None = None
+
+    @property
+    def kind(self) -> str:
+        """The table of its section: benchmark or task."""
+        return "benchmark" if self.task is None else "task"
 
     def sections(self, name: str) -> dict[str, dict[str, Any]]:
-        """`download.<name>` and `benchmark.<name>`, by their first key."""
+        """`download.<name>` and `benchmark.<name>` or `task.<name>`, by their first key."""
         download = {"repository": self.repository, "revision": self.revision or UNSTATED, "files": list(self.files)}
         read: dict[str, Any] = {"path": f"../{name}", "format": self.format}
         if self.categories:
             read["categories"] = list(self.categories)
-        return {"download": download, "benchmark": read}
+        return {"download": download, self.kind: read | dict(self.task or {})}
 
 
 def lookup(repository: str, branch: str = "HEAD") -> str:
@@ -154,6 +161,27 @@ CATALOGUE: Mapping[str, KnownBenchmark] = {
         paper="arXiv 1906.04701",
         seen="",
         branch="refs/convert/parquet",
+    ),
+    "healthbench": KnownBenchmark(
+        repository="openai/healthbench",
+        revision="40ee1968852fc57f625934251ac22be47077a8fb",
+        files=("2025-05-07-06-14-12_oss_eval.jsonl",),
+        format="jsonl",
+        license="MIT",
+        asked="all, 5,000 conversations, of which `judge` reads the answers",
+        solved="none",
+        paper="arXiv 2505.08775",
+        seen="ten public files that pin it",
+        task={
+            "id": "prompt_id",
+            "source": None,
+            "turns_field": "prompt",
+            "target": None,
+            "instruction": "",
+            "limit_tokens": 1024,
+            "metric": "rubric",
+            "criteria_field": "rubrics",
+        },
     ),
 }
 """name -> benchmark. Section names are these."""

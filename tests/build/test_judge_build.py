@@ -15,21 +15,17 @@ from osler.inference.judge_files import folder_digest
 from tests.support.project import ENVIRONMENT, copied, ran
 from tests.support.tiny import tiny_model, tiny_tokenizer
 
-ADVICE = [
-    {"id": f"q{n}", "ask": f"What treats disease {n}?", "rubric": [{"criterion": f"Names drug {n}", "points": 2 + n}]}
-    for n in range(6)
-]
 TASK = """task:
   advice:
-    path: ../../../advice.jsonl
+    path: tasks/findings.jsonl
     format: jsonl
     id: id
-    source: '{ask}'
+    source: '{question}'
     target: null
     instruction: ''
     limit_tokens: 6
     metric: rubric
-    criteria_field: rubric
+    criteria: [{criterion: Names a drug, points: 2.0}]
 """
 JUDGE = """judge:
   near: {folder: JUDGE, digest: DIGEST, tasks: [advice], reading: likelihood, limit_tokens: 4}
@@ -84,21 +80,21 @@ def test_judges_are_asked_once_and_stand_in_the_report(tmp_path: Path, address: 
     tokenizer = tiny_tokenizer()
     tiny_model(len(tokenizer), positions=2048).save_pretrained(tmp_path / "JUDGE")
     tokenizer.save_pretrained(tmp_path / "JUDGE")
-    (tmp_path / "advice.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ADVICE))
     params = (tmp_path / "params.yaml").read_text()
     params = re.sub(r"^task:.*?\n(?=\w)", TASK, params, flags=re.M | re.S)
     (tmp_path / "params.yaml").write_text(re.sub(r"^judge: \{\}.*\n", JUDGE, params, flags=re.M))
     _, digest = folder_digest(tmp_path / "JUDGE", "judge.near")
     assert "judge.near.digest" in project.run(*osler, "check", fails=True)
-    project.edit("params.yaml", "DIGEST", "0" * 32)
-    assert f"the files of JUDGE have {digest} (it is {'0' * 32})" in project.run(*osler, "check", fails=True)
-    project.edit("params.yaml", "0" * 32, digest)
+    project.edit("params.yaml", "DIGEST", "ab" * 16)
+    assert f"the files of JUDGE have {digest} (it is {'ab' * 16})" in project.run(*osler, "check", fails=True)
+    project.edit("params.yaml", "ab" * 16, digest)
     project.run(*osler, "check")
     first = project.run("dvc", "repro")
-    assert "judge near: 36 judgements asked, 0 known" in first  # six models
+    items = pl.read_parquet(tmp_path / "data/items/tasks/advice.parquet").height
+    assert re.search(r"judge near: \d+ judgements asked, 0 known", first)
     assert "Running stage" not in project.run("dvc", "repro")
     rows = pl.read_parquet(tmp_path / "results/judgements/judgements.parquet")
-    assert rows.filter(judge="near").height == 36
+    assert rows.filter(judge="near").height == 6 * items  # of six models; equal texts are asked about once
     assert not any(rows.filter(judge="near")["truncated"])
     far = rows.filter(judge="far", kind="preference")
     assert set(far["verdict"]) <= {"first", "same"}
@@ -125,7 +121,7 @@ def test_judges_are_asked_once_and_stand_in_the_report(tmp_path: Path, address: 
     assert {one["raters"][0]["rater"] for one in agreement} == {"anna"}
     project.edit("params.yaml", "models: [cpt-sft]", "models: [cpt-sft, base]")
     project.run("dvc", "repro", "-q")
-    assert len(Answers.asked) - asked <= len(ADVICE)  # those of base alone; fewer where texts are the same
+    assert len(Answers.asked) - asked <= items  # those of base alone; fewer where texts are the same
     assert len(Answers.asked) > asked
     project.edit("params.yaml", "[[base-sft, cpt-sft]]", "[[base-sft, nobody]]")
     assert "judge.far: nobody: no model that is evaluated" in project.run(*osler, "check", fails=True)

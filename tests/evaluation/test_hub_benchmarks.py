@@ -12,6 +12,7 @@ from osler.build.section import BuildError
 from osler.evaluation.benchmark_formats import items_frame
 from osler.evaluation.benchmarks import Benchmark, read_items
 from osler.evaluation.catalogue import CATALOGUE, listed, lookup
+from osler.evaluation.tasks import Task, task_rows, tasks_frame
 from osler.ingest.inspection import UNSTATED
 from stages.download import Download
 
@@ -100,7 +101,7 @@ def section(name: str) -> Benchmark:
     return Benchmark.model_validate(CATALOGUE[name].sections(name)["benchmark"])
 
 
-@pytest.mark.parametrize("name", CATALOGUE)
+@pytest.mark.parametrize("name", [name for name, known in CATALOGUE.items() if known.task is None])
 def test_every_row_of_the_layout_on_the_hub_is_read(name: str, tmp_path: Path) -> None:
     """Each asked or solved by the names of files and folders, with the answer that the row has."""
     raw = laid_out(LAYOUTS[name], tmp_path)
@@ -115,7 +116,7 @@ def test_every_row_of_the_layout_on_the_hub_is_read(name: str, tmp_path: Path) -
     assert found.height == sum(map(len, LAYOUTS[name].values())) - skipped
 
 
-@pytest.mark.parametrize("name", CATALOGUE)
+@pytest.mark.parametrize("name", [name for name, known in CATALOGUE.items() if known.task is None])
 def test_an_entry_is_two_sections_that_are_valid(name: str) -> None:
     """Its files are those of the layout; where no commit is known it is to be stated, and none is made up."""
     known = CATALOGUE[name]
@@ -158,6 +159,20 @@ def test_a_row_that_is_not_as_the_hub_has_them_is_an_error(
     with pytest.raises(BuildError, match=re.escape(message)) as caught:
         items_frame(read_items(raw, section(name)), "quiz")
     assert Path(path).name in str(caught.value)
+
+
+def test_healthbench_is_a_task_that_a_judge_reads(tmp_path: Path) -> None:
+    """Its rows, in the layout of its file, are conversations with criteria, and no one else scores them."""
+    section = Task.model_validate(CATALOGUE["healthbench"].sections("healthbench")["task"])
+    message = {"role": "user", "content": "My ear hurts."}
+    rubric = {"criterion": "Asks for fever", "points": 7, "tags": ["level:example", "axis:completeness"]}
+    row = {"example_tags": ["theme:hedging"], "ideal_completions_data": None, "prompt": [message], "prompt_id": "a-1"}
+    path = tmp_path / "2025-05-07-06-14-12_oss_eval.jsonl"
+    path.write_text(json.dumps(row | {"rubrics": [rubric], "canary": "healthbench:x"}) + "\n")
+    found = tasks_frame(task_rows(path, section), section, "healthbench")
+    assert found["item_id"].to_list() == ["healthbench/a-1"]
+    assert found["criteria"][0][0]["points"] == 7
+    assert section.metric == "rubric"
 
 
 @pytest.mark.parametrize("other", ["more.jsonl", "anatomy/more.csv"])
