@@ -9,12 +9,13 @@ Entries = Sequence[Mapping[str, Any]]
 POINTS = "Points of criteria met over all that can be earned, in percent, with intervals over groups of items."
 PREFERENCES = (
     "Share of items on which the first model's text is preferred, a tie being half, in percent. Each pair is shown in both orders:"
-    " a model wins where it is better in both, or in one and as good in the other. `first shown` is how often the text that stands"
-    " first is preferred: 50 for a judge who does not mind. `consistent`: both orders say the same."
+    " a model wins where it is better in both, or in one and as good in the other. First shown is how often the text that stands"
+    " first is preferred, 50 for a judge who does not mind; consistent, how often both orders say the same."
 )
 AGREEMENT = (
     "Cohen's kappa of the judge with each person, and Krippendorff's alpha of all together and of people alone, on what both said:"
-    " 1 is agreement, 0 what chance gives. A judge is worth as much as it agrees with people about as well as they do."
+    " 1 is agreement, 0 what chance gives, and none is told where all say one thing."
+    " A judge is worth as much as it agrees with people about as well as they do."
 )
 
 
@@ -43,7 +44,7 @@ def _points(entries: Entries) -> list[Block]:
         counts = [f"{entry['items']:,}", f"{entry['judgements']:,}", _percent(entry["unread"])]
         rows.append([*common, _shown(entry["points"]), _percent(entry["met"]), *counts])
     header = ["task", "judge", "model", "points", "criteria met", "items", "judgements", "unread"]
-    blocks: list[Block] = [Paragraph(POINTS), Table(header, rows)]
+    blocks: list[Block] = [Paragraph(POINTS), Table(header, rows, text_columns=3)]
     tagged = [(entry, tag) for entry in entries for tag in entry["by_tag"]]
     if tagged:
         cells: list[list[Text]] = [
@@ -52,7 +53,7 @@ def _points(entries: Entries) -> list[Block]:
         ]
         blocks += [
             Paragraph("The same of criteria with each tag."),
-            Table(["task", "tag", "judge", "model", "points"], cells),
+            Table(["task", "tag", "judge", "model", "points"], cells, text_columns=4),
         ]
     return blocks
 
@@ -83,7 +84,7 @@ def _preferences(entries: Entries) -> list[Block]:
         "first shown",
         "unread",
     ]
-    return [Paragraph(PREFERENCES), Table(header, rows)] if rows else []
+    return [Paragraph(PREFERENCES), Table(header, rows, text_columns=4)] if rows else []
 
 
 def _agree(entries: Entries) -> list[Block]:
@@ -98,9 +99,9 @@ def _agree(entries: Entries) -> list[Block]:
                 one["rater"],
                 f"{one['rated']:,}",
             ]
-            rows.append([*common, _shown(one["kappa"], 1, 2), *together])
-    header = ["task", "judge", "of", "person", "rated", "kappa", "alpha", "alpha of people"]
-    return [Paragraph(AGREEMENT), Table(header, rows)] if rows else []
+            rows.append([*common, _percent(one["agreed"]), _shown(one["kappa"], 1, 2), *together])
+    header = ["task", "judge", "of", "person", "rated", "agreed", "kappa", "alpha", "alpha of people"]
+    return [Paragraph(AGREEMENT), Table(header, rows, text_columns=4)] if rows else []
 
 
 def _shown(found: Mapping[str, float | None], factor: int = 100, digits: int = 1) -> str:

@@ -12,11 +12,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from osler.evaluation.judgements import SAME
 from osler.statistics.agreement import bootstrap_interval, cohen_kappa, krippendorff_alpha
-from osler.statistics.intervals import Interval, accuracy_interval, ratio_interval
+from osler.statistics.intervals import Interval, Pairs, accuracy_interval, difference_interval, ratio_interval
 from osler.statistics.settings import Statistics
 
 Rows = Sequence[Mapping[str, Any]]
@@ -99,6 +100,9 @@ def _earned(rows: Rows, confidence: float) -> dict[str, Any] | None:
         return None
     shares = [earned[item] / possible[item] for item in items]
     found = ratio_interval(shares, [1.0] * len(items), confidence, [groups[item] for item in items])
+    if set(shares) in ({0.0}, {1.0}):  # no spread is not certainty
+        names = sorted({groups[item] for item in items})
+        found = accuracy_interval([shares[0] == 1] * len(names), names, confidence)
     return _written(Interval(*(min(1.0, max(0.0, bound)) for bound in (found.estimate, found.low, found.high))))
 
 
@@ -140,7 +144,7 @@ def _preference(rows: Rows, statistics: Statistics) -> dict[str, Any]:
         "wins": sum(won[item] == "first" for item in told),
         "ties": sum(won[item] == "tie" for item in told),
         "losses": sum(won[item] == "second" for item in told),
-        "preference": _share(values, group, statistics.confidence),
+        "preference": _preferred(values, group, statistics.confidence),
         "unread": _rounded(1 - len(told) / len(won)),
         "consistent": _rounded(sum(mirrored[str(v[False])] == v[True] for v in unequal) / len(unequal))
         if unequal
@@ -154,13 +158,23 @@ def _preference(rows: Rows, statistics: Statistics) -> dict[str, Any]:
 
 
 def _share(values: Sequence[float], group: Sequence[str], confidence: float) -> dict[str, float | None]:
-    """A mean of values of 0 to 1 with its interval; nulls where there is none."""
+    """A share of values, 0 or 1, with its interval; nulls where there is none."""
     if not values:
         return NOTHING
-    if set(values) <= {0.0, 1.0}:
-        return _written(accuracy_interval([value == 1 for value in values], list(group), confidence))
-    found = ratio_interval(list(values), [1.0] * len(values), confidence, list(group))
-    return _written(Interval(found.estimate, max(0.0, found.low), min(1.0, found.high)))
+    return _written(accuracy_interval([value == 1 for value in values], list(group), confidence))
+
+
+def _preferred(values: Sequence[float], group: Sequence[str], confidence: float) -> dict[str, float | None]:
+    """The share that is preferred, a tie being half.
+
+    It is half of one and the mean of wins less losses, whose interval is that of paired differences (intervals.py): nothing but
+    ties is no certainty.
+    """
+    if not values:
+        return NOTHING
+    pairs = Pairs([""] * len(values), list(group), np.array([2 * value - 1 for value in values]))
+    found = difference_interval(pairs, confidence)
+    return _written(Interval(*((1 + bound) / 2 for bound in (found.estimate, found.low, found.high))))
 
 
 def _agreement(rows: Rows, ratings: pl.DataFrame, statistics: Statistics) -> dict[str, Any]:
@@ -188,6 +202,7 @@ def _agreement(rows: Rows, ratings: pl.DataFrame, statistics: Statistics) -> dic
             {
                 "rater": rater,
                 "rated": len(own),
+                "agreed": _rounded(sum(said[key] == verdict for key, verdict in own.items()) / len(own)),
                 "kappa": interval({key: (said[key], verdict) for key, verdict in own.items()}, cohen_kappa),
             }
             for rater, own in by_rater.items()

@@ -73,6 +73,25 @@ def test_points_of_single_items_may_be_negative_and_their_mean_is_not() -> None:
     assert entry["points"]["estimate"] == pytest.approx((4 - 3) / 5, abs=1e-6)
 
 
+def test_no_spread_is_no_certainty() -> None:
+    """Six items that earn all, or nothing, and six ties have intervals; a person who says the same has a share, if no kappa."""
+    for verdict, estimate in (("met", 1), ("unmet", 0)):
+        rows = pl.concat([rubric(str(number), [(1.0, verdict)]) for number in range(6)])
+        found = judged_metrics(
+            rows, pl.DataFrame({"key": ["m10"], "rater": ["anna"], "verdict": [verdict]}), STATISTICS
+        )
+        points = found["points"][0]["points"]
+        assert points["estimate"] == estimate
+        assert points["high"] - points["low"] > 0.2
+        [rater] = found["agreement"][0]["raters"]
+        assert (rater["agreed"], rater["kappa"]["estimate"]) == (1, None)
+    ties = pl.concat([pair(str(number), "tie", "tie") for number in range(6)])
+    preferred = judged_metrics(ties, NOBODY, STATISTICS)["preferences"][0]["preference"]
+    assert preferred["estimate"] == 0.5
+    assert preferred["low"] < 0.4
+    assert preferred["high"] > 0.6
+
+
 def test_a_judge_that_nobody_can_read_has_no_score() -> None:
     found = judged_metrics(rubric("1", [(1.0, None)]), NOBODY, STATISTICS)
     assert found["scores"] == {"j": {"t": {"points": {"m": None}}}}
@@ -138,7 +157,8 @@ def test_agreement_with_people_is_planted_and_found() -> None:
     assert entry["alpha_of_people"]["low"] < 0 < entry["alpha_of_people"]["high"]
     assert 0.2 < entry["alpha"]["estimate"] < 0.5  # two of three are one voice
     shown = markdown(judged_blocks(judged_metrics(rows, frame, STATISTICS)))
-    assert "| anna | 120 | 1.00" in shown
+    assert "| anna | 120 | 100.0 | 1.00" in shown
+    assert anna["agreed"] == 1
 
 
 def test_the_report_tells_of_judges_and_is_silent_without() -> None:
