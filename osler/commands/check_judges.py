@@ -8,7 +8,7 @@ from osler.build.section import BuildError
 from osler.build.validation import PARAMS, validated
 from osler.evaluation.asked_judges import refuse_leaving
 from osler.evaluation.judges import Judge
-from osler.evaluation.ratings import read_ratings
+from osler.evaluation.ratings import RATINGS, read_ratings
 from osler.inference.judge_files import folder_digest
 from osler.inference.vllm_backend import installed
 
@@ -21,7 +21,11 @@ def check_judges(params: Mapping[str, Any], root: Path) -> None:
     Raises:
         BuildError: names the key.
     """
-    read_ratings(root / params["ratings"])
+    if not (path := root / params["ratings"]).is_file():
+        raise BuildError(
+            f"{PARAMS}: ratings: no file {path}; write the line {','.join(RATINGS)} into it, or name another"
+        )
+    read_ratings(path)
     evaluated = [*params["evaluated"], *(f"adapter-{name}" for name in params["adapter"])]
     screened = {
         name: source["path"]

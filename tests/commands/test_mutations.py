@@ -55,6 +55,11 @@ def _off(value: Any) -> bool:
 
 REASONS = (
     Accepted(
+        rf"({NAMES})\.\w+\.format",
+        lambda value: value == "json",
+        "another format: its files are looked for by their endings where they are there, and these are still to be made",
+    ),
+    Accepted(
         r"source\.\w+\.(id|license_field|turns_field)|task\.\w+\.(id|group)",
         lambda value: _text(value) or _off(value),
         "which fields there are, the files know: `ingest` and `tasks` stop in their first seconds where no row has one",
@@ -91,7 +96,7 @@ REASONS = (
         "one of several in a list or a table",
     ),
     Accepted(
-        r"task|download|download_model|trunk|anneal|mix\.epochs|instruct\.benchmark_training_splits|synthesize",
+        r"task|judge|download|download_model|trunk|anneal|mix\.epochs|instruct\.benchmark_training_splits|synthesize",
         lambda value: value == {},
         "tables that may be empty",
     ),
@@ -104,7 +109,8 @@ def project(folder: Path) -> Path:
     """A folder in which params can be checked."""
     (folder / ".dvc").mkdir(parents=True)
     (folder / ".dvc/config").write_text("[core]\n    no_scm = true\n")
-    shutil.copy(ROOT / "dvc.yaml", folder)
+    for name in ("dvc.yaml", "ratings.csv"):
+        shutil.copy(ROOT / name, folder)
     return folder
 
 
