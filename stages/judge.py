@@ -1,6 +1,6 @@
 """Stage `judge`: what judges say of the texts that models wrote, if there is a judge.
 
-Its artifact stays where it is while it runs: what was judged already is not asked again.
+What was judged already on this machine is not asked again (osler/evaluation/judgements.py).
 """
 
 from collections.abc import Mapping

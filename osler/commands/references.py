@@ -137,7 +137,7 @@ def check_exercises(params: Mapping[str, Any]) -> None:
             there = f"not among {', '.join(params['task'])}" if params["task"] else "there is no task"
             raise BuildError(f"{PARAMS}: exercise.{name}.task: {section['task']}: {there}")
         task = params["task"][section["task"]]
-        if task.get("target") is None and task.get("part") is None:
+        if task.get("target", "") is None and task.get("part") is None:
             raise BuildError(f"{PARAMS}: exercise.{name}.task: {section['task']}: has no `target` to learn")
 
 

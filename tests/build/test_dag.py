@@ -37,7 +37,7 @@ def test_a_second_build_runs_nothing_and_leaves_git_clean(project: Project) -> N
 def test_alpha_reruns_exactly_what_depends_on_it(project: Project) -> None:
     """`dvc exp run -S neftune.alpha=10` runs neftune, its evaluations and the report; the old value again runs nothing."""
     output = project.run("dvc", "exp", "run", "-S", "neftune.alpha=10")
-    neftune = {"neftune@base", "neftune@cpt", "evaluate@base-neftune", "evaluate@cpt-neftune", "report"}
+    neftune = {"neftune@base", "neftune@cpt", "evaluate@base-neftune", "evaluate@cpt-neftune", "judge", "report"}
     assert ran(output) == neftune
     difference = project.run("dvc", "metrics", "diff")
     assert "neftune" in difference

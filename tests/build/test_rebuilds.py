@@ -18,7 +18,14 @@ pytestmark = [pytest.mark.dag, pytest.mark.builds]
 
 MODELS = ("base", "base-neftune", "base-sft", "cpt", "cpt-neftune", "cpt-sft")
 EVALUATIONS = {f"evaluate@{model}" for model in MODELS}
-AFTER_CPT = {"cpt", "sft@cpt", "neftune@cpt", *(f"evaluate@{m}" for m in MODELS if m.startswith("cpt")), "report"}
+AFTER_CPT = {
+    "cpt",
+    "sft@cpt",
+    "neftune@cpt",
+    *(f"evaluate@{m}" for m in MODELS if m.startswith("cpt")),
+    "judge",
+    "report",
+}
 
 
 def test_a_chat_template_reruns_what_is_written_with_it(project: Project) -> None:
@@ -30,6 +37,7 @@ def test_a_chat_template_reruns_what_is_written_with_it(project: Project) -> Non
     wanted = {
         "template",
         "instruct",
+        "judge",
         "report",
         *EVALUATIONS,
         *(f"{s}@{m}" for s in ("sft", "neftune") for m in ("base", "cpt")),
@@ -73,7 +81,7 @@ def test_a_longer_trunk_runs_its_new_segment_and_what_hangs_on_it(project: Proje
     )
     project.edit("params.yaml", "- cpt-neftune\n", "- cpt-neftune\n- anneal-late\n")
     project.run(sys.executable, "-m", "osler", "check")
-    assert ran(project.run("dvc", "repro")) == {"trunk@late", "anneal@late", "evaluate@anneal-late", "report"}
+    assert ran(project.run("dvc", "repro")) == {"trunk@late", "anneal@late", "evaluate@anneal-late", "judge", "report"}
     curve = json.loads((project.folder / "metrics/curve.json").read_text())
     assert [point["model"] for point in curve["points"]] == ["base", "anneal-late", "cpt"]
     assert [0 < point["tokens"] < 15500 for point in curve["points"]] == [False, True, False]
@@ -83,7 +91,7 @@ def test_a_strategys_setting_recomputes_that_strategy_alone(project: Project) ->
     """Each evaluation reuses the other strategies' predictions, counted in items, and the held-out losses."""
     project.edit("params.yaml", "    ensemble: 4", "    ensemble: 3")
     output = project.run("dvc", "repro")
-    assert ran(output) == EVALUATIONS | {"questions", "report"}
+    assert ran(output) == EVALUATIONS | {"questions", "judge", "report"}
     assert re.findall(r"(\w+) \(full_answer\): computed \d+ items", output) == ["medprompt"] * len(MODELS)
     for reused, protocols in (("zero_shot", 5 + 1), ("few_shot", 1), ("heldout", 2), ("tasks", 1)):
         assert not re.findall(rf"^seed .: {reused}\b.*: computed", output, re.MULTILINE)
