@@ -151,6 +151,7 @@ def touched(folder: Path, items: list[str]) -> None:
 def build(folder: Path, out: str = "metrics", drawn: bool = False) -> Path:
     """Run the stage, its pictures a dot unless `drawn`, which takes ten times as long; returns the folder of its metrics."""
     metrics = folder / out
+    (folder / "judged.json").write_text("{}")
     with ExitStack() as stack:
         if not drawn:
             stack.enter_context(patch.object(report, "figures_of", return_value=dict.fromkeys(FIGURES)))
@@ -162,6 +163,7 @@ def build(folder: Path, out: str = "metrics", drawn: bool = False) -> Path:
             training=folder / "training",
             contamination=folder / "contamination.json",
             conversations=folder / "conversations.json",
+            judged=folder / "judged.json",
             corpus=folder / "corpus.json",
             phi=folder / "phi.json",
             cards=metrics / "cards",
