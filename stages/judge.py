@@ -54,15 +54,14 @@ def main(
     written = pl.concat([pl.read_parquet(file) for file in files], how="diagonal") if files else pl.DataFrame()
     rows = {name: pl.read_parquet(items / "tasks" / f"{name}.parquet") for one in judge.values() for name in one.tasks}
     chat_template = template.read_text(encoding="utf-8")
-    artifact = judgements / "judgements.parquet"
     found = [
-        judged_by(name, section, judges / name, rows, written, chat_template, numerics, artifact)
+        judged_by(name, section, judges / name, rows, written, chat_template, numerics)
         for name, section in sorted(judge.items())
     ]
     whole = pl.concat([pl.DataFrame(schema=JUDGEMENTS), *found], how="diagonal")
     write_json(judged, judged_metrics(whole, ratings, statistics))
     judgements.mkdir(exist_ok=True)
-    write_parquet(artifact, whole)
+    write_parquet(judgements / "judgements.parquet", whole)
 
 
 if __name__ == "__main__":

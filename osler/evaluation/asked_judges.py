@@ -92,7 +92,6 @@ def judged(
     written: pl.DataFrame,
     chat_template: str,
     numerics: Numerics,
-    artifact: Path,
 ) -> pl.DataFrame:
     """All judgements of one judge, as `frame_of` has them.
 
@@ -102,14 +101,13 @@ def judged(
         items, written: see `requests_of`.
         chat_template: the build's.
         numerics: see `identity_of`.
-        artifact: of the build before.
     Raises:
         BuildError: see `requests_of`, `local_model`, `address_of` and `ServedModel.texts`.
     """
     requests = requests_of(name, judge, items, written)
     identity = identity_of(judge, folder, chat_template, numerics)
     ids = [None if each.prompt is None else request_id(identity, each.prompt) for each in requests]
-    known = Known(artifact, NOTES / f"{name}.jsonl")
+    known = Known(NOTES / f"{name}.jsonl")
     wanted = {
         own: request.prompt
         for own, request in zip(ids, requests, strict=True)

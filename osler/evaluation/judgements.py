@@ -1,8 +1,8 @@
 """Judgements: what a judge says of texts that the build's models wrote for generative tasks.
 
-Each is asked once. Its id is everything that it depends on: which judge, how it is read, the prompt as it is sent. What the
-artifact of the build before holds, or a run that was stopped has left below scratch/, is not asked again: a model more, or
-another criterion, costs what is new. Rows in = rows out: a verdict that could not be read is a row without one.
+Each is asked once. Its id is everything that it depends on: which judge, how it is read, the prompt as it is sent. What
+stands below scratch/, also of a run that was stopped, is not asked again: a model more, or another criterion, costs what is
+new. Rows in = rows out: a verdict that could not be read is a row without one.
 """
 
 import hashlib
@@ -173,23 +173,18 @@ def request_id(identity: Mapping[str, Any], prompt: Prompt) -> str:
 
 
 class Known:
-    """What judges said already.
-
-    It stands in the artifact of the build before, and in a file that grows.
+    """What a judge said already: a file that grows.
 
     Args:
-        artifact: JUDGEMENTS, if it is there.
         notes: a line of JSON for each answer, kept as it comes; made where it is not there.
     """
 
-    def __init__(self, artifact: Path, notes: Path) -> None:
+    def __init__(self, notes: Path) -> None:
         self._notes = notes
         self._said: dict[str, Said] = {}
-        if artifact.is_file():
-            for row in pl.read_parquet(artifact).filter(pl.col("id").is_not_null()).iter_rows(named=True):
-                if "sums" in row:
-                    self._said[row["id"]] = _said_of(row)
-        for line in notes.read_text(encoding="utf-8").splitlines() if notes.is_file() else ():
+        text = notes.read_text(encoding="utf-8") if notes.is_file() else ""
+        self._begins_with = "" if text.endswith("\n") or not text else "\n"  # else the next line would go on a half one
+        for line in text.split("\n"):
             try:
                 row = json.loads(line)
             except ValueError:
@@ -205,6 +200,8 @@ class Known:
         self._said |= answers
         self._notes.parent.mkdir(parents=True, exist_ok=True)
         with self._notes.open("a", encoding="utf-8") as stream:
+            stream.write(self._begins_with)
+            self._begins_with = ""
             stream.writelines(json.dumps({"id": name, **asdict(said)}) + "\n" for name, said in answers.items())
 
 

@@ -14,6 +14,7 @@ import polars as pl
 from osler.report.findings import Findings
 from osler.statistics.accuracy import expert_entropies, in_order
 from osler.statistics.intervals import Interval
+from osler.statistics.task_scores import rounded
 from osler.statistics.token_curve import SCORES, path_of
 
 HEADLINES = ("effect_points", "verdict")  # of a claim
@@ -23,14 +24,6 @@ EMPTY = {
     "curve": ["model", "path", "tokens", *(f"{name}{bound}" for name in SCORES for bound in ("", "_low", "_high"))],
     "protocols": ["protocol", "model", "arm", "accuracy", "low", "high"],
 }  # columns of tables that may have no row
-
-
-def rounded(value: float) -> float | None:
-    """A number with six decimals.
-
-    It is None for what is not finite, which no metrics file can hold.
-    """
-    return round(value, 6) if math.isfinite(value) else None
 
 
 def bounds(interval: Interval) -> dict[str, object]:

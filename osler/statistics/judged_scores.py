@@ -3,10 +3,9 @@
 Points: a text earns those of the criteria that it meets over all that can be earned; the mean over items is held to 0 and 1, as
 HealthBench has it (arXiv 2505.08775). A criterion whose verdict could not be read is left out of both, and counted.
 Preferences: a model wins an item if it is better in both orders, or in one and as good in the other; where the orders contradict
-each other, or a verdict could not be read, neither wins (arXiv 2306.05685). Intervals are over groups of items.
+each other it is a tie, and where a verdict could not be read it is left out, and counted. Intervals are over groups of items.
 """
 
-import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -19,6 +18,7 @@ from osler.evaluation.judgements import SAME
 from osler.statistics.agreement import bootstrap_interval, cohen_kappa, krippendorff_alpha
 from osler.statistics.intervals import Interval, Pairs, accuracy_interval, difference_interval, ratio_interval
 from osler.statistics.settings import Statistics
+from osler.statistics.task_scores import rounded
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -78,8 +78,8 @@ def _points(rows: Rows, statistics: Statistics) -> dict[str, Any]:
         "items": len({row["item_id"] for row in rows}),
         "judgements": len(rows),
         "points": whole or NOTHING,
-        "met": _rounded(sum(row["verdict"] == "met" for row in told) / len(told)) if told else None,
-        "unread": _rounded(1 - len(told) / len(rows)),
+        "met": rounded(sum(row["verdict"] == "met" for row in told) / len(told)) if told else None,
+        "unread": rounded(1 - len(told) / len(rows)),
         "by_tag": {tag: found for tag, found in by_tag.items() if found},
     }
 
@@ -145,8 +145,8 @@ def _preference(rows: Rows, statistics: Statistics) -> dict[str, Any]:
         "ties": sum(won[item] == "tie" for item in told),
         "losses": sum(won[item] == "second" for item in told),
         "preference": _preferred(values, group, statistics.confidence),
-        "unread": _rounded(1 - len(told) / len(won)),
-        "consistent": _rounded(sum(mirrored[str(v[False])] == v[True] for v in unequal) / len(unequal))
+        "unread": rounded(1 - len(told) / len(won)),
+        "consistent": rounded(sum(mirrored[str(v[False])] == v[True] for v in unequal) / len(unequal))
         if unequal
         else None,
         "first_shown": _share(
@@ -202,7 +202,7 @@ def _agreement(rows: Rows, ratings: pl.DataFrame, statistics: Statistics) -> dic
             {
                 "rater": rater,
                 "rated": len(own),
-                "agreed": _rounded(sum(said[key] == verdict for key, verdict in own.items()) / len(own)),
+                "agreed": rounded(sum(said[key] == verdict for key, verdict in own.items()) / len(own)),
                 "kappa": interval({key: (said[key], verdict) for key, verdict in own.items()}, cohen_kappa),
             }
             for rater, own in by_rater.items()
@@ -213,8 +213,4 @@ def _agreement(rows: Rows, ratings: pl.DataFrame, statistics: Statistics) -> dic
 
 
 def _written(found: Interval) -> dict[str, float | None]:
-    return {key: _rounded(bound) for key, bound in asdict(found).items()}
-
-
-def _rounded(value: float) -> float | None:
-    return round(value, 6) if math.isfinite(value) else None
+    return {key: rounded(bound) for key, bound in asdict(found).items()}

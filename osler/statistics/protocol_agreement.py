@@ -8,6 +8,7 @@ under several training seeds, accuracies and shares are means over seeds with in
 distributions of positions are of all answers, and the test of positions takes a group's answers together, not seeds apart.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -17,6 +18,7 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy import stats
 
+from osler.statistics import agreement
 from osler.statistics.accuracy import mean_accuracies
 from osler.statistics.intervals import Interval, accuracy_interval
 
@@ -93,10 +95,8 @@ def cohen_kappa(first: Sequence[int], second: Sequence[int]) -> float:
     Source:
         Cohen 1960, A coefficient of agreement for nominal scales.
     """
-    one, other = np.asarray(first), np.asarray(second)
-    labels = np.union1d(one, other)
-    expected = float(sum((one == label).mean() * (other == label).mean() for label in labels))
-    return float(((one == other).mean() - expected) / (1 - expected)) if expected < 1 else 1.0
+    found = agreement.cohen_kappa([(str(one), str(other)) for one, other in zip(first, second, strict=True)])
+    return 1.0 if math.isnan(found) else found
 
 
 def agreements(

@@ -184,8 +184,8 @@ def spread(rows: pl.DataFrame, metric: str, confidence: float) -> dict[str, dict
         enough = len(numbers) >= ENOUGH_SEEDS
         bounds = asdict(seed_interval(numbers, confidence)) if enough else {"estimate": float(np.mean(numbers))}
         found[name] = {
-            **{key: _rounded(bounds.get(key, math.nan)) for key in ("estimate", "low", "high")},
-            "seeds": {seed: _rounded(value) for seed, value in values.items()},
+            **{key: rounded(bounds.get(key, math.nan)) for key in ("estimate", "low", "high")},
+            "seeds": {seed: rounded(value) for seed, value in values.items()},
         }
     return found
 
@@ -224,7 +224,7 @@ def generation_metrics(generations: pl.DataFrame, confidence: float) -> dict[str
             metric = str(rows["metric"][0])
             found = scores_of(rows, metric, confidence)
             written = {
-                name: {key: _rounded(bound) for key, bound in asdict(interval).items()}
+                name: {key: rounded(bound) for key, bound in asdict(interval).items()}
                 for name, interval in found.items()
             }
             headline = HEADLINES[metric]
@@ -238,9 +238,9 @@ def generation_metrics(generations: pl.DataFrame, confidence: float) -> dict[str
                     "items": rows["item_id"].n_unique(),
                     "groups": rows["group"].n_unique(),
                     "scores": written,
-                    "unread": _rounded(rows["answer"].null_count() / len(rows)) if metric == "label" else None,
-                    "source_tokens": _rounded(float(np.mean(rows["source_tokens"].to_numpy()))),
-                    "generated_tokens": _rounded(float(np.mean(rows["generated_tokens"].to_numpy()))),
+                    "unread": rounded(rows["answer"].null_count() / len(rows)) if metric == "label" else None,
+                    "source_tokens": rounded(float(np.mean(rows["source_tokens"].to_numpy()))),
+                    "generated_tokens": rounded(float(np.mean(rows["generated_tokens"].to_numpy()))),
                     "truncated": int(rows["truncated"].sum()),
                     **({"category": rows[CATEGORY][0]} if has_category(rows) else {}),
                     **({"baseline": lead} if (lead := _lead(rows, confidence)) else {}),
@@ -258,7 +258,7 @@ def _lead(rows: pl.DataFrame, confidence: float) -> dict[str, dict[str, float | 
     there = [name for name in LEAD if name in rows.columns and not rows[name].null_count()]
     ones = pl.Series([1.0] * len(rows))
     found = {name.removeprefix("lead_"): clustered(rows[name], ones, rows["group"], confidence) for name in there}
-    return {name: {key: _rounded(bound) for key, bound in asdict(one).items()} for name, one in found.items()}
+    return {name: {key: rounded(bound) for key, bound in asdict(one).items()} for name, one in found.items()}
 
 
 def has_category(rows: pl.DataFrame) -> bool:
@@ -272,7 +272,11 @@ def _asked(rows: pl.DataFrame) -> dict[str, Any]:
     return {name: rows[name][0] for name in there}
 
 
-def _rounded(value: float) -> float | None:
+def rounded(value: float) -> float | None:
+    """A number with six decimals.
+
+    It is None for what is not finite, which no metrics file can hold.
+    """
     return round(value, 6) if math.isfinite(value) else None
 
 
@@ -328,12 +332,12 @@ def category_means(detail: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
                 {"low": None, "high": None}
                 if any(None in one.values() for one in known)
                 else {
-                    side: _rounded(
+                    side: rounded(
                         mean + sign * math.sqrt(sum((one[side] - one["estimate"]) ** 2 for one in known)) / len(known)
                     )
                     for side, sign in (("low", -1), ("high", 1))
                 }
             )
-            scores[name] = {"estimate": _rounded(mean), **bounds, "tasks": len(known)}
+            scores[name] = {"estimate": rounded(mean), **bounds, "tasks": len(known)}
         found.append({"category": category, "model": model, "tasks": len(own), "scores": scores})
     return found

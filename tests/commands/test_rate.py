@@ -18,7 +18,7 @@ def judgements(written: pl.DataFrame) -> pl.DataFrame:
     """What two models' texts are judged for: nothing is said yet."""
     requests = requests_of("reader", judge(pairs=[("a", "b")]), ITEMS, written)
     ids = [None if each.prompt is None else "x" for each in requests]
-    return frame_of(requests, ids, Known(Path("none"), Path("none")))
+    return frame_of(requests, ids, Known(Path("none")))
 
 
 def test_a_sheet_tells_what_was_judged_and_no_model() -> None:

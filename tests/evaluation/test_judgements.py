@@ -9,7 +9,6 @@ import polars as pl
 import pytest
 from pydantic import ValidationError
 
-from osler.build.files import write_parquet
 from osler.build.section import BuildError
 from osler.evaluation.asked_judges import judged, refuse_leaving
 from osler.evaluation.judgements import Known, Said, ask_local, frame_of, request_id, requests_of
@@ -83,11 +82,11 @@ class Scripted:
         raise AssertionError(f"no judge embeds {texts}")
 
 
-def run(section: Judge, written: pl.DataFrame, model: Scripted, artifact: Path, notes: Path) -> pl.DataFrame:
+def run(section: Judge, written: pl.DataFrame, model: Scripted, notes: Path) -> pl.DataFrame:
     """All judgements, by what `judged` does but for loading."""
     requests = requests_of("reader", section, ITEMS, written)
     ids = [None if each.prompt is None else request_id({"who": "scripted"}, each.prompt) for each in requests]
-    known = Known(artifact, notes)
+    known = Known(notes)
     wanted = {
         name: r.prompt for name, r in zip(ids, requests, strict=True) if name and r.prompt and not known.get(name)
     }
@@ -99,7 +98,7 @@ def test_each_text_meets_each_criterion_or_not(tmp_path: Path) -> None:
     """A row for each text and criterion, of the models asked for, in order; what cannot be read is a row without verdict."""
     written = texts_of(a=["fever?", "yes"], b=["TOO LONG", "it may make you bleed"])
     model = Scripted({"Asks for fever": '{"met": true}', "Warns of bleeding": "I cannot say"})
-    found = run(judge(), written, model, tmp_path / "none", tmp_path / "notes.jsonl")
+    found = run(judge(), written, model, tmp_path / "notes.jsonl")
     rows = found.select("model", "item_id", "criterion", "points", "verdict", "truncated").rows()
     assert rows == [
         ("a", "advice/1", 0, 5.0, "met", False),
@@ -110,7 +109,7 @@ def test_each_text_meets_each_criterion_or_not(tmp_path: Path) -> None:
         ("b", "advice/2", 0, 2.0, None, False),
     ]
     assert found["tags"][0].to_list() == ["axis:context"]
-    only = run(judge(models=["a"]), written, model, tmp_path / "none", tmp_path / "notes.jsonl")
+    only = run(judge(models=["a"]), written, model, tmp_path / "notes.jsonl")
     assert set(only["model"]) == {"a"}
     assert len(model.asked) == 6  # nothing again
 
@@ -119,7 +118,7 @@ def test_pairs_are_shown_in_both_orders_and_equal_texts_to_nobody(tmp_path: Path
     written = texts_of(a=["one", "same"], b=["two", "same"])
     model = Scripted({"<answer A>\ntwo": '{"better": "A"}'}, '{"better": "B"}')
     section = judge(pairs=[("a", "b")], models=["none"])
-    found = run(section, written, model, tmp_path / "none", tmp_path / "notes.jsonl")
+    found = run(section, written, model, tmp_path / "notes.jsonl")
     assert found.select("item_id", "turned", "verdict").rows() == [
         ("advice/1", False, "second"),
         ("advice/1", True, "first"),
@@ -134,23 +133,23 @@ def test_pairs_are_shown_in_both_orders_and_equal_texts_to_nobody(tmp_path: Path
 
 def test_what_was_said_is_not_asked_again(tmp_path: Path) -> None:
     """Of a run that broke what was said is kept, half a line is not; then a model more costs its own judgements alone."""
-    notes, artifact = tmp_path / "notes.jsonl", tmp_path / "judgements.parquet"
+    notes = tmp_path / "notes.jsonl"
     written = texts_of(a=["fever?", "yes"])
     with pytest.raises(BuildError, match="broke"):
-        run(judge(), written, Scripted({}, breaks_after=2), artifact, notes)
+        run(judge(), written, Scripted({}, breaks_after=2), notes)
     assert not notes.exists()  # one part of AT_ONCE: nothing of it had come
     first = Scripted({})
-    whole = run(judge(), written, first, artifact, notes)
-    write_parquet(artifact, whole)
+    whole = run(judge(), written, first, notes)
     lines = notes.read_text().splitlines()
     assert len(lines) == 3
     notes.write_text("\n".join([*lines[:1], lines[1][:20]]))
     again = Scripted({})
-    assert run(judge(), written, again, tmp_path / "none", notes).equals(whole)
+    assert run(judge(), written, again, notes).equals(whole)
     assert len(again.asked) == 2  # the half line, and the one that is gone
-    notes.unlink()
+    assert run(judge(), written, again, notes).equals(whole)
+    assert len(again.asked) == 2  # what was written after the half line is whole
     more = Scripted({})
-    found = run(judge(), pl.concat([written, texts_of(b=["?", "!"])]), more, artifact, notes)
+    found = run(judge(), pl.concat([written, texts_of(b=["?", "!"])]), more, notes)
     assert len(more.asked) == 3  # those of b
     assert found.filter(model="a").equals(whole)
 
@@ -167,9 +166,7 @@ def test_another_wording_judge_or_reading_is_another_question() -> None:
 
 
 def test_likelihoods_give_a_verdict_to_each(tmp_path: Path) -> None:
-    found = run(
-        judge(reading="likelihood"), texts_of(a=["x", "y"]), Scripted({}), tmp_path / "n", tmp_path / "notes.jsonl"
-    )
+    found = run(judge(reading="likelihood"), texts_of(a=["x", "y"]), Scripted({}), tmp_path / "notes.jsonl")
     assert set(found["verdict"]) == {"met"}
     assert found["probability"].round(6).unique().to_list() == [0.731059]
     assert set(found["text"]) == {""}
@@ -263,7 +260,7 @@ def test_a_judge_of_the_build_is_loaded_and_asked(tmp_path: Path, monkeypatch: p
     assert "model.safetensors" in facts["files"]
     for reading in ("likelihood", "written"):
         section = judge(reading=reading, limit_tokens=4)
-        args = (ITEMS, texts_of(a=["x", "y"]), TEMPLATE, NUMERICS, tmp_path / "none")
+        args = (ITEMS, texts_of(a=["x", "y"]), TEMPLATE, NUMERICS)
         found = judged("reader", section, tmp_path / "judges/reader", *args)
         assert found.height == 3
         assert found["id"].null_count() == 0
@@ -275,5 +272,5 @@ def test_a_judge_of_the_build_is_loaded_and_asked(tmp_path: Path, monkeypatch: p
 
 def test_said_goes_through_a_note_and_back(tmp_path: Path) -> None:
     said = Said('é "quoted"\nline', (-1.25, -2.5), (1, 3), "model-1", 10, 2, truncated=False)
-    Known(tmp_path / "none", tmp_path / "notes.jsonl").keep({"x": said})
-    assert Known(tmp_path / "none", tmp_path / "notes.jsonl").get("x") == said
+    Known(tmp_path / "notes.jsonl").keep({"x": said})
+    assert Known(tmp_path / "notes.jsonl").get("x") == said

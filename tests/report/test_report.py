@@ -130,9 +130,9 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "plan/plan.json").write_text(json.dumps({"tokens": 4000, "sources": sources}))
     write(tmp_path, "contamination", {"documents_dropped": 3, "shared": []})
     dropped = {"source": "notes", "documents": 9, "kept": 7, "dropped": {"near_duplicate": 2}}
-    write(tmp_path, "corpus", {"sources": [dropped]})
-    write(tmp_path, "phi", {"identifiers_found": 0, "sources": []})
-    write(tmp_path, "conversations", {"sources": [{"source": "clinical_qa"}]})
+    others = {"corpus": {"sources": [dropped]}, "conversations": {"sources": [{"source": "clinical_qa"}]}, "judged": {}}
+    for name, value in (others | {"phi": {"identifiers_found": 0, "sources": []}}).items():
+        write(tmp_path, name, value)
     return tmp_path
 
 
@@ -151,7 +151,6 @@ def touched(folder: Path, items: list[str]) -> None:
 def build(folder: Path, out: str = "metrics", drawn: bool = False) -> Path:
     """Run the stage, its pictures a dot unless `drawn`, which takes ten times as long; returns the folder of its metrics."""
     metrics = folder / out
-    (folder / "judged.json").write_text("{}")
     with ExitStack() as stack:
         if not drawn:
             stack.enter_context(patch.object(report, "figures_of", return_value=dict.fromkeys(FIGURES)))
