@@ -118,9 +118,8 @@ def folder(tmp_path: Path) -> Path:
         (place / "model.json").write_text(json.dumps(facts(model, 4000 if model == "cpt" else None)))
     (tmp_path / "training").mkdir()
     for model in MODELS:
-        (tmp_path / f"training/{model}.csv").write_text(
-            "step,tokens,loss,learning_rate\n1,512,7.6,0.1\n2,1024,6.5,0.1\n"
-        )
+        log = "step,tokens,loss,learning_rate\n1,512,7.6,0.1\n2,1024,6.5,0.1\n"
+        (tmp_path / f"training/{model}.csv").write_text(log)
     touched(tmp_path, [])
     (tmp_path / "plan").mkdir()
     sources = {
@@ -128,10 +127,10 @@ def folder(tmp_path: Path) -> Path:
         "towns": {"rows": 1, "tokens": 1000, "epochs": 0.5},
     }
     (tmp_path / "plan/plan.json").write_text(json.dumps({"tokens": 4000, "sources": sources}))
-    write(tmp_path, "contamination", {"documents_dropped": 3, "shared": []})
     dropped = {"source": "notes", "documents": 9, "kept": 7, "dropped": {"near_duplicate": 2}}
     others = {"corpus": {"sources": [dropped]}, "conversations": {"sources": [{"source": "clinical_qa"}]}, "judged": {}}
-    for name, value in (others | {"phi": {"identifiers_found": 0, "sources": []}}).items():
+    others |= {"contamination": {"documents_dropped": 3, "shared": []}, "phi": {"identifiers_found": 0, "sources": []}}
+    for name, value in others.items():
         write(tmp_path, name, value)
     return tmp_path
 
