@@ -87,12 +87,16 @@ def pooling(folder: Path, key: str) -> str:
     return str(named)
 
 
-def matching(folder: Path, patterns: Sequence[str]) -> list[str]:
-    """Files below `folder` that one of the patterns names.
+def matching(folder: Path, patterns: Sequence[str], below: bool = True) -> list[str]:
+    """Files of `folder` that one of the patterns names.
 
     What is hidden is left out.
+
+    Args:
+        below: those of its folders too. A base has other seeds there.
     """
-    found = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    there = folder.rglob("*") if below else folder.iterdir()
+    found = sorted(path.relative_to(folder) for path in there if path.is_file())
     names = [path.as_posix() for path in found if not any(part.startswith(".") for part in path.parts)]
     return [name for name in names if any(fnmatch(name, pattern) for pattern in patterns)]
 
@@ -117,7 +121,7 @@ def taken(wanted: ModelFiles | Scorer, key: str, folder: Path, base: Path) -> No
     if scorer and scorer.origin:
         source, place = base, f"models/{scorer.origin}"
         facts: dict[str, object] = {"from": scorer.origin}
-        kept = matching(base, OWN)
+        kept = matching(base, OWN, below=False)
     else:
         repository, revision = str(wanted.repository), str(wanted.revision)
         files = ModelFiles(repository=repository, revision=revision, files=wanted.files or ())

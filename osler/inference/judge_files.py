@@ -22,7 +22,7 @@ def folder_digest(folder: Path, key: str) -> tuple[list[str], str]:
     """
     if not (folder / "config.json").is_file():
         raise BuildError(f"params.yaml: {key}.folder: {folder}: no config.json there; name the folder of a model")
-    names = matching(folder, FILES)
+    names = matching(folder, FILES, below=False)
     if not any(name.endswith(".safetensors") for name in names) or "tokenizer.json" not in names:
         raise BuildError(f"params.yaml: {key}.folder: {folder}: has no *.safetensors or no tokenizer.json")
     return names, digest_of(folder, [folder / name for name in names])
@@ -46,7 +46,7 @@ def take_judge(key: str, pin: ModelFiles | tuple[Path, str] | None, base: Path, 
         if "tokenizer.json" not in names:
             raise BuildError(f"params.yaml: {key}.files: no tokenizer.json among the files taken")
     elif pin is None:
-        source, names, facts = base, matching(base, FILES), {"from": "base"}
+        source, names, facts = base, matching(base, FILES, below=False), {"from": "base"}
     else:
         source, wanted = pin
         names, digest = folder_digest(source, key)

@@ -254,10 +254,13 @@ def test_a_judge_of_the_build_is_loaded_and_asked(tmp_path: Path, monkeypatch: p
     tokenizer = tiny_tokenizer()
     tiny_model(len(tokenizer), positions=2048).save_pretrained(tmp_path / "base")
     tokenizer.save_pretrained(tmp_path / "base")
+    (tmp_path / "base/seeds/2").mkdir(parents=True)
+    (tmp_path / "base/seeds/2/model.safetensors").write_bytes(b"another")
     take_judge("judge.reader", None, tmp_path / "base", tmp_path / "judges/reader")
     facts = json.loads((tmp_path / "judges/reader/judge.json").read_text())
     assert facts["from"] == "base"
     assert "model.safetensors" in facts["files"]
+    assert not [name for name in facts["files"] if name.startswith("seeds/")]
     for reading in ("likelihood", "written"):
         section = judge(reading=reading, limit_tokens=4)
         args = (ITEMS, texts_of(a=["x", "y"]), TEMPLATE, NUMERICS)
