@@ -50,7 +50,8 @@ def identity_of(judge: Judge, folder: Path, chat_template: str, numerics: Numeri
         numerics: how a model that runs here computes.
     """
     if judge.address is not None:
-        return {"served_model": judge.served_model, "limit_tokens": judge.limit_tokens}
+        served = {"served_model": judge.served_model, "limit_tokens": judge.limit_tokens}
+        return served | ({"own_temperature": True} if judge.own_temperature else {})
     identity: dict[str, Any] = {
         "files": read_json(folder / "judge.json")["files"],
         "numerics": numerics.model_dump(mode="json"),
@@ -119,7 +120,7 @@ def judged(
         from osler.inference.served_model import ServedModel, address_of
 
         address = address_of(judge.address, judge.served_model or "", judge.key)
-        ask_served(ServedModel(address, judge.jobs), wanted, judge, known.keep)
+        ask_served(ServedModel(address, judge.jobs, own_temperature=judge.own_temperature), wanted, judge, known.keep)
     elif wanted:
         ask_local(local_model(judge, folder, chat_template, numerics), wanted, judge, known.keep)
     return frame_of(requests, ids, known)

@@ -50,6 +50,7 @@ class Judge(Section):
     limit_items: int | None = absent("of each task, those of lowest seeded rank; null: all that were asked", ge=1)
     batch_tokens: int = absent("padded tokens of one forward pass of transformers", default=4096, gt=0, le=1 << 40)
     vllm: str | None = absent("its version, which writes in place of transformers; null: transformers", min_length=1)
+    own_temperature: bool = absent("an address is sent none, for models that take none but their own", default=False)
     jobs: int = absent("requests at once to an address", default=8, ge=1, le=1024)
 
     @model_validator(mode="after")
@@ -61,6 +62,8 @@ class Judge(Section):
             raise ValueError(f"`{named[0]}` needs {' and '.join(f'`{field}`' for field in lacking)} beside it")
         if self.address is None and self.key is not None:
             raise ValueError("`key` goes with `address`")
+        if self.address is None and self.own_temperature:
+            raise ValueError("`own_temperature` goes with `address`: a judge that runs here is asked greedily")
         if self.address is not None and self.reading != "written":
             raise ValueError("an address gives no likelihoods; set `reading` to written")
         if self.vllm is not None and (self.address is not None or self.reading != "written"):

@@ -29,6 +29,7 @@ BUSY = (408, 429)  # besides 5xx
 LONGEST_PAUSE = 60.0  # seconds, whatever the server asks for
 CONNECT_SECONDS = 15.0  # at most, until a server takes a call
 SEEDS = 1 << 31  # what every server takes: llama.cpp's are 32 bits, of which the last means none
+LIMITS = ("max_tokens", "max_completion_tokens")  # all take the first, but OpenAI's newer models, which name the second
 SHOWN = 200  # characters of what a server says is wrong
 
 
@@ -115,6 +116,7 @@ class ServedModel:
         tries: how often one request is sent at most. Between them are 1, 2, 4 ... seconds, or what the server asks for
             in `Retry-After` where that is longer, up to LONGEST_PAUSE.
         timeout: seconds that an answer may take.
+        own_temperature: none is sent, for models that take none but their own.
         pause: waits that many seconds.
     """
 
@@ -124,11 +126,13 @@ class ServedModel:
         jobs: int = 8,
         tries: int = 6,
         timeout: float = 120.0,
+        own_temperature: bool = False,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         if jobs < 1 or tries < 1:
             raise ValueError(f"{jobs} jobs and {tries} tries: each must be at least 1")
         self._address, self._jobs, self._tries, self._timeout, self._pause = address, jobs, tries, timeout, pause
+        self._own_temperature, self._limit = own_temperature, LIMITS[0]
         self._host = httpx2.URL(address.url).netloc.decode()
 
     def texts(
@@ -189,10 +193,10 @@ class ServedModel:
         body = {
             "model": self._address.model,
             "messages": [{"role": role, "content": content} for role, content in prompt.turns],
-            "temperature": sampling.temperature,
-            "max_tokens": sampling.limit_tokens,
+            LIMITS[0]: sampling.limit_tokens,
             "seed": seed % SEEDS,
         }
+        body |= {} if self._own_temperature else {"temperature": sampling.temperature}
         return body | ({"top_p": sampling.top_p} if sampling.top_p < 1 else {})
 
     def _client(self) -> httpx2.Client:
@@ -221,7 +225,12 @@ class ServedModel:
 
     def _sent(self, client: httpx2.Client, body: dict[str, Any]) -> _Answered | _Busy | Exception:
         try:
-            response = client.post(f"{self._address.url}/chat/completions", json=body)
+            name = self._limit
+            sent = {name if key == LIMITS[0] else key: value for key, value in body.items()}
+            response = client.post(f"{self._address.url}/chat/completions", json=sent)
+            if name == LIMITS[0] and response.status_code == 400 and LIMITS[1] in response.text:
+                self._limit = LIMITS[1]
+                return self._sent(client, body)
             return self._read(response)
         except ASKED_AGAIN as error:
             return _Busy(self._shown(f"{type(error).__name__} {error}"))
@@ -242,7 +251,8 @@ class ServedModel:
                 "another place; set the address to where the model answers"
             )
         if status != 200:
-            return BuildError(f"{self._host}: HTTP {status} {said}".rstrip())
+            advice = "; own_temperature: true sends none" if status == 400 and "temperature" in said.lower() else ""
+            return BuildError(f"{self._host}: HTTP {status} {said}".rstrip() + advice)
         try:
             answer = response.json()
             text = answer["choices"][0]["message"].get("content")

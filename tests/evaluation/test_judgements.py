@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from osler.build.section import BuildError
-from osler.evaluation.asked_judges import judged, refuse_leaving
+from osler.evaluation.asked_judges import identity_of, judged, refuse_leaving
 from osler.evaluation.judgements import Known, Said, ask_local, frame_of, request_id, requests_of
 from osler.evaluation.judges import Judge
 from osler.evaluation.ratings import read_ratings
@@ -165,6 +165,14 @@ def test_another_wording_judge_or_reading_is_another_question() -> None:
     assert len(ids) == 2 * 2 * len(read)
 
 
+def test_a_served_judge_that_draws_is_another_judge(tmp_path: Path) -> None:
+    served = {"from": None, "address": "URL", "served_model": "m"}
+    drawn, greedy = (
+        identity_of(judge(**served, own_temperature=own), tmp_path, TEMPLATE, NUMERICS) for own in (True, False)
+    )
+    assert drawn == greedy | {"own_temperature": True}
+
+
 def test_likelihoods_give_a_verdict_to_each(tmp_path: Path) -> None:
     found = run(judge(reading="likelihood"), texts_of(a=["x", "y"]), Scripted({}), tmp_path / "notes.jsonl")
     assert set(found["verdict"]) == {"met"}
@@ -199,6 +207,7 @@ def test_nothing_to_judge_is_an_error() -> None:
             "an address gives no likelihoods",
         ),
         ({"from": None, "address": "https://host/v1", "served_model": "m"}, "String should match pattern"),
+        ({"own_temperature": True}, "`own_temperature` goes with `address`"),
         ({"vllm": "1", "reading": "likelihood"}, "`vllm` is for a judge of its own folder that writes"),
         ({"pairs": [("a", "a")]}, "`pairs`: a beside itself"),
     ],

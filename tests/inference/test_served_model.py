@@ -244,6 +244,33 @@ def test_a_refusal_ends_it_at_once_and_the_key_is_not_told(server: Server, statu
     assert server.asked() == ["a"]
 
 
+def test_the_newer_name_of_the_limit_is_sent_where_it_is_asked_for(server: Server) -> None:
+    """Once it was asked for, in all that is sent; and a server that takes neither is a refusal."""
+    takes = "max_completion_tokens"
+
+    def newer(body: dict[str, Any], _: int) -> Reply:
+        said = f"Unsupported parameter: 'max_tokens' is not supported with this model. Use '{takes}' instead."
+        refused: Reply = 400, {}, {"error": {"message": said, "param": "max_tokens", "code": "unsupported_parameter"}}
+        return echo(body, 0) if takes in body and "none" not in server.asked() else refused
+
+    server.reply = newer
+    found = server.model(jobs=1, pause=pytest.fail).texts(asking("a", "b"), Sampling(9, 0.0), [0, 0])
+    assert [one.text for one in found] == ["to a", "to b"]
+    assert [(body.get("max_tokens"), body.get(takes)) for body in server.bodies] == [(9, None), (None, 9), (None, 9)]
+    with pytest.raises(BuildError, match="HTTP 400 Unsupported parameter"):
+        server.model(jobs=1, pause=pytest.fail).texts(asking("none"), GREEDY, [0])
+    assert server.asked()[3:] == ["none", "none"]
+
+
+def test_a_model_may_keep_its_own_temperature(server: Server) -> None:
+    """A refusal says how."""
+    server.model(own_temperature=True).texts(asking("a"), GREEDY, [0])
+    assert "temperature" not in server.bodies[0]
+    server.reply = lambda *_: (400, {}, {"error": {"message": "Unsupported value: 'temperature' does not support 0"}})
+    with pytest.raises(BuildError, match="does not support 0; own_temperature: true sends none; 0 of 1"):
+        server.model().texts(asking("a"), GREEDY, [0])
+
+
 def test_an_address_does_not_show_its_key() -> None:
     """Nor does a traceback that shows it."""
     assert repr(Address("http://a/v1", "m", KEY)) == "Address(url='http://a/v1', model='m')"
