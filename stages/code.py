@@ -9,7 +9,7 @@ security update must not discard a month of training: their models record the ve
 from pathlib import Path
 
 from osler.build.files import write_text
-from osler.build.fingerprint import fingerprint
+from osler.build.fingerprint import Repository, fingerprint
 from osler.build.stage import run
 from osler.build.stages import TRAINING, stage_modules
 
@@ -17,8 +17,10 @@ from osler.build.stages import TRAINING, stage_modules
 def main(raw: tuple[Path, ...], fingerprints: Path) -> None:
     """Write `fingerprints/<stage>.fp` for every stage."""
     root = next(path for path in raw if path.name == "stages").parent
+    repository = Repository(root)
     for name, module in stage_modules(root).items():
-        write_text(fingerprints / f"{name}.fp", fingerprint(module, root, with_packages=name not in TRAINING))
+        text = fingerprint(module, root, with_packages=name not in TRAINING, repository=repository)
+        write_text(fingerprints / f"{name}.fp", text)
 
 
 if __name__ == "__main__":

@@ -29,8 +29,8 @@ def pytest_make_parametrize_id(val: object) -> str | None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files of whole builds first: of several processes none is left alone with minutes of them at the end."""
-    items.sort(key=lambda item: item.get_closest_marker("dag") is None)
+    """Files of whole builds first, then trainings: of several processes none is left alone with minutes of them at the end."""
+    items.sort(key=lambda item: (item.get_closest_marker("dag") is None, "training" not in item.path.parts))
 
 
 @pytest.fixture(autouse=True)

@@ -63,6 +63,7 @@ class Repository:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._files: dict[tuple[str, ...], str | None] = {}
+        self._tops: dict[str, bool] = {}
         self._modules: dict[str, Module] = {}
         self._parts: dict[Node, list[Meaning]] = {}
         self._digests: dict[Node, str] = {}
@@ -92,7 +93,9 @@ class Repository:
         return (*folder[: len(folder) - origin.level + 1], *origin.path) if origin.level else origin.path
 
     def _is_own(self, path: tuple[str, ...]) -> bool:
-        return bool(path) and (self.file(path[:1]) is not None or (self.root / path[0]).is_dir())
+        if path and path[0] not in self._tops:
+            self._tops[path[0]] = self.file(path[:1]) is not None or (self.root / path[0]).is_dir()
+        return bool(path) and self._tops[path[0]]
 
     # What names mean
 
@@ -359,9 +362,13 @@ def closure(module: Path, root: Path) -> tuple[set[str], set[str]]:
     return Repository(root).imported(module.relative_to(root).as_posix())
 
 
-def fingerprint(module: Path, root: Path, with_packages: bool) -> str:
-    """The sorted digests of what `module` reaches, and, if asked, package versions."""
-    repository = Repository(root)
+def fingerprint(module: Path, root: Path, with_packages: bool, repository: Repository | None = None) -> str:
+    """The sorted digests of what `module` reaches, and, if asked, package versions.
+
+    Args:
+        repository: of `root`, for several fingerprints, which then read each module once.
+    """
+    repository = repository or Repository(root)
     file = module.relative_to(root).as_posix()
     lines = sorted(set(repository.digests(repository.running(file)).values()))
     if with_packages:

@@ -28,6 +28,17 @@ AFTER_CPT = {
 }
 
 
+def test_alpha_reruns_exactly_what_depends_on_it(project: Project) -> None:
+    """`dvc exp run -S neftune.alpha=10` runs neftune, its evaluations and the report; the old value again runs nothing."""
+    output = project.run("dvc", "exp", "run", "-S", "neftune.alpha=10")
+    neftune = {"neftune@base", "neftune@cpt", "evaluate@base-neftune", "evaluate@cpt-neftune", "judge", "report"}
+    assert ran(output) == neftune
+    difference = project.run("dvc", "metrics", "diff")
+    assert "neftune" in difference
+    assert len({len(line) for line in difference.splitlines() if line.strip()}) <= 3  # one table
+    assert ran(project.run("dvc", "exp", "run", "-S", "neftune.alpha=5")) == set()
+
+
 def test_a_chat_template_reruns_what_is_written_with_it(project: Project) -> None:
     """No tokens and no base or continued model; each fine-tuned model's tokenizer has it, the others' have none.
 

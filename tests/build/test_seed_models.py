@@ -69,6 +69,7 @@ def test_a_seed_has_the_bytes_that_it_has_alone_however_many_processes_train(inp
     )
 
 
+@pytest.mark.builds
 def test_one_seed_more_trains_that_seed_alone(inputs: Path, tmp_path: Path) -> None:
     """The others are reused, also under another first seed; what no run asks for any more is forgotten."""
     first = trained(inputs, tmp_path, "1,2")
@@ -85,6 +86,7 @@ def test_one_seed_more_trains_that_seed_alone(inputs: Path, tmp_path: Path) -> N
     assert folder_hash(tmp_path / "models/cpt") == before
 
 
+@pytest.mark.builds
 def test_a_seed_starts_from_the_model_of_its_own_seed(inputs: Path, tmp_path: Path) -> None:
     """Of a base that was trained with seeds, each from its own, and one that is missing is an error; a downloaded one is all's."""
     trained(inputs, tmp_path / "base", "1,2")

@@ -222,6 +222,7 @@ def test_a_dataset_beside_the_default_is_not_missed_before_it_is_fetched() -> No
 
 
 @pytest.mark.dag
+@pytest.mark.builds
 def test_from_a_name_to_items(tmp_path: Path) -> None:
     """Named, checked, fetched and read whole, under a root of its user's; then nothing runs again."""
     names = ["medmcqa", "mmlu_medical"]

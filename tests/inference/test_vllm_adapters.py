@@ -90,6 +90,7 @@ def stage_run(folder: Path, vllm: Vllm | None) -> Path:
 
 
 @needs_vllm
+@pytest.mark.builds
 def test_the_stage_gives_the_same_predictions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Answers, texts and bits, with vLLM that scores and writes."""
     monkeypatch.chdir(tmp_path)

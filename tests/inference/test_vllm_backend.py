@@ -51,7 +51,7 @@ def saved(folder: Path, **shape: Any) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(scope="module", params=["window", pytest.param("experts", marks=pytest.mark.builds)])
 def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, Any]]:
     """vLLM and transformers over the same model."""
     place = tmp_path_factory.mktemp(request.param)

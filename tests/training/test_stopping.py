@@ -98,7 +98,9 @@ WAYS: dict[str, tuple[int, Callable[["subprocess.Popen[str]"], None]]] = {
     "Ctrl-C under torchrun": (2, ctrl_c),
 }
 
-QUICK = ("SIGTERM", "SIGTERM to torchrun", "Ctrl-C", "Ctrl-C under torchrun")  # starting two processes takes seconds
+MARKS = {"SIGTERM": [], "Ctrl-C under torchrun": []} | {
+    way: [pytest.mark.builds] for way in ("SIGTERM to torchrun", "Ctrl-C")
+}  # each takes 20 seconds
 
 
 @pytest.fixture(scope="module")
@@ -115,9 +117,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[int, dict[str, torch
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds the torchrun below /proc")
-@pytest.mark.parametrize(
-    "way", [pytest.param(way, marks=[] if way in QUICK else [pytest.mark.campaign]) for way in WAYS]
-)
+@pytest.mark.parametrize("way", [pytest.param(way, marks=MARKS.get(way, [pytest.mark.campaign])) for way in WAYS])
 def test_a_signal_stops_all_processes_at_a_step(
     way: str, whole: dict[int, dict[str, torch.Tensor]], tmp_path: Path
 ) -> None:
