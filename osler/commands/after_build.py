@@ -8,6 +8,13 @@ import typer
 from osler.build.section import BuildError
 from osler.commands.errors import one_line_errors
 
+FLAGS: dict[str, tuple[str, ...]] = {
+    "a name": ("items", "ledger", "rows", "texts"),
+    **dict.fromkeys(("--model", "--strategy", "--protocol", "--wrong", "--changed-from"), ("items",)),
+    "--search": ("items", "ledger"),
+}
+"""Of `osler show`: what heeds them."""
+
 
 def show(
     what: Annotated[
@@ -53,6 +60,7 @@ def show(
         osler show training
     """
     with one_line_errors(pipes=True):
+        refuse_flags(what, source, model, strategy != "zero_shot", protocol, wrong, changed_from, search)
         if what == "items":
             from osler.commands import show_items
 
@@ -60,6 +68,20 @@ def show(
             show_items.say(asked, count)
         else:
             _shown(what, source, search, count)
+
+
+def refuse_flags(what: str, *given: object) -> None:
+    """No flag is passed over.
+
+    Args:
+        what: is shown.
+        given: of each of FLAGS; what is false is not given.
+    Raises:
+        BuildError: one is that `what` does not heed.
+    """
+    for (flag, heeding), is_given in zip(FLAGS.items(), given, strict=True):
+        if is_given and what not in heeding:
+            raise BuildError(f"show {what}: {flag} goes with {', '.join(heeding)} only; leave it out")
 
 
 def _shown(what: str, source: str | None, search: str, count: int) -> None:

@@ -119,7 +119,7 @@ def disk_findings(root: Path) -> Iterator[Finding]:
     links = re.search(r"^Cache types: (?!<)(.*)$", said, re.M)  # in <> it is where to read why there are none
     remotes = re.search(r"^Remotes: (.*)$", said, re.M)
     kinds = f"links by {links[1]}" if links else "none yet, so how it links is not known"
-    yield Finding("DVC cache", f"{kinds}; remotes: {remotes[1] if remotes else 'None'}")
+    yield Finding("DVC cache", f"{kinds}; remotes: {remotes[1] if remotes and remotes[1] != 'None' else 'none'}")
 
 
 def checkpoint_finding(root: Path) -> Finding:

@@ -78,6 +78,20 @@ def test_the_console_script_serves_the_project_stood_in(other: Path, place: str)
     assert said(other / place, *CONSOLE, "plan", "x") == (0, "other plan x\n")
 
 
+@pytest.mark.parametrize(
+    ("asked", "line"),
+    [
+        (["ledger", "notes", "--wrong"], "show ledger: --wrong goes with items only; leave it out"),
+        (["rows", "notes", "--search", "fever"], "show rows: --search goes with items, ledger only; leave it out"),
+        (["training", "cpt"], "show training: a name goes with items, ledger, rows, texts only; leave it out"),
+        (["--model", "cpt"], "show summary: --model goes with items only; leave it out"),
+    ],
+)
+def test_no_flag_of_show_is_passed_over(asked: list[str], line: str) -> None:
+    """Who gives one that changes nothing is told."""
+    assert said(ROOT, sys.executable, "-m", "osler", "show", *asked) == (1, f"osler: {line}\n")
+
+
 def test_outside_a_project_only_help_works(tmp_path: Path) -> None:
     """Nothing is done to a project that one does not stand in."""
     code, text = said(tmp_path, *CONSOLE, "show")

@@ -98,7 +98,7 @@ WAYS: dict[str, tuple[int, Callable[["subprocess.Popen[str]"], None]]] = {
     "Ctrl-C under torchrun": (2, ctrl_c),
 }
 
-MARKS = {"SIGTERM": [], "Ctrl-C under torchrun": []} | {
+MARKS: dict[str, list[pytest.MarkDecorator]] = {"SIGTERM": [], "Ctrl-C under torchrun": []} | {
     way: [pytest.mark.builds] for way in ("SIGTERM to torchrun", "Ctrl-C")
 }  # each takes 20 seconds
 
