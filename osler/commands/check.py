@@ -30,6 +30,7 @@ from osler.commands.fetched import check_commits
 from osler.commands.limits import check_amendments, check_memory, check_model, check_paths, check_shots
 from osler.commands.patterns import check_patterns
 from osler.commands.references import check_exercises, check_references, raw_paths
+from osler.corpus.withdrawn import listed_names
 from osler.evaluation.benchmarks import Benchmark
 from osler.evaluation.exercises import Exercise
 from osler.evaluation.judges import Judge
@@ -79,10 +80,11 @@ def check_shape(params: Mapping[str, Any], root: Path) -> None:
         BuildError: names the key.
     """
     templates = set(re.findall(r"\$\{(\w+)", (root / "dvc.yaml").read_text(encoding="utf-8"))) - {"key", "item"}
-    for key in sorted(templates):
+    for key in sorted(templates | set(NAMED)):
         if key not in params:
             near = suggestion(key, set(map(str, params)) - templates).replace("did you mean", "but there is")
-            raise BuildError(f"{PARAMS}: {key}: missing{near.rstrip('?')}; dvc.yaml makes stages from it")
+            empty = "dvc.yaml makes stages from it" if key in templates else f"write `{key}: {{}}` for none"
+            raise BuildError(f"{PARAMS}: {key}: missing{near.rstrip('?')}; {empty}")
         if key == "evaluated" and (
             not isinstance(params[key], list)
             or not all(isinstance(model, str) and NAME.fullmatch(model) for model in params[key])
@@ -301,6 +303,7 @@ def check(root: Path) -> None:
         check_memory(params, root)
     check_adapters(params, is_here=not trains_elsewhere(params["launch"]))
     check_files(params, root)
+    check_withdrawn(params, root)
     check_judges(params, root)
     check_instruction_tasks(params, root)
     check_shots(params, root)
@@ -311,6 +314,18 @@ def check(root: Path) -> None:
         tokenizer["kind"] != "base"
     ):  # a base's has marks that are known once it is there: stage `template` checks it then
         check_chat_template(params["chat_template"])
+
+
+def check_withdrawn(params: Mapping[str, Any], root: Path) -> None:
+    """The list of withdrawn documents can be read, before hours of work wait for it.
+
+    Raises:
+        BuildError: names the key and the file.
+    """
+    try:
+        listed_names(root / params["select"]["withdrawn"])
+    except BuildError as error:
+        raise BuildError(f"{PARAMS}: select.withdrawn: {error}") from None
 
 
 def say() -> None:

@@ -18,7 +18,7 @@ from osler.evaluation.judgements import SAME
 from osler.statistics.agreement import bootstrap_interval, cohen_kappa, krippendorff_alpha
 from osler.statistics.intervals import Interval, Pairs, accuracy_interval, difference_interval, ratio_interval
 from osler.statistics.settings import Statistics
-from osler.statistics.task_scores import rounded
+from osler.statistics.task_scores import rounded, within_bounds
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -100,10 +100,9 @@ def _earned(rows: Rows, confidence: float) -> dict[str, Any] | None:
         return None
     shares = [earned[item] / possible[item] for item in items]
     found = ratio_interval(shares, [1.0] * len(items), confidence, [groups[item] for item in items])
-    if set(shares) in ({0.0}, {1.0}):  # no spread is not certainty
-        names = sorted({groups[item] for item in items})
-        found = accuracy_interval([shares[0] == 1] * len(names), names, confidence)
-    return _written(Interval(*(min(1.0, max(0.0, bound)) for bound in (found.estimate, found.low, found.high))))
+    held = Interval(*(min(1.0, max(0.0, bound)) for bound in (found.estimate, found.low, found.high)))
+    is_same = max(shares) - min(shares) < 1e-9
+    return _written(within_bounds(held, len({groups[item] for item in items}), confidence) if is_same else held)
 
 
 def winner(verdicts: Mapping[bool, str | None]) -> str | None:

@@ -28,14 +28,14 @@ HEADLINES = {
     "rubric": "rubric",  # what a judge says, which stands in judged.json (osler/statistics/judged_scores.py)
 }
 """The score of each metric that stands for a task."""
+SAME = 1e-9  # less between bounds is no spread
 BERTSCORES = ("bertscore_f1", "bertscore_precision", "bertscore_recall", "bertscore_shuffled")
 
 
 def clustered(top: pl.Series, bottom: pl.Series, group: pl.Series, confidence: float) -> Interval:
     """Sum of `top` over sum of `bottom`, with whole groups as clusters.
 
-    This is for scores of 0 to 1. Scores that are 0 everywhere, or 1, have no spread, which is not certainty: the
-    interval is then that of a share, of groups that score at all.
+    This is for scores of 0 to 1; see `within_bounds`.
 
     Args:
         top: a value an item.
@@ -45,12 +45,20 @@ def clustered(top: pl.Series, bottom: pl.Series, group: pl.Series, confidence: f
     """
     sums = pl.DataFrame({"group": group, "top": top, "bottom": bottom}).group_by("group").sum().sort("group")
     found = ratio_interval(sums["top"].to_list(), sums["bottom"].to_list(), confidence)
-    return _bounded(found, len(sums), confidence)
+    return within_bounds(found, len(sums), confidence)
 
 
-def _bounded(found: Interval, groups: int, confidence: float) -> Interval:
+def within_bounds(found: Interval, groups: int, confidence: float) -> Interval:
+    """The interval of a score of 0 to 1.
+
+    Scores that are the same everywhere have no spread, which is not certainty. Of 0 or 1 the interval is then that of a share,
+    of groups that score at all. Between them, such a share of groups may score 0, or 1.
+    """
     if found.estimate in (0, 1):
         return accuracy_interval([found.estimate > 0] * groups, [str(group) for group in range(groups)], confidence)
+    if found.high - found.low < SAME:
+        alike = accuracy_interval([True] * groups, [str(group) for group in range(groups)], confidence).low
+        return Interval(found.estimate, found.estimate * alike, 1 - (1 - found.estimate) * alike)
     return Interval(found.estimate, max(0.0, found.low), min(1.0, found.high))
 
 
@@ -58,7 +66,7 @@ def jackknife_interval(rows: pl.DataFrame, statistic: Callable[[pl.DataFrame], f
     """Interval of a score that is no mean of its items.
 
     The score is of 0 to 1. Its interval comes from what the score is without each group in turn. A score that is 0 or 1
-    as a whole: see `clustered`.
+    as a whole: see `within_bounds`.
 
     Args:
         rows: with a column `group`; one group gives [0, 1].
@@ -73,7 +81,7 @@ def jackknife_interval(rows: pl.DataFrame, statistic: Callable[[pl.DataFrame], f
     without = np.array([statistic(rows.filter(pl.col("group") != name)) for name in names])
     error = math.sqrt((len(names) - 1) * float(without.var()))
     half = float(stats.t.ppf((1 + confidence) / 2, len(names) - 1)) * error
-    return _bounded(Interval(whole, whole - half, whole + half), len(names), confidence)
+    return within_bounds(Interval(whole, whole - half, whole + half), len(names), confidence)
 
 
 def scores_of(rows: pl.DataFrame, metric: str, confidence: float) -> dict[str, Interval]:

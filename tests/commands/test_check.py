@@ -12,7 +12,7 @@ import yaml
 
 from osler.build.pipeline import ROOT, Declaration
 from osler.build.section import BuildError
-from osler.commands.check import check_files, check_names, check_outs, check_sections
+from osler.commands.check import check_files, check_names, check_outs, check_sections, check_withdrawn
 from osler.commands.references import check_references
 from osler.privacy import screening
 from tests.support.params import PARAMS, changed
@@ -140,6 +140,13 @@ def test_a_missing_section_is_looked_for_among_those_there_are() -> None:
         check_names(params, ROOT)
 
 
+@pytest.mark.parametrize("key", sorted(PARAMS))
+def test_a_missing_section_is_told(key: str) -> None:
+    """Each of them, as an older params.yaml may lack it."""
+    with pytest.raises(BuildError, match=rf"^params.yaml: [^:]*\b{key}\b"):
+        check_sections({name: value for name, value in PARAMS.items() if name != key}, ROOT)
+
+
 def test_no_two_stages_make_one_thing_and_every_model_is_made() -> None:
     """A model of pretraining named after one of fine-tuning, and none named `base`."""
     base, cpt = (
@@ -233,3 +240,16 @@ def test_the_detector_must_be_there(own: dict[str, Any], tmp_path: Path, monkeyp
         check_files(own, tmp_path)
     own["source"]["notes"]["phi"]["detector_version"] = "1.0 en_core_web_lg-3.8.0"
     check_files(own, tmp_path)
+
+
+def test_the_list_of_withdrawn_documents_is_missed_before_the_build(tmp_path: Path) -> None:
+    """Or `select` would miss it, after hours of ingesting."""
+    params = changed(("select", "withdrawn"), "lists/withdrawn.txt")
+    with pytest.raises(
+        BuildError, match=r"^params.yaml: select.withdrawn: .*lists/withdrawn.txt: .*No such file"
+    ) as caught:
+        check_withdrawn(params, tmp_path)
+    assert "\n" not in str(caught.value)
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "lists/withdrawn.txt").write_text("# none\n")
+    check_withdrawn(params, tmp_path)

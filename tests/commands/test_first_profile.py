@@ -100,7 +100,7 @@ def test_with_licenses_stated_it_passes_the_check(
     project = tmp_path / "project"
     shutil.copytree(ROOT / ".dvc", project / ".dvc", ignore=shutil.ignore_patterns("cache", "tmp"))
     shutil.copytree(ROOT / "profiles", project / "profiles")
-    for name in ("dvc.yaml", "ratings.csv"):
+    for name in ("dvc.yaml", "ratings.csv", "withdrawn.txt"):
         shutil.copy(ROOT / name, project)
     subprocess.run(["git", "init", "-q", project], check=True)
     (project / "profiles/ours.yaml").write_text(text.replace(UNSTATED, "CC0-1.0"))

@@ -109,7 +109,7 @@ def project(folder: Path) -> Path:
     """A folder in which params can be checked."""
     (folder / ".dvc").mkdir(parents=True)
     (folder / ".dvc/config").write_text("[core]\n    no_scm = true\n")
-    for name in ("dvc.yaml", "ratings.csv"):
+    for name in ("dvc.yaml", "ratings.csv", "withdrawn.txt"):
         shutil.copy(ROOT / name, folder)
     return folder
 

@@ -74,7 +74,7 @@ def test_points_of_single_items_may_be_negative_and_their_mean_is_not() -> None:
 
 
 def test_no_spread_is_no_certainty() -> None:
-    """Six items that earn all, or nothing, and six ties have intervals; a person who says the same has a share, if no kappa."""
+    """Six items alike have intervals, and six ties; a person who says the same has a share, if no kappa."""
     for verdict, estimate in (("met", 1), ("unmet", 0)):
         rows = pl.concat([rubric(str(number), [(1.0, verdict)]) for number in range(6)])
         found = judged_metrics(
@@ -85,6 +85,10 @@ def test_no_spread_is_no_certainty() -> None:
         assert points["high"] - points["low"] > 0.2
         [rater] = found["agreement"][0]["raters"]
         assert (rater["agreed"], rater["kappa"]["estimate"]) == (1, None)
+    half = pl.concat([rubric(str(number), [(1.0, "met"), (1.0, "unmet")]) for number in range(6)])
+    points = judged_metrics(half, NOBODY, STATISTICS)["points"][0]["points"]
+    assert points["low"] < 0.4
+    assert points["high"] > 0.6
     ties = pl.concat([pair(str(number), "tie", "tie") for number in range(6)])
     preferred = judged_metrics(ties, NOBODY, STATISTICS)["preferences"][0]["preference"]
     assert preferred["estimate"] == 0.5
