@@ -317,7 +317,7 @@ def check(root: Path) -> None:
 
 
 def check_withdrawn(params: Mapping[str, Any], root: Path) -> None:
-    """The list of withdrawn documents can be read, before hours of work wait for it.
+    """The list of withdrawn documents can be read, before hours of work.
 
     Raises:
         BuildError: names the key and the file.
