@@ -14,7 +14,7 @@ from osler.evaluation.asked_judges import judged as judged_by
 from osler.evaluation.asked_judges import refuse_leaving
 from osler.evaluation.judgements import JUDGEMENTS
 from osler.evaluation.judges import Judge
-from osler.evaluation.ratings import read_ratings
+from osler.evaluation.ratings import check_kinds, read_ratings
 from osler.evaluation.tasks import Task
 from osler.ingest.source import Source
 from osler.model.numerics import Numerics
@@ -59,6 +59,7 @@ def main(
         for name, section in sorted(judge.items())
     ]
     whole = pl.concat([pl.DataFrame(schema=JUDGEMENTS), *found], how="diagonal")
+    check_kinds(ratings, whole)
     write_json(judged, judged_metrics(whole, ratings, statistics))
     judgements.mkdir(exist_ok=True)
     write_parquet(judgements / "judgements.parquet", whole)

@@ -132,6 +132,9 @@ def _kinds(key: str, problems: Sequence["ErrorDetails"]) -> list[str]:
     return lines
 
 
+SECRETS = ("key", "address")  # keys that name a variable of the environment, and may get its value instead
+
+
 def _problem(
     key: str, problem: "ErrorDetails", missing: set[tuple[int | str, ...]], annotation: Any, value: Any
 ) -> str:
@@ -161,6 +164,8 @@ def _problem(
         message = f"not written as it should be: {form}"
     if problem["type"] in NO_LIST:
         message = f"must be {wanted_list(TypeAdapter(annotation).json_schema(), problem['loc'])}"
+    if last in SECRETS:
+        return f"{where}: {message} (what it is may be a secret, and is not shown)"
     quotes = "; put it in quotes" if problem["type"] == "string_type" and problem["input"] is not None else ""
     return f"{where}: {message} (it is {shown_value(problem['input'])}){quotes}"
 

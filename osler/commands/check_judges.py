@@ -1,5 +1,6 @@
 """Judges of section `judge`, held against the tasks, models and files that are there."""
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,11 @@ def check_judges(params: Mapping[str, Any], root: Path) -> None:
         for name, source in params["source"].items()
         if (phi := source.get("phi")) and not phi.get("judged_elsewhere")
     }
+    names = Counter(name.casefold() for name in params["judge"])
+    if alike := sorted(name for name in params["judge"] if names[name.casefold()] > 1):
+        raise BuildError(
+            f"{PARAMS}: judge: {', '.join(alike)}: the same but for upper and lower case; give one another name"
+        )
     for name, section in params["judge"].items():
         judge = validated(f"judge.{name}", section, Judge)
         named = [*(judge.models or ()), *(model for pair in judge.pairs or () for model in pair)]
@@ -67,9 +73,10 @@ def check_pin(name: str, judge: Judge, root: Path) -> None:
     if judge.folder is not None:
         _, digest = folder_digest(root / judge.folder, f"judge.{name}")
         if judge.digest != digest:
+            given = f"it is {judge.digest}" if judge.digest else "it is missing"
             raise BuildError(
-                f"{PARAMS}: judge.{name}.digest: the files of {judge.folder} have {digest} (it is {judge.digest}); if that model is"
-                " meant, write it"
+                f"{PARAMS}: judge.{name}.digest: the files of {judge.folder} have {digest} ({given}); if that model is meant,"
+                " write it"
             )
     if judge.vllm is not None:
-        installed(judge.vllm)
+        installed(judge.vllm, f"judge.{name}.vllm")

@@ -127,6 +127,16 @@ def taken_in(ratings: Path, sheets: Sequence[Path]) -> Iterator[str]:
     )
 
 
+def strangers(ratings: pl.DataFrame, judgements: Path) -> int:
+    """How many ratings are of nothing that a judge has judged.
+
+    0 where nothing was judged yet.
+    """
+    if not judgements.is_file():
+        return 0
+    return ratings.join(pl.read_parquet(judgements, columns=["key"]), on="key", how="anti").height
+
+
 def say(sheets: Sequence[Path], take: bool, judge: str | None, task: str | None, rater: str | None, count: int) -> None:
     """Write a sheet, or take filled ones in, and say so.
 
@@ -138,6 +148,8 @@ def say(sheets: Sequence[Path], take: bool, judge: str | None, task: str | None,
     if take:
         for line in taken_in(ratings, sheets):
             print(line)
+        if strange := strangers(read_ratings(ratings), ROOT / "results/judgements/judgements.parquet"):
+            print(f"{strange:,} of them are of texts that no judge has judged in this build")
         print("`dvc repro` says how far judges agree")
         return
     if judge is None or task is None or rater is None or len(sheets) != 1:

@@ -12,6 +12,7 @@ from osler.build.validation import PARAMS, shown_key
 from osler.commands.base_sizes import base_sizes
 from osler.commands.fetched import RAW, READING, brought
 from osler.ingest.inspection import UNSTATED
+from osler.privacy.screened_files import screened_by
 from osler.training.in_turn import ONE_PROCESS
 
 HOTTEST = 2.0  # temperature that vLLM 0.32 takes; above it stops
@@ -144,11 +145,13 @@ def check_exercises(params: Mapping[str, Any]) -> None:
 def refuse_asked_exercises(params: Mapping[str, Any]) -> None:
     """Rows of exercises must be some that nobody is asked.
 
-    Their license must be allowed. They are learned unscreened, so that no source with a section `phi` may read the same file.
+    Their license must be allowed. They are learned unscreened, as those of `continual` are: no source with a section `phi` may
+    read the same file.
 
     Raises:
         BuildError: names the key.
     """
+    screened = {name: other["path"] for name, other in params["source"].items() if other.get("phi")}
     for name, section in params["exercise"].items():
         key, task = f"{PARAMS}: exercise.{name}", params["task"][section["task"]]
         own = normpath(section["path"]) == normpath(task["path"])
@@ -160,11 +163,17 @@ def refuse_asked_exercises(params: Mapping[str, Any]) -> None:
         allowed = params["licenses"]["allow"]
         if section["license"] not in allowed:
             raise BuildError(f"{key}.license: {section['license']}: not in `licenses.allow`; add it there")
-        for source, other in params["source"].items():
-            if other.get("phi") and normpath(other["path"]) == normpath(section["path"]):
+        if source := screened_by(section["path"], screened):
+            raise BuildError(
+                f"{key}.path: source.{source} screens this file for identifiers, and an exercise would be learned as it is;"
+                " name a file without them"
+            )
+    for name, section in params.get("continual", {}).items():
+        for task in section["tasks"]:
+            if task in params["task"] and (source := screened_by(params["task"][task]["path"], screened)):
                 raise BuildError(
-                    f"{key}.path: source.{source} screens this file for identifiers, and an exercise would be learned as it is;"
-                    " name a file without them"
+                    f"{PARAMS}: continual.{name}.tasks: {task}: source.{source} screens its file for identifiers, and its rows"
+                    " would be learned as they are; name a task without them"
                 )
 
 

@@ -66,16 +66,21 @@ def _one_of(name: str | None, there: Sequence[str], what: str) -> str:
     return name
 
 
-def refuse_patients(params: Mapping[str, Any], benchmark: str) -> None:
+def refuse_patients(params: Mapping[str, Any], name: str, kind: str = "benchmark") -> None:
     """Items of a file that a source screens are not shown.
+
+    Args:
+        params: all.
+        name: of a section.
+        kind: benchmark or task.
 
     Raises:
         BuildError: names the source.
     """
     screened = {name: source["path"] for name, source in params["source"].items() if source.get("phi")}
-    if name := screened_by(params["benchmark"][benchmark]["path"], screened):
+    if source := screened_by(params[kind][name]["path"], screened):
         raise BuildError(
-            f"{PARAMS}: benchmark.{benchmark}: its texts are not shown, since source.{name} screens the same file for"
+            f"{PARAMS}: {kind}.{name}: its texts are not shown, since source.{source} screens the same file for"
             " identifiers"
         )
 

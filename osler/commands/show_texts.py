@@ -13,6 +13,7 @@ from osler.build.files import write_text
 from osler.build.pipeline import ROOT, declarations, read_params
 from osler.build.section import BuildError
 from osler.build.validation import PARAMS
+from osler.commands.show_items import refuse_patients
 from osler.inference.interface import seeded_rank
 from osler.report.page import html
 from osler.report.text_page import page_blocks, terminal_lines
@@ -57,8 +58,14 @@ def shown(artifacts: Artifacts, task: str, count: int, confidence: float) -> Ite
 
 
 def say(task: str, count: int) -> None:
-    """Print some items, and write the page of all."""
+    """Print some items, and write the page of all.
+
+    Raises:
+        BuildError: see `written` and `refuse_patients`.
+    """
     params = read_params(ROOT / PARAMS)
     artifacts = Artifacts(ROOT, declarations(ROOT, params))
+    if task in params["task"]:
+        refuse_patients(params, task, "task")
     for line in shown(artifacts, task, count, params["statistics"]["confidence"]):
         print(line, flush=True)

@@ -77,7 +77,7 @@ def local_model(judge: Judge, folder: Path, chat_template: str, numerics: Numeri
 
     backend: Backend
     if judge.vllm:
-        installed(judge.vllm)
+        installed(judge.vllm, "judge.*.vllm")
         backend = VllmBackend(folder, numerics)
     else:
         backend = TorchBackend(frozen_model(folder, numerics), judge.batch_tokens)
@@ -119,8 +119,13 @@ def judged(
     if wanted and judge.address is not None:
         from osler.inference.served_model import ServedModel, address_of
 
-        address = address_of(judge.address, judge.served_model or "", judge.key)
-        ask_served(ServedModel(address, judge.jobs, own_temperature=judge.own_temperature), wanted, judge, known.keep)
+        try:
+            address = address_of(judge.address, judge.served_model or "", judge.key)
+            ask_served(
+                ServedModel(address, judge.jobs, own_temperature=judge.own_temperature), wanted, judge, known.keep
+            )
+        except BuildError as error:
+            raise BuildError(f"params.yaml: judge.{name}.address: {error}") from error
     elif wanted:
         ask_local(local_model(judge, folder, chat_template, numerics), wanted, judge, known.keep)
     return frame_of(requests, ids, known)

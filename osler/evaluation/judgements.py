@@ -187,9 +187,9 @@ class Known:
         for line in text.split("\n"):
             try:
                 row = json.loads(line)
-            except ValueError:
+                self._said[row.pop("id")] = _said_of(row)
+            except (ValueError, TypeError, AttributeError, KeyError):
                 continue  # a run was killed while it wrote this line: what it was about is asked again
-            self._said[row.pop("id")] = _said_of(row)
 
     def get(self, name: str) -> Said | None:
         """What was said under an id."""

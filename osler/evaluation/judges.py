@@ -31,7 +31,7 @@ class Judge(Section):
     folder: str | None = absent(
         "in place of `repository`: a model's folder, absolute or relative to this one", min_length=1
     )
-    digest: str | None = absent("of the folder's files; `osler check` says it", pattern="^[0-9a-f]{32}$")
+    digest: str | None = absent("of the folder's files; `osler check` says it where it is absent or another")
     origin: Literal["base"] | None = absent("in place of `repository`: base, the build's own", alias="from")
     address: Variable | None = absent(
         "in place of `repository`: variable of the environment with an address that answers as OpenAI's does, https://host/v1"
@@ -58,7 +58,7 @@ class Judge(Section):
         named = [pin for pin, fields in PINS.items() if any(getattr(self, field) for field in fields)]
         if len(named) != 1:
             raise ValueError("needs one of `repository`, `folder`, `from` and `address`, which says what model it is")
-        if lacking := [field for field in PINS[named[0]] if getattr(self, field) is None]:
+        if lacking := [field for field in PINS[named[0]] if getattr(self, field) is None and field != "digest"]:
             raise ValueError(f"`{named[0]}` needs {' and '.join(f'`{field}`' for field in lacking)} beside it")
         if self.address is None and self.key is not None:
             raise ValueError("`key` goes with `address`")
@@ -68,6 +68,13 @@ class Judge(Section):
             raise ValueError("an address gives no likelihoods; set `reading` to written")
         if self.vllm is not None and (self.address is not None or self.reading != "written"):
             raise ValueError("`vllm` is for a judge of its own folder that writes")
+        if self.address is None and "jobs" in self.model_fields_set:
+            raise ValueError("`jobs` goes with `address`: a judge that runs here is asked in batches")
+        once = [frozenset(pair) for pair in self.pairs or ()]
+        if twice := [pair for pair in self.pairs or () if once.count(frozenset(pair)) > 1 and pair[0] != pair[1]]:
+            raise ValueError(
+                f"`pairs`: {' and '.join(twice[0])} stand there twice; keep one, it is shown in both orders"
+            )
         if wrong := [pair for pair in self.pairs or () if pair[0] == pair[1]]:
             raise ValueError(f"`pairs`: {wrong[0][0]} beside itself; name another model")
         return self

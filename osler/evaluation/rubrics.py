@@ -31,6 +31,13 @@ class Criterion(Section):
     points: float = Field(description="for meeting it; below 0: a good text does not")
     tags: list[str] = Field(default=[], description="whose scores the report has, such as axis:accuracy")
 
+    @field_validator("criterion")
+    @classmethod
+    def _says_something(cls, criterion: str) -> str:
+        if not criterion.strip():
+            raise ValueError("a criterion without words")
+        return criterion
+
     @field_validator("points")
     @classmethod
     def _counts(cls, points: float) -> float:
@@ -58,6 +65,9 @@ class Judged(Section):
     def _some_good(cls, criteria: list[Criterion] | None) -> list[Criterion] | None:
         if criteria is not None and all(one.points < 0 for one in criteria):
             raise ValueError("no criterion has points above 0; a text could not earn any")
+        words = [one.criterion.strip() for one in criteria or ()]
+        if twice := sorted({text for text in words if words.count(text) > 1}):
+            raise ValueError(f"'{twice[0]}' stands there twice; keep one")
         return criteria
 
     @model_validator(mode="after")
@@ -110,7 +120,7 @@ def read_criteria(value: Any, name: str) -> list[dict[str, Any]] | Fault:
         is_number = isinstance(points, int | float) and not isinstance(points, bool) and math.isfinite(points)
         if not (isinstance(text, str) and text.strip() and is_number and points):
             return Fault("no_criteria", f"field '{name}': criterion {number} has no text, or no points other than 0")
-        if isinstance(tags, str) or not all(isinstance(tag, str) for tag in tags):
+        if not isinstance(tags, Sequence) or isinstance(tags, str) or not all(isinstance(tag, str) for tag in tags):
             return Fault("no_criteria", f"field '{name}': criterion {number}: `tags` is no list of texts")
         found.append({"criterion": text.strip(), "points": float(points), "tags": list(tags)})
         is_earned |= points > 0

@@ -8,7 +8,7 @@ Dialogue to note, summarization, free-text diagnosis, lists of entities: what di
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -18,6 +18,7 @@ from pydantic import Field, field_validator, model_validator
 from osler.build.section import EACH_ONCE, BuildError, RelativePath, absent
 from osler.evaluation.named_metrics import Named
 from osler.evaluation.note_sections import PART, REST, NotePart, parted
+from osler.evaluation.private_items import Hidden
 from osler.evaluation.rubrics import CRITERIA, CRITERIA_TYPE, TURNS, TURNS_TYPE, Judged, conversation_text
 from osler.evaluation.structured_texts import Kind, fields_of
 from osler.evaluation.task_texts import Writing
@@ -254,7 +255,11 @@ def split_of(task: Task, source: str, group: str) -> str:
 
 
 def rows_frame(
-    rows: Iterable[tuple[str, Record]], task: Task, name: str, split: Literal["train"] | None = None
+    rows: Iterable[tuple[str, Record]],
+    task: Task,
+    name: str,
+    split: Literal["train"] | None = None,
+    hide: Hidden | None = None,
 ) -> pl.DataFrame:
     """The rows as rows of TASKS, in order.
 
@@ -265,11 +270,11 @@ def rows_frame(
         task: its section.
         name: item ids and groups start with it.
         split: of rows without a split_field; None: as in the task's own file (`split_of`).
+        hide: who items are about; messages do not show them then.
     Raises:
         BuildError: a field is missing, an id occurs twice, a source is empty, a target is (but for entities) or is none of
             `labels`, or a split is none of SPLITS.
     """
-    labels = {normalized(label) for label in task.labels or ()}
     found: list[dict[str, Any]] = []
     seen: dict[str, str] = {}
     for where, record in rows:
@@ -284,27 +289,11 @@ def rows_frame(
             texts[key] = value
         if task.split_field is None:
             texts["split"] = split or split_of(task, texts["source"], texts["group"])
-        wanted = normalized(without_opening(texts["target"], task.opening))
-        problem = None
-        if texts["id"] in seen:
-            problem = f"id '{texts['id']}' is also that of {seen[texts['id']]}"
-        elif not texts["id"].strip():
-            problem = "the id is empty"
-        elif texts["split"] not in SPLITS:
-            problem = f"split '{texts['split']}' is none of {', '.join(SPLITS)}"
-        elif not texts["source"].strip():
-            problem = "the source is empty"
-        elif not wanted and not may_lack_target(task):
-            problem = "the target is empty"
-        elif task.metric == "label_set" and not is_label_set(texts["target"], task):
-            problem = f"the target {texts['target']!r} names none of `labels`, and is not `none`"
-        elif task.json_fields and fields_of(texts["target"], task.json_fields) is None:
-            problem = f"the target {texts['target']!r} is no JSON object of `json_fields`"
-        elif task.metric == "label" and labels and wanted not in labels:
-            problem = f"the target {texts['target']!r} is none of `labels`"
+        problem = problem_of(texts, task, seen.get(texts["id"]), is_hidden=hide is not None)
         if problem:
             raise BuildError(f"{where}: {problem}; correct the row")
         seen[texts["id"]] = where
+        texts |= hide.names(texts, task.id, task.group) if hide else {}
         names: dict[str, Any] = {"item_id": f"{name}/{texts.pop('id')}", "group": f"{name}/{texts.pop('group')}"}
         names["instruction"] = str(record["Definition"]) if task.instruction is None else task.instruction
         names |= {"task": name, OTHERS: record.get(OTHERS, [])}
@@ -313,6 +302,34 @@ def rows_frame(
     besides |= {TURNS: TURNS_TYPE} if task.turns_field else {}
     several = task.format == "meds" and any(row[OTHERS] for row in found)
     return pl.DataFrame(found, schema={**TASKS, **({OTHERS: pl.List(pl.String)} if several else {}), **besides})
+
+
+def problem_of(texts: Mapping[str, str], task: Task, before: str | None, is_hidden: bool) -> str | None:
+    """What is wrong with a row, if anything.
+
+    Args:
+        before: where its id stands already.
+        is_hidden: no words of it are told.
+    """
+    wanted = normalized(without_opening(texts["target"], task.opening))
+    own_id, target = ("", "") if is_hidden else (f" '{texts['id']}'", f" {texts['target']!r}")
+    if before:
+        return f"id{own_id} is also that of {before}"
+    if not texts["id"].strip():
+        return "the id is empty"
+    if texts["split"] not in SPLITS:
+        return f"split '{texts['split']}' is none of {', '.join(SPLITS)}"
+    if not texts["source"].strip():
+        return "the source is empty"
+    if not wanted and not may_lack_target(task):
+        return "the target is empty"
+    if task.metric == "label_set" and not is_label_set(texts["target"], task):
+        return f"the target{target} names none of `labels`, and is not `none`"
+    if task.json_fields and fields_of(texts["target"], task.json_fields) is None:
+        return f"the target{target} is no JSON object of `json_fields`"
+    if task.metric == "label" and task.labels and wanted not in map(normalized, task.labels):
+        return f"the target{target} is none of `labels`"
+    return None
 
 
 def may_lack_target(task: Task) -> bool:
@@ -360,17 +377,17 @@ def is_label_set(target: str, task: Task) -> bool:
     return none or bool(labels_of(target, task.labels or ()))
 
 
-def tasks_frame(rows: Iterable[tuple[str, Record]], task: Task, name: str) -> pl.DataFrame:
+def tasks_frame(rows: Iterable[tuple[str, Record]], task: Task, name: str, hide: Hidden | None = None) -> pl.DataFrame:
     """The rows of a task's own file as TASKS, in order.
 
     Those of the split train are among them.
 
     Args:
-        rows, task, name: as for `rows_frame`; `name` is the task's.
+        rows, task, name, hide: as for `rows_frame`; `name` is the task's.
     Raises:
         BuildError: as there, or no row is tested on, or no target of those names an entity.
     """
-    frame = rows_frame(rows, task, name)
+    frame = rows_frame(rows, task, name, hide=hide)
     tested = frame.filter(pl.col("split") == "test")["target"]
     if tested.is_empty():
         raise BuildError(f"task {name}: no row of the split test; correct `path` or `split_field`")

@@ -29,6 +29,8 @@ BUSY = (408, 429)  # besides 5xx
 LONGEST_PAUSE = 60.0  # seconds, whatever the server asks for
 CONNECT_SECONDS = 15.0  # at most, until a server takes a call
 SEEDS = 1 << 31  # what every server takes: llama.cpp's are 32 bits, of which the last means none
+UNHEARD = ("content_filter", "context_length_exceeded", "maximum context length")
+"""In a refusal of one prompt alone: it may not be read, or is too long."""
 LIMITS = ("max_tokens", "max_completion_tokens")  # all take the first, but OpenAI's newer models, which name the second
 SHOWN = 200  # characters of what a server says is wrong
 
@@ -154,7 +156,8 @@ class ServedModel:
                 server says answered, "" where it says none. So what was paid for can be kept if a later one fails.
         Returns:
             In the order of the prompts; token counts are the server's, 0 where it gives none. A text that was cut at
-            `limit_tokens` is a text like any other.
+            `limit_tokens` is a text like any other. A prompt that the server's filter refuses, or that is too long for it, is
+            `truncated`, and the text says why.
         Raises:
             BuildError: a prompt is no chat or has an answer begun; the server refuses, redirects, or answers in another
                 form; it did not answer after all tries.
@@ -242,6 +245,8 @@ class ServedModel:
     def _read(self, response: httpx2.Response) -> _Answered | _Busy | BuildError:
         status = response.status_code
         said = "" if status == 200 else self._shown(_complaint(response))
+        if status == 400 and any(one in response.text for one in UNHEARD):
+            return _Answered(Written(said, 0, 0, truncated=True), "")
         if status in BUSY or status >= 500:
             return _Busy(f"HTTP {status} {said}".rstrip(), _seconds(response.headers.get("Retry-After", "")))
         if 300 <= status < 400:
@@ -263,7 +268,8 @@ class ServedModel:
             return BuildError(f"{self._host}: {what}: {self._shown(_complaint(response))}")
         if not isinstance(text, str | None):
             return BuildError(f"{self._host}: choices[0].message.content is no text")
-        return _Answered(Written(text or "", tokens, read, truncated=False), model if isinstance(model, str) else "")
+        who = model if isinstance(model, str) else ""
+        return _Answered(Written(_whole(text or ""), tokens, read, truncated=False), _whole(who))
 
     def _shown(self, text: str) -> str:
         """In one line, shortened, without the key."""
@@ -319,6 +325,11 @@ def _complaint(response: httpx2.Response) -> str:
         if isinstance(said, dict) and said.get(name):
             said = said[name]
     return said if isinstance(said, str) else str(said)
+
+
+def _whole(text: str) -> str:
+    """With U+FFFD for halves of characters, which JSON can hold and no file in UTF-8."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def _seconds(text: str) -> float:

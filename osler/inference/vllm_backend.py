@@ -60,11 +60,14 @@ def environment() -> Path:
     return Path(os.environ.get("OSLER_VLLM") or Path(sys.prefix).parent / ".venv-vllm")
 
 
-def installed(wanted: str) -> dict[str, str]:
+def installed(wanted: str, key: str = "evaluate.vllm.version") -> dict[str, str]:
     """Versions of vLLM and torch in that environment.
 
     An evaluation depends on them.
 
+    Args:
+        wanted: a version.
+        key: of params.yaml, where it stands.
     Raises:
         BuildError: there is none, or its vLLM is not of version `wanted`.
     """
@@ -76,7 +79,7 @@ def installed(wanted: str) -> dict[str, str]:
     if version != wanted:
         there = f"has {version}" if version else "has none"
         raise BuildError(
-            f"params.yaml: evaluate.vllm.version: {wanted}, and {folder} {there}; run `make vllm` (on a machine without a GPU `make"
+            f"params.yaml: {key}: {wanted}, and {folder} {there}; run `make vllm` (on a machine without a GPU `make"
             " vllm DEVICE=cpu`), set OSLER_VLLM to an environment that has it, or null for transformers"
         )
     return kept

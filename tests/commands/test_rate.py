@@ -6,9 +6,9 @@ import polars as pl
 import pytest
 
 from osler.build.section import BuildError
-from osler.commands.rate import COLUMNS, sheet_of, taken_in
+from osler.commands.rate import COLUMNS, sheet_of, strangers, taken_in
 from osler.evaluation.judgements import Known, frame_of, requests_of
-from osler.evaluation.ratings import read_ratings
+from osler.evaluation.ratings import check_kinds, read_ratings
 from tests.evaluation.test_judgements import ITEMS, judge, texts_of
 
 HEADER = "key,rater,verdict\n"
@@ -51,6 +51,44 @@ def test_of_a_filled_sheet_only_verdicts_are_kept(tmp_path: Path) -> None:
     assert ratings.read_text() == HEADER + "k,anna,met\nk,ben,unmet\n"
     assert read_ratings(ratings).height == 2
     sheet.write_text(HEADER + "k,anna,unmet\n")
+    assert strangers(read_ratings(ratings), tmp_path / "none.parquet") == 0
+    pl.DataFrame({"key": ["k"]}).write_parquet(tmp_path / "some.parquet")
+    assert strangers(read_ratings(ratings), tmp_path / "some.parquet") == 0
+    pl.DataFrame({"key": ["z"]}).write_parquet(tmp_path / "some.parquet")
+    assert strangers(read_ratings(ratings), tmp_path / "some.parquet") == 2
     with pytest.raises(BuildError, match=r"anna says unmet of k, and met in ratings.csv; correct one"):
         list(taken_in(ratings, [sheet]))
     assert read_ratings(ratings).height == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (
+            b"key;rater;verdict;text\nk;anna;met;Mr. Brandt, a secret; more, and more\n",
+            "save it as CSV in UTF-8, with commas",
+        ),
+        (b'key,rater,verdict,text\nk,anna,met,"Mr. Brandt', "save it as CSV in UTF-8, with commas"),
+        ("key,rater,verdict\nk,anna,met\n".encode("utf-16"), "save it as CSV in UTF-8, with commas"),
+        (b"key\trater\tverdict\nk\tanna\tmet\n", "no column key; it needs key, rater, verdict; save it as CSV"),
+        (
+            b'key,rater,verdict,choices\nk,anna,first,"met, unmet"\n',
+            "line 2: 'first' is no verdict here; write one of met, unmet",
+        ),
+    ],
+)
+def test_a_sheet_that_cannot_be_taken_is_one_line_without_its_words(tmp_path: Path, content: bytes, says: str) -> None:
+    """Whatever a spreadsheet made of it."""
+    (tmp_path / "sheet.csv").write_bytes(content)
+    with pytest.raises(BuildError) as caught:
+        read_ratings(tmp_path / "sheet.csv")
+    assert says in str(caught.value)
+    assert "Brandt" not in str(caught.value)
+
+
+def test_a_rating_is_of_the_kind_that_is_judged() -> None:
+    """Nobody prefers the first of one text."""
+    ratings = pl.DataFrame({"key": ["k", "l"], "rater": ["anna"] * 2, "verdict": ["met", "first"]})
+    check_kinds(ratings, pl.DataFrame({"key": ["k", "l"], "kind": ["rubric", "preference"]}))
+    with pytest.raises(BuildError, match=r"ratings: l: anna says first; write one of met, unmet"):
+        check_kinds(ratings, pl.DataFrame({"key": ["l"], "kind": ["rubric"]}))

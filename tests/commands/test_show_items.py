@@ -169,3 +169,6 @@ def test_texts_of_screened_files_are_hidden(path: str) -> None:
     screened = SECTIONS | {"source": {"notes": {"path": path, "phi": {"action": "redact"}}}}
     with pytest.raises(BuildError, match=r"benchmark.q: its texts are not shown, since source.notes screens"):
         refuse_patients(screened, "q")
+    task = screened | {"task": {"q": SECTIONS["benchmark"]["q"]}}
+    with pytest.raises(BuildError, match=r"task.q: its texts are not shown, since source.notes screens"):
+        refuse_patients(task, "q", "task")

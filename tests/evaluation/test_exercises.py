@@ -56,7 +56,7 @@ class Build:
         self.folder, self.task = folder, section or task()
         self.file("talks.jsonl", rows)
         (folder / "items/tasks").mkdir(parents=True)
-        tasks.main(folder / "talks.jsonl", self.task, "sums", folder / "items/tasks/sums.parquet")
+        tasks.main(folder / "talks.jsonl", {}, self.task, "sums", folder / "items/tasks/sums.parquet")
         self.items = pl.read_parquet(folder / "items/tasks/sums.parquet")
         benchmark = {"item_id": ["b/1"], "benchmark": "b", "group": "b/1", "split": "test", "question": [talk(777)]}
         options = {"context": "", "options": [["tea", "fern"]], "answer": 0}

@@ -198,7 +198,8 @@ def test_nothing_to_judge_is_an_error() -> None:
     [
         ({"from": None}, "needs one of `repository`, `folder`, `from` and `address`"),
         ({"folder": "x", "digest": "0" * 32}, "needs one of"),
-        ({"from": None, "folder": "x"}, "`folder` needs `digest` beside it"),
+        ({"jobs": 2}, "`jobs` goes with `address`"),
+        ({"pairs": [("a", "b"), ("b", "a")]}, "stand there twice; keep one"),
         ({"from": None, "repository": "a/b"}, "`repository` needs `revision` and `files` beside it"),
         ({"from": None, "address": "JUDGE"}, "`address` needs `served_model` beside it"),
         ({"key": "JUDGE_KEY"}, "`key` goes with `address`"),
@@ -236,7 +237,7 @@ def test_texts_of_patients_go_to_no_address() -> None:
         ("key,rater\nk,anna\n", "no column verdict; it needs key, rater, verdict"),
         (
             "key,rater,verdict\nk,anna,good\n",
-            "line 2: 'good' is no verdict; write one of first, met, second, tie, unmet",
+            "line 2: 'good' is no verdict here; write one of first, met, second, tie, unmet",
         ),
         ("key,rater,verdict\nk,anna,met\nk,,met\n", "line 3: a verdict without rater"),
         ("key,rater,verdict\nk,anna,met\nk,anna,unmet\n", "anna has two verdicts of k; keep one"),

@@ -35,7 +35,7 @@ def made(folder: Path, content: object, section: Task) -> pl.DataFrame:
     """What the stage writes for one file of the folder."""
     (folder / "raw").mkdir(exist_ok=True)
     (folder / "raw/task1_x.json").write_text(json.dumps(content))
-    tasks.main(raw=folder / "raw", task=section, name="sums", items=folder / "sums.parquet")
+    tasks.main(raw=folder / "raw", source={}, task=section, name="sums", items=folder / "sums.parquet")
     return pl.read_parquet(folder / "sums.parquet")
 
 

@@ -80,6 +80,7 @@ def test_an_instruction_stands_before_the_first_turn(tmp_path: Path) -> None:
         ({"rubrics": [{"criterion": " ", "points": 1}]}, "criterion 1 has no text, or no points other than 0"),
         ({"rubrics": [{"criterion": "x", "points": True}]}, "criterion 1 has no text, or no points"),
         ({"rubrics": [{"criterion": "x", "points": 1, "tags": "a"}]}, "`tags` is no list of texts"),
+        ({"rubrics": [{"criterion": "x", "points": 1, "tags": 5}]}, "`tags` is no list of texts"),
         ({"rubrics": "[broken"}, "field 'rubrics' is no JSON"),
     ],
 )
@@ -109,6 +110,8 @@ def test_criteria_may_be_the_same_for_all_beside_a_metric(tmp_path: Path) -> Non
         (HEALTHBENCH | {"prompt": "plain"}, "`turns_field` is a chat already"),
         (HEALTHBENCH | {"metrics": ["bleu_1"]}, "`metrics` compare with a `target`, which is null"),
         ({"criteria": [{"criterion": "x", "points": -1.0}]}, "no criterion has points above 0"),
+        ({"criteria": [{"criterion": "  ", "points": 1.0}]}, "a criterion without words"),
+        ({"criteria": [{"criterion": "x", "points": 1.0}] * 2}, "'x' stands there twice"),
         ({"criteria": [{"criterion": "x", "points": 0.0}]}, "a criterion of 0 points is none"),
         ({"criteria": [{"criterion": "x", "points": 1.0}], "criteria_field": "y"}, "take one out"),
     ],

@@ -21,6 +21,7 @@ from osler.evaluation.task_predictions import GENERATIONS, asked, task_predictio
 from osler.evaluation.task_texts import written
 from osler.evaluation.tasks import TASKS, Task
 from osler.inference.interface import Prompt, Sampling, Scored, Written
+from osler.ingest.source import Source
 from stages import tasks
 
 
@@ -43,10 +44,12 @@ ROWS = [
 ]
 
 
-def made(folder: Path, rows: Sequence[dict[str, Any]], section: Task) -> pl.DataFrame:
+def made(
+    folder: Path, rows: Sequence[dict[str, Any]], section: Task, source: dict[str, Source] | None = None
+) -> pl.DataFrame:
     """What the stage writes for rows of a jsonl file."""
     (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    tasks.main(raw=folder / "rows.jsonl", task=section, name="sums", items=folder / "sums.parquet")
+    tasks.main(raw=folder / "rows.jsonl", source=source or {}, task=section, name="sums", items=folder / "sums.parquet")
     return pl.read_parquet(folder / "sums.parquet")
 
 
@@ -67,7 +70,7 @@ def test_a_task_is_read_from_csv_in_gzip_and_from_several_files(tmp_path: Path) 
         (folder / f"{name}.csv.gz").write_bytes(gzip.compress(text.encode()))
     (folder / "README.md").write_text("about")
     section = task(format="csv", id=None, metric="label", labels=["1", "2"])
-    tasks.main(raw=folder, task=section, name="sums", items=tmp_path / "sums.parquet")
+    tasks.main(raw=folder, source={}, task=section, name="sums", items=tmp_path / "sums.parquet")
     found = pl.read_parquet(tmp_path / "sums.parquet")
     assert found["source"].to_list() == ["one, two", "three"] * 2
     assert found["item_id"][2] == "sums/b.csv.gz#1"
@@ -98,6 +101,59 @@ def test_a_bad_row_is_an_error_with_file_and_row(
         made(tmp_path, [ROWS[0], ROWS[1] | row], task(**section))
 
 
+PHI = {"action": "redact", "detector": "rules", "required": False, "minimum_recall": 0.5}
+
+
+def screening(path: str) -> dict[str, Source]:
+    """A source of notes of patients."""
+    section = {
+        "collection": "clinical",
+        "path": path,
+        "format": "jsonl",
+        "text": "{talk}",
+        "license": "own",
+        "phi": PHI,
+    }
+    return {"notes": Source.model_validate(section)}
+
+
+@pytest.mark.parametrize("own", ["id", None])
+def test_of_a_screened_file_nobody_is_named(tmp_path: Path, own: str | None) -> None:
+    """Ids and groups are names of 16 digits, the same for the same; splits and texts are as without."""
+    rows = [row | {"id": f"Amelia-Brandt-{n}", "who": f"MRN 480000{n // 2}"} for n, row in enumerate(ROWS)]
+    section = task(path="rows.jsonl", id=own, group="who", training_fraction=0.3, dev_fraction=0.3)
+    plain = made(tmp_path, rows, section)
+    found = made(tmp_path, rows, section, screening("rows.jsonl"))
+    same = ["split", "source", "target", "instruction"]
+    assert found.select(same).equals(plain.select(same))
+    ending = r"" if own else r"\.jsonl#[1-4]"
+    assert found["item_id"].str.contains(rf"^sums/[0-9a-f]{{16}}{ending}$").all()
+    assert found["group"].str.contains(r"^sums/[0-9a-f]{16}$").all()
+    assert found["item_id"].n_unique() == len(plain)
+    assert found["group"].rle_id().to_list() == plain["group"].rle_id().to_list()
+    assert made(tmp_path, rows, section, screening("elsewhere")).equals(plain)
+
+
+@pytest.mark.parametrize(
+    ("row", "section", "message"),
+    [
+        ({"id": "p0"}, {}, "id is also that of .*rows.jsonl#1; correct the row"),
+        (
+            {"note": "Mr. Brandt"},
+            {"metric": "label", "labels": ["note 0", "note 1"]},
+            "the target is none of `labels`; correct",
+        ),
+    ],
+)
+def test_no_error_shows_words_of_a_screened_file(
+    tmp_path: Path, row: dict[str, Any], section: dict[str, Any], message: str
+) -> None:
+    """File and row say where."""
+    with pytest.raises(BuildError, match=f"rows.jsonl#2: {message}") as caught:
+        made(tmp_path, [ROWS[0], ROWS[1] | row], task(**section), screening("."))
+    assert "Brandt" not in str(caught.value)
+
+
 def test_a_task_without_test_rows_or_entities_is_an_error(tmp_path: Path) -> None:
     """It would have no number, or one that no model could get."""
     with pytest.raises(BuildError, match="task sums: no row of the split test"):
@@ -106,7 +162,7 @@ def test_a_task_without_test_rows_or_entities_is_an_error(tmp_path: Path) -> Non
         made(tmp_path, [row | {"note": ";"} for row in ROWS], task(metric="entities", separator=";"))
     (tmp_path / "rows.jsonl").write_text("{\n")
     with pytest.raises(BuildError, match="rows.jsonl#1: no JSON"):
-        tasks.main(raw=tmp_path / "rows.jsonl", task=task(), name="sums", items=tmp_path / "sums.parquet")
+        tasks.main(raw=tmp_path / "rows.jsonl", source={}, task=task(), name="sums", items=tmp_path / "sums.parquet")
 
 
 @pytest.mark.parametrize(

@@ -262,6 +262,27 @@ def test_the_newer_name_of_the_limit_is_sent_where_it_is_asked_for(server: Serve
     assert server.asked()[3:] == ["none", "none"]
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"message": "The response was filtered", "code": "content_filter"},
+        {"message": "This model's maximum context length is 2048 tokens.", "code": 400},
+    ],
+)
+def test_one_prompt_that_is_refused_does_not_stop_the_others(server: Server, error: dict[str, object]) -> None:
+    """It is not heard, and says why."""
+    server.reply = lambda body, _: (400, {}, {"error": error}) if server.asked()[-1] == "b" else echo(body, 0)
+    found = server.model(jobs=1).texts(asking("a", "b", "c"), GREEDY, [0, 0, 0])
+    assert [one.truncated for one in found] == [False, True, False]
+    assert found[1].text == error["message"]
+
+
+def test_half_a_character_can_be_written_down(server: Server) -> None:
+    """JSON can hold it, and UTF-8 cannot."""
+    server.reply = lambda *_: (200, {}, '{"choices": [{"message": {"content": "\\ud800 yes \\ud83d\\ude00"}}]}')
+    assert [one.text for one in server.model().texts(asking("a"), GREEDY, [0])] == ["\ufffd yes \U0001f600"]
+
+
 def test_a_model_may_keep_its_own_temperature(server: Server) -> None:
     """A refusal says how."""
     server.model(own_temperature=True).texts(asking("a"), GREEDY, [0])
