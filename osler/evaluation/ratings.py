@@ -1,7 +1,7 @@
 """What people said of the same texts: a CSV of key, rater and verdict.
 
 A key names a source, the texts as they were shown, and the criterion, and no model (osler/evaluation/judgements.py): a rating
-belongs to a text, whoever wrote it, and to no later one. `osler sheet` writes a file with keys to be filled in.
+belongs to a text, whoever wrote it, and to no later one. `osler rate` writes a file with keys to be filled in.
 """
 
 from collections import Counter
