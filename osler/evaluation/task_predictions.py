@@ -15,7 +15,7 @@ import polars as pl
 
 from osler.build.fingerprint import fingerprint
 from osler.evaluation.named_metrics import ASKED, CATEGORY, COLUMNS, LEAD, SEPARATOR, lead_scores, named_scores
-from osler.evaluation.rubrics import TURNS
+from osler.evaluation.rubrics import CRITERIA, TURNS
 from osler.evaluation.structured_texts import Schema, counts, fields_of, written_values
 from osler.evaluation.task_texts import WRITTEN, written
 from osler.evaluation.tasks import DEV, OTHERS, Task
@@ -198,7 +198,8 @@ def task_predictions(
         parts["prompts"] = rows.select("instruction", "source").rows()
         parts |= {TURNS: rows[TURNS].to_list()} if TURNS in rows.columns else {}
         if task.writing:
-            parts |= {"writing": task.writing, "seed": seed, "rows": rows.rows(), "pool": pool.rows()}
+            shown, solved = (each.drop(CRITERIA, strict=False).rows() for each in (rows, pool))
+            parts |= {"writing": task.writing, "seed": seed, "rows": shown, "pool": solved}
         texts, computed = kept(
             lambda rows=rows, task=task, pool=pool: written(model(), rows, task.limit_tokens, task, pool, seed), **parts
         )

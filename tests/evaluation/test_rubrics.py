@@ -11,11 +11,11 @@ from pydantic import ValidationError
 from osler.build.section import BuildError
 from osler.commands.references import check_exercises
 from osler.evaluation.rubrics import CRITERIA, TURNS
-from osler.evaluation.task_predictions import scored
+from osler.evaluation.task_predictions import scored, task_predictions
 from osler.evaluation.task_texts import prompts_of
 from osler.report.task_section import generation_blocks
 from osler.statistics.task_scores import generation_metrics
-from tests.evaluation.test_tasks import made, task
+from tests.evaluation.test_tasks import Memory, Writer, made, task
 
 HEALTHBENCH: dict[str, Any] = {
     "source": None,
@@ -144,3 +144,12 @@ def test_nothing_is_learned_of_rows_without_a_target() -> None:
     with pytest.raises(BuildError, match=r"exercise.e.task: t: has no `target` to learn"):
         check_exercises(params)
     check_exercises(params | {"task": {"t": section | {"target": "{note}"}}})
+
+
+def test_other_criteria_make_no_model_write_again(tmp_path: Path) -> None:
+    """Also where rows are part of what a text depends on."""
+    rows, memory, model = [{"id": "1", "talk": "hello", "note": "a note"}], Memory(), Writer()
+    for points, computed in ((1.0, True), (2.0, False)):
+        section = task(stop=["."], criteria=[{"criterion": "Names the drug", "points": points}])
+        made(tmp_path, rows, section)
+        assert task_predictions(tmp_path, {"sums": section}, "cpt", 1, memory, lambda: model)[1] == [(1, computed)]
