@@ -22,14 +22,17 @@ CommitId = Annotated[
 ]
 
 
+TEMPLATE = "chat_template.jinja"  # which transformers renders in a sandbox
+
+
 def only_safe(files: tuple[str, ...]) -> tuple[str, ...]:
-    """`files`, patterns of safetensors and JSON.
+    """`files`, patterns of safetensors and JSON, and a chat template's file.
 
     Raises:
         ValueError: one is of other files.
     """
-    if wrong := [name for name in files if not name.endswith((".safetensors", ".json"))]:
-        raise ValueError(f"{', '.join(wrong)}: only .safetensors and .json are taken; other weights may run code")
+    if wrong := [name for name in files if not name.endswith((".safetensors", ".json")) and name != TEMPLATE]:
+        raise ValueError(f"{', '.join(wrong)}: only .safetensors, .json and {TEMPLATE} are taken; others may run code")
     return files
 
 

@@ -161,7 +161,7 @@ def letter(number: int) -> str:
 def test_a_new_source_runs_its_own_chain_and_what_reads_all_sources(project: Project) -> None:
     """Its ingest, screen, tokenize and pack; select, mix and below, and the tokenizer, which comes out the same.
 
-    Taken out again, it leaves nothing behind.
+    So do the tasks, which ask all sources whether one screens their file. Taken out again, it leaves nothing behind.
     """
     text = (project.folder / "params.yaml").read_text()
     section = re.search(r"^  notes:\n(?:    .*\n)+", text, re.M)
@@ -178,7 +178,7 @@ def test_a_new_source_runs_its_own_chain_and_what_reads_all_sources(project: Pro
     project.edit("params.yaml", "    notes: 0.3\n", "    notes: 0.3\n    letters: 0.05\n")
     output = project.run("dvc", "repro")
     chain = {f"{stage}@letters" for stage in ("ingest", "screen", "tokenize", "pack")}
-    assert ran(output) == chain | {"select", "mix", "tokenizer"} | AFTER_CPT
+    assert ran(output) == chain | {"select", "mix", "tokenizer", "tasks@findings", "tasks@readings"} | AFTER_CPT
     project.reset()
     letters.unlink()
     assert ran(project.run("dvc", "repro")) <= {"select", "mix", "cpt", "report", "tokenizer", *AFTER_CPT}

@@ -343,7 +343,8 @@ def test_a_scorer_is_of_one_origin(section: dict[str, object]) -> None:
             {"files": ["config.json"]},
             "encoder.bertscore.files: no *.safetensors or no config.json among the files taken",
         ),
-        ({"files": ["*.bin"]}, "only .safetensors and .json are taken"),
+        ({"files": ["*.bin"]}, "only .safetensors, .json and chat_template.jinja are taken"),
+        ({"files": ["code/*.jinja"]}, "code/*.jinja: only .safetensors"),
     ],
 )
 def test_an_encoder_that_could_not_be_asked_is_refused(
@@ -352,3 +353,11 @@ def test_an_encoder_that_could_not_be_asked_is_refused(
     """Before anything is evaluated."""
     source = {"repository": "owner/model", "revision": COMMIT, "files": FILES_OF_ENCODER, "layer": None}
     assert message in downloaded_encoders(address, tmp_path, bertscore=source | changed)
+
+
+def test_a_chat_template_may_be_taken() -> None:
+    """Newer repositories have it in a file of its own."""
+    files = ["*.safetensors", "*.json", "chat_template.jinja"]
+    assert ModelFiles.model_validate({"repository": "owner/model", "revision": COMMIT, "files": files}).files == tuple(
+        files
+    )
