@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from transformers import AutoTokenizer
 
 from osler.build.files import file_hash, folder_hash, read_json, write_json
+from osler.build.hub import ModelFiles
 from osler.inference.encoder_files import Scorer
 from osler.inference.text_encoder import TextEncoder
 from osler.model.folder import trainable_model
