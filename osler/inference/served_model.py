@@ -273,7 +273,7 @@ class ServedModel:
 
     def _shown(self, text: str) -> str:
         """In one line, shortened, without the key."""
-        line = " ".join(text.split())
+        line = _whole(" ".join(text.split()))
         hidden = line.replace(self._address.key, "***") if self._address.key else line
         return hidden if len(hidden) <= SHOWN else f"{hidden[:SHOWN]} ..."
 

@@ -268,6 +268,16 @@ def test_what_cannot_be_is_told(tmp_path: Path) -> None:
         ({"task": {"sums": {"path": "./talks"}}}, "exercise.few.path: all rows of talks are asked"),
         ({"licenses": {"allow": ["MIT"]}}, "exercise.few.license: CC0-1.0: not in"),
         ({"source": {"notes": {"path": "talks", "phi": {"action": "redact"}}}}, "source.notes screens this file"),
+        ({"source": {"notes": {"path": ".", "phi": {"action": "redact"}}}}, "source.notes screens this file"),
+        (
+            {
+                "source": {"notes": {"path": "talks", "phi": {"action": "redact"}}},
+                "exercise": {},
+                "adapter": {},
+                "continual": {"two": {"tasks": ["sums"]}},
+            },
+            "continual.two.tasks: sums: source.notes screens its file",
+        ),
     ],
     ids=str,
 )
