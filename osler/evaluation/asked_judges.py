@@ -1,6 +1,7 @@
 """Judges at work: each is loaded, or reached, for what it has not said yet."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +62,9 @@ def identity_of(judge: Judge, folder: Path, chat_template: str, numerics: Numeri
     return identity | ({"limit_tokens": judge.limit_tokens} if judge.reading == "written" else {})
 
 
-def local_model(judge: Judge, folder: Path, chat_template: str, numerics: Numerics) -> Model:
-    """A judge of its own folder.
+@contextmanager
+def local_model(judge: Judge, folder: Path, chat_template: str, numerics: Numerics) -> Iterator[Model]:
+    """A judge of its own folder, which leaves memory to the next one.
 
     It is asked with its own chat template, and the build's base with the build's.
 
@@ -81,8 +83,9 @@ def local_model(judge: Judge, folder: Path, chat_template: str, numerics: Numeri
         backend = VllmBackend(folder, numerics)
     else:
         backend = TorchBackend(frozen_model(folder, numerics), judge.batch_tokens)
-    tokenizer = loaded_tokenizer(folder, chat_template if judge.origin else None)
-    return LanguageModel(backend, tokenizer, backend, end_ids(folder, tokenizer))
+    with closing(backend):
+        tokenizer = loaded_tokenizer(folder, chat_template if judge.origin else None)
+        yield LanguageModel(backend, tokenizer, backend, end_ids(folder, tokenizer))
 
 
 def judged(
@@ -127,5 +130,6 @@ def judged(
         except BuildError as error:
             raise BuildError(f"params.yaml: judge.{name}.address: {error}") from error
     elif wanted:
-        ask_local(local_model(judge, folder, chat_template, numerics), wanted, judge, known.keep)
+        with local_model(judge, folder, chat_template, numerics) as model:
+            ask_local(model, wanted, judge, known.keep)
     return frame_of(requests, ids, known)

@@ -1,21 +1,25 @@
 """Tasks asked by plain prompts and drawn with top_p, by vLLM as by transformers (`make vllm DEVICE=cpu`)."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 import torch
 
+from osler.evaluation.asked_judges import judged
 from osler.evaluation.task_texts import prompts_of, written
 from osler.inference import vllm_backend
 from osler.inference.interface import Sampling
+from osler.inference.judge_files import take_judge
 from osler.inference.language_model import LanguageModel
 from osler.inference.prompt_tokens import prompt_rows
 from osler.inference.torch_backend import TorchBackend, frozen_model
 from osler.inference.vllm_backend import VllmBackend
+from tests.evaluation.test_judgements import ITEMS, judge, texts_of
 from tests.evaluation.test_tasks import task
-from tests.inference.test_vllm_backend import needs_vllm, saved
+from tests.inference.test_vllm_backend import VERSION, needs_vllm, saved
 from tests.support.tiny import NUMERICS, TEMPLATE, TEXTS, tiny_tokenizer
 
 LIMIT, TOP_P = 12, 0.3
@@ -125,3 +129,29 @@ def test_stop_strings_end_texts_alike(both: tuple[LanguageModel, LanguageModel])
         drawn = texts(model, temperature=1.0, top_p=0.9, stop=["e"])
         assert not any("e" in text for text in drawn["text"])
     assert texts(ours, stop=stop).equals(texts(theirs, stop=stop))
+
+
+@needs_vllm
+@pytest.mark.builds
+def test_a_judge_writes_by_vllm_what_it_writes_by_transformers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And each process ends before the next judge begins: memory of a GPU is one judge's."""
+    monkeypatch.chdir(tmp_path)
+    ended: list[str] = []
+    close = VllmBackend.close
+
+    def closed(backend: VllmBackend) -> None:
+        close(backend)
+        ended.append("closed")
+
+    monkeypatch.setattr(VllmBackend, "close", closed)
+    take_judge("judge.reader", None, saved(tmp_path / "base", positions=2048), tmp_path / "reader")
+    found = []
+    for name, own in (("theirs", {}), ("ours", {"vllm": VERSION})):
+        section = judge(limit_tokens=8, pairs=[("a", "b")], **own)
+        written_by = texts_of(a=["fern tea", "honey"], b=["wrap", "moon itch"])
+        found.append(judged(name, section, tmp_path / "reader", ITEMS, written_by, TEMPLATE, NUMERICS))
+    theirs, ours = (frame.drop("judge", "id") for frame in found)
+    assert ours.equals(theirs)
+    assert ours.height == 3 * 2 + 2 * 2
+    assert ours["text"].n_unique() > 1
+    assert ended == ["closed"]
