@@ -64,7 +64,7 @@ def identity_of(judge: Judge, folder: Path, chat_template: str, numerics: Numeri
 
 @contextmanager
 def local_model(judge: Judge, folder: Path, chat_template: str, numerics: Numerics) -> Iterator[Model]:
-    """A judge of its own folder, which leaves memory to the next one.
+    """A judge of its own folder, loaded while it is asked.
 
     It is asked with its own chat template, and the build's base with the build's.
 
