@@ -32,7 +32,9 @@ def only_safe(files: tuple[str, ...]) -> tuple[str, ...]:
         ValueError: one is of other files.
     """
     if wrong := [name for name in files if not name.endswith((".safetensors", ".json")) and name != TEMPLATE]:
-        raise ValueError(f"{', '.join(wrong)}: only .safetensors, .json and {TEMPLATE} are taken; others may run code")
+        raise ValueError(
+            f"{', '.join(wrong)}: only .safetensors, .json and {TEMPLATE} are taken; other weights may run code"
+        )
     return files
 
 

@@ -358,7 +358,5 @@ def test_an_encoder_that_could_not_be_asked_is_refused(
 
 def test_a_chat_template_may_be_taken() -> None:
     """Newer repositories have it in a file of its own."""
-    files = ["*.safetensors", "*.json", "chat_template.jinja"]
-    assert ModelFiles.model_validate({"repository": "owner/model", "revision": COMMIT, "files": files}).files == tuple(
-        files
-    )
+    files = ("*.safetensors", "*.json", "chat_template.jinja")
+    assert ModelFiles(repository="owner/model", revision=COMMIT, files=files).files == files
