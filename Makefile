@@ -52,7 +52,7 @@ repro: setup ## build what changed: the default takes 3.5 to 9 minutes on two co
 ablation: setup ## experiments over SET='neftune.alpha=0,5 seeds=1,2,3', one after another, and their summary
 	@osler ablate $(SET)
 
-test: setup ## the tests, with one whole build (14 to 16 minutes on two cores)
+test: setup ## the tests, with one whole build (11 to 16 minutes on two cores)
 	$(PYTEST) -m 'not campaign and not first_hour and not builds'
 
 builds: setup ## the tests of other whole builds and of other long ways
