@@ -3,7 +3,7 @@
 An edit so reruns the stages that run it and no others.
 
 Data and evaluation stages also depend on the versions of the packages they import; training stages do not, since a
-security update must not discard a month of training: their models record the versions instead. 1.2 s.
+security update must not discard a month of training: their models record the versions instead. 1.7 s.
 """
 
 from pathlib import Path

@@ -9,7 +9,7 @@ by its contents, and a string that is the path or dotted name of a module counts
 
 Importing a module also runs what stands at its top, so the effects of all modules that a stage imports, directly or through
 others, have lines too. A module that is used as a value (`getattr(module, name)`) counts as a whole. All stages take
-1.2 s, one 0.25 s at most.
+1.7 s together.
 """
 
 import builtins

@@ -95,8 +95,9 @@ def check_shape(params: Mapping[str, Any], root: Path) -> None:
             raise BuildError(f"{PARAMS}: {key}: must be a mapping, {{}} where there is nothing (it is {params[key]!r})")
     if isinstance(params["root"], list | Mapping):
         raise BuildError(f"{PARAMS}: root: must be a folder's path (it is {shown_value(params['root'])})")
-    if not isinstance(params["ratings"], str):
-        raise BuildError(f"{PARAMS}: ratings: must be a file's path (it is {shown_value(params['ratings'])})")
+    for key, file in (("ratings", params["ratings"]), ("select.withdrawn", params["select"].get("withdrawn", ""))):
+        if not isinstance(file, str):
+            raise BuildError(f"{PARAMS}: {key}: must be a file's path (it is {shown_value(file)})")
     for name, collection in params["corpus"].items():
         if collection not in ("clinical", "general"):
             raise BuildError(f"{PARAMS}: corpus.{name}: must be clinical or general (it is {shown_value(collection)})")

@@ -26,6 +26,8 @@ from tests.support.params import PARAMS, changed
         (("benchmark",), {}, "benchmark: empty"),
         (("tokenizer", "sources"), ["notes"], "tokenizer.sources: must be a mapping"),
         (("tokenizer",), ["notes"], "tokenizer.sources: must be a mapping"),
+        (("select", "withdrawn"), None, r"select.withdrawn: must be a file's path \(it is null\)"),
+        (("ratings",), None, r"ratings: must be a file's path \(it is null\)"),
         (("root",), [], r"root: must be a folder's path \(it is \[\]\)"),
         (("corpus", "notes"), [], r"corpus.notes: must be clinical or general \(it is \[\]\)"),
         *(
